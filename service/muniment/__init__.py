@@ -1,0 +1,1 @@
+"""Muniment: which data may this person use, and why? The service."""

@@ -1,0 +1,75 @@
+"""The compose file and the image name settings, commands and files that there are, and hold no secret."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import yaml
+
+from muniment.settings import Settings
+
+ROOT = Path(__file__).parents[2]
+COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
+COMPOSE = yaml.safe_load(COMPOSE_TEXT)["services"]
+DOCKERFILE = (ROOT / "service" / "Dockerfile").read_text(encoding="utf-8")
+
+
+def muniment(*arguments: str) -> str:
+    program = "from muniment.cli import main; main()"
+    told = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=False)
+    assert told.returncode == 0, told.stderr
+    return told.stdout
+
+
+def test_every_setting_that_is_named_exists():
+    named = set(re.findall(r"\bMUNIMENT_[A-Z_]+", COMPOSE_TEXT + DOCKERFILE))
+    assert named
+    assert named <= {f"MUNIMENT_{field.upper()}" for field in Settings.model_fields}
+
+
+def test_the_command_that_is_called_exists():
+    verb, *options = COMPOSE["muniment"]["command"]
+    assert re.search(rf"^\s+{verb}\b", muniment("--help"), re.MULTILINE)
+    told = muniment(verb, "--help")
+    assert all(option in told for option in options)
+    assert f'CMD ["{verb}"]' in DOCKERFILE
+
+
+def test_what_the_image_copies_exists():
+    copied = re.findall(r"^COPY (?!--from)(\S+) ", DOCKERFILE, re.MULTILINE)
+    assert {"requirements.lock", "migrations/"} <= set(copied)
+    assert all((ROOT / source).exists() for source in copied)
+    kept = {line[1:] for line in (ROOT / ".dockerignore").read_text().splitlines() if line.startswith("!")}
+    assert {source.partition("/")[0] for source in copied} == kept
+
+
+def test_the_image_installs_only_what_has_its_hash():
+    installs = re.findall(r"(?:pip install|uv build).*?(?= &&|\n(?! ))", DOCKERFILE.replace("\\\n", " "), re.DOTALL)
+    assert len(installs) >= 3
+    assert all("--require-hashes" in install or "--no-deps dist/" in install for install in installs)
+
+
+def test_the_image_does_not_run_as_root():
+    last_stage = DOCKERFILE[DOCKERFILE.rindex("\nFROM ") :]
+    assert re.findall(r"^USER (\S+)$", last_stage, re.MULTILINE) == ["muniment"]
+    assert last_stage.index("\nUSER ") < last_stage.index("\nENTRYPOINT ")
+
+
+@pytest.mark.parametrize("name", COMPOSE)
+def test_every_service_says_when_it_is_well(name):
+    assert COMPOSE[name]["healthcheck"]["test"]
+
+
+def test_no_password_is_written_down():
+    passwords = [value for one in COMPOSE.values() for name, value in one["environment"].items() if "PASSWORD" in name]
+    assert passwords
+    assert all(re.fullmatch(r"\$\{[A-Z_]+:(\?.+|-)\}", value) for value in passwords)
+    assert not re.search(r"://[^/\s]*:[^/\s]*@", COMPOSE_TEXT)
+
+
+def test_nothing_listens_beyond_this_machine_by_default():
+    ports = [port for one in COMPOSE.values() for port in one.get("ports", [])]
+    assert ports
+    assert all(port.startswith("127.0.0.1:") for port in ports)
