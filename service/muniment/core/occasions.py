@@ -1,0 +1,33 @@
+"""Who asks, when, and in which request: the first line of every decision and event.
+
+Each door builds one occasion. Below the doors nothing reads a clock or a "current
+user": the time and the asker are here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from muniment.core.subjects import Subject, SubjectState
+
+
+@dataclass(frozen=True, slots=True)
+class Occasion:
+    """One request: the asker as known at this moment, the moment, and where it came from.
+
+    ``at`` is timezone-aware UTC. ``request_id`` is a UUIDv7 and travels in
+    ``Muniment-Request-Id``; ``client`` is what the caller says it runs.
+    """
+
+    asker: SubjectState
+    at: datetime
+    request_id: UUID
+    address: str = ""
+    client: str = ""
+
+    @property
+    def subject(self) -> Subject:
+        """The subject that asks."""
+        return self.asker.subject

@@ -1,0 +1,141 @@
+"""From the claims of a verified token to what Muniment knows of a subject.
+
+Ids are what policies speak of, so no two subjects may ever share one: those of the
+default issuer stand bare, those of others behind their issuer's name, and a bare id
+that looks like another issuer's is refused. Whatever can't be read exactly is refused
+and never left out: a group that is silently missing may be one that a policy forbids.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from types import MappingProxyType
+
+from muniment.core.subjects import LONGEST_ID, Attribute, Kind, Subject, SubjectState, readable_id
+from muniment.identity.issuers import AttributeClaim, Issuer, ServicesWhere
+from muniment.identity.tokens import refuse
+
+#: The most groups of one subject, and the most members of a set.
+MOST_GROUPS = 1000
+
+_LONGEST_TEXT = 1000
+_LONGS = range(-(2**63), 2**63)
+#: The built-in groups of one member each (rules of ownership): no provider may fill them.
+_BUILT_IN_GROUPS = tuple(f"{kind.value}:" for kind in Kind)
+
+
+def subject_state(claims: Mapping[str, object], issuer: Issuer, names: Collection[str]) -> SubjectState:
+    """What the token says of its subject. ``names`` are those of all issuers; raises :class:`TokenRefused`."""
+    subject = Subject(_kind(claims, issuer), _subject_id(claims, issuer, names))
+    groups = _groups(claims, issuer)
+    attributes = {name: _attribute(claims, name, where) for name, where in issuer.attributes.items()}
+    return SubjectState(
+        subject=subject,
+        issuer=issuer.name,
+        groups=frozenset(_named_by(issuer, group, names, "a group") for group in groups),
+        attributes=MappingProxyType({name: value for name, value in attributes.items() if value is not None}),
+    )
+
+
+def value_at(claims: Mapping[str, object], path: str) -> object:
+    """The claim of that whole name, else the one the dots lead to (``realm_access.roles``), else None."""
+    if path in claims:
+        return claims[path]
+    value: object = claims
+    for step in path.split("."):
+        if not isinstance(value, Mapping):
+            return None
+        value = value.get(step)
+    return value
+
+
+def _kind(claims: Mapping[str, object], issuer: Issuer) -> Kind:
+    if isinstance(issuer.kind, ServicesWhere):
+        found = [_text_at(claims, path) == expected for path, expected in issuer.kind.claims.items()]
+        return Kind.SERVICE if all(found) else Kind.USER
+    return Kind.SERVICE if issuer.kind == "services" else Kind.USER
+
+
+def _text_at(claims: Mapping[str, object], path: str) -> str | None:
+    value = value_at(claims, path)
+    if value is not None and not isinstance(value, str):
+        refuse(f"The token's “{path}” is not a text, so it does not say whether a user or a service asks")
+    return value
+
+
+def _subject_id(claims: Mapping[str, object], issuer: Issuer, names: Collection[str]) -> str:
+    value = value_at(claims, issuer.subject_claim)
+    if not isinstance(value, str):
+        refuse(f"The token's “{issuer.subject_claim}” is not a text, so it does not say who asks")
+    return _named_by(issuer, value, names, "the subject")
+
+
+def _named_by(issuer: Issuer, given: str, names: Collection[str], what: str) -> str:
+    """The id as policies write it."""
+    id_ = given if issuer.default else f"{issuer.name}|{given}"
+    if not given or given != given.strip() or not readable_id(id_) or not id_.isprintable():
+        refuse(
+            f"The id of {what} in the token is empty, longer than {LONGEST_ID} characters, "
+            "or holds characters that can't be seen"
+        )
+    if issuer.default and given.partition("|")[0] in names and "|" in given:
+        refuse(f"The id of {what} in the token begins like one that another issuer gives")
+    return id_
+
+
+def _groups(claims: Mapping[str, object], issuer: Issuer) -> Collection[str]:
+    if issuer.groups_claim is None:
+        return ()
+    path = issuer.groups_claim
+    value = value_at(claims, path)
+    if value is None and _kept_elsewhere(claims, path):
+        refuse(
+            f"The token leaves out “{path}” because the subject is in too many groups; "
+            "ask whoever runs the sign-in provider to send only the groups that this service needs"
+        )
+    groups = _texts(value, path)
+    if issuer.default and any(group.startswith(_BUILT_IN_GROUPS) for group in groups):
+        refuse(f"The token's “{path}” names a group that begins with user: or service:, as only Muniment's own do")
+    return groups
+
+
+def _kept_elsewhere(claims: Mapping[str, object], path: str) -> bool:
+    """Whether the provider left the groups out and says so (OpenID Connect Core 5.6.2; Entra's ``hasgroups``)."""
+    elsewhere = claims.get("_claim_names")
+    named = isinstance(elsewhere, Mapping) and (path in elsewhere or path.partition(".")[0] in elsewhere)
+    return named or str(claims.get("hasgroups")).lower() == "true"
+
+
+def _texts(value: object, path: str) -> frozenset[str]:
+    """A list of texts; one text alone stands for itself, no claim for none."""
+    given: Iterable[object] = value if isinstance(value, list) else () if value is None else (value,)
+    texts = frozenset(text for text in given if isinstance(text, str))
+    if not all(isinstance(text, str) for text in given):
+        refuse(f"The token's “{path}” is not a list of texts")
+    if len(texts) > MOST_GROUPS:
+        refuse(f"The token's “{path}” holds more than {MOST_GROUPS} texts")
+    return texts
+
+
+def _attribute(claims: Mapping[str, object], name: str, where: AttributeClaim) -> Attribute | None:
+    value = value_at(claims, where.claim)
+    if value is None:
+        return None
+    if where.type == "set":
+        return frozenset(_seen(text, name, where) for text in _texts(value, where.claim))
+    if where.type == "string" and isinstance(value, str):
+        return _seen(value, name, where)
+    if where.type == "boolean" and isinstance(value, bool):
+        return value
+    if where.type == "long" and isinstance(value, int) and not isinstance(value, bool) and value in _LONGS:
+        return value
+    return refuse(f"The token's “{where.claim}”, the attribute “{name}”, is not a {where.type}")
+
+
+def _seen(text: str, name: str, where: AttributeClaim) -> str:
+    if len(text) > _LONGEST_TEXT or not text.isprintable():
+        refuse(
+            f"The token's “{where.claim}”, the attribute “{name}”, is longer than {_LONGEST_TEXT} characters, "
+            "or holds characters that can't be seen"
+        )
+    return text

@@ -1,0 +1,207 @@
+"""What a bearer token says, and whether it may say so here: everything but whose it is.
+
+Muniment reads signed JSON Web Tokens in their compact form, and nothing else. A token
+is checked in the order of what a check costs: its shape, its claims, and last its
+signature, for which keys may have to be fetched. No refusal repeats any part of a
+token. The library is asked one thing only: whether a key made a signature. All that
+libraries disagree about (base64, duplicate names, ``crit``, ``typ``) is decided here.
+"""
+
+from __future__ import annotations
+
+from base64 import urlsafe_b64decode, urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Never
+
+from joserfc.errors import JoseError
+from joserfc.jwk import ECKey, OKPKey, RSAKey
+from joserfc.jws import JWSRegistry
+
+from muniment.core.problems import TokenRefused
+from muniment.identity.documents import Unreadable, object_from
+from muniment.identity.issuers import ALGORITHMS, Issuer
+
+#: The longest token that is read, in characters.
+LONGEST_TOKEN = 16 * 1024
+
+PublicKey = RSAKey | ECKey | OKPKey
+
+_SIGNED_PARTS = 3
+_ENCRYPTED_PARTS = 5
+_LONGEST_KEY_ID = 500
+#: The last second of the year 9999: no claim speaks of a later time.
+_END_OF_TIME = 253_402_300_799
+
+#: Header members that change how a token is to be read, or that bring a key along.
+_REFUSED_MEMBERS = ("crit", "b64", "zip", "enc", "cty", "jwk", "jku", "x5u", "x5c")
+#: Claims of ID tokens and of messages about a subject; no access token has them.
+_NOT_IN_ACCESS_TOKENS = ("nonce", "at_hash", "c_hash", "s_hash", "events")
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A token that was taken apart. Nothing in it is known to be true yet."""
+
+    algorithm: str
+    key_id: str | None
+    follows_profile: bool
+    claims: Mapping[str, object]
+    signed: bytes
+    signature: bytes
+
+    @property
+    def ends(self) -> float:
+        """The time in ``exp``, in seconds since 1970."""
+        ends = _moment(self.claims, "exp")
+        if ends is None:
+            refuse("The token has no end")
+        return ends
+
+
+def refuse(what: str) -> Never:
+    """Refuse a token in words that say nothing of what stands in it."""
+    message = f"{what}. Sign in again, and send the access token that your sign-in provider gives you."
+    raise TokenRefused(message)
+
+
+def read(text: str) -> Token:
+    """Take a token apart; raises :class:`TokenRefused` if it is not a signed compact JSON Web Token."""
+    if len(text) > LONGEST_TOKEN:
+        refuse(f"The token is longer than the {LONGEST_TOKEN} characters that Muniment reads")
+    parts = text.split(".")
+    if len(parts) == _ENCRYPTED_PARTS:
+        refuse("The token is encrypted, and Muniment reads signed tokens only")
+    if len(parts) != _SIGNED_PARTS:
+        refuse("The token is not a signed JSON Web Token in compact form")
+    header, claims = _object_in(parts[0]), _object_in(parts[1])
+    return Token(
+        algorithm=_algorithm(header),
+        key_id=_key_id(header),
+        follows_profile=_follows_profile(header),
+        claims=claims,
+        signed=f"{parts[0]}.{parts[1]}".encode(),
+        signature=_bytes_in(parts[2]),
+    )
+
+
+def check(token: Token, issuer: Issuer, at: datetime) -> None:
+    """Refuse what this issuer may not say, or not here, or not now. The signature is not looked at."""
+    if token.algorithm not in issuer.algorithms:
+        refuse("The token is signed with an algorithm that Muniment does not accept from this issuer")
+    _check_audience(token.claims, issuer)
+    _check_times(token, issuer, at)
+    _check_purpose(token.claims)
+    if not _filled(token.claims, "sub"):
+        refuse("The token does not say whom it speaks of")
+    if token.follows_profile:
+        _check_profile(token.claims)
+    elif any(name in token.claims for name in _NOT_IN_ACCESS_TOKENS):
+        refuse("The token is an ID token, or a message about a session, and not an access token")
+
+
+def is_signed_with(token: Token, key: PublicKey) -> bool:
+    """Whether this key, which suits the token's algorithm, made its signature."""
+    try:
+        return JWSRegistry.algorithms[token.algorithm].verify(token.signed, token.signature, key)
+    except (JoseError, ValueError):
+        return False
+
+
+def _object_in(part: str) -> Mapping[str, object]:
+    try:
+        return object_from(_bytes_in(part))
+    except Unreadable as error:
+        what = f"A part of the token is {error}"
+    refuse(what)
+
+
+def _bytes_in(part: str) -> bytes:
+    """Base64url without padding, in the one spelling that an encoder gives."""
+    try:
+        raw = urlsafe_b64decode(part.encode("ascii") + b"=" * (-len(part) % 4))
+    except ValueError:
+        raw = b""
+    if not raw or urlsafe_b64encode(raw).rstrip(b"=") != part.encode():
+        refuse("A part of the token is empty, or is not base64url")
+    return raw
+
+
+def _algorithm(header: Mapping[str, object]) -> str:
+    for name in _REFUSED_MEMBERS:
+        if name in header:
+            refuse(f"The token's header has “{name}”, which Muniment does not accept")
+    algorithm = header.get("alg")
+    if not isinstance(algorithm, str) or algorithm not in ALGORITHMS:
+        refuse("The token is not signed with a private key of an issuer")
+    return algorithm
+
+
+def _key_id(header: Mapping[str, object]) -> str | None:
+    if "kid" not in header:
+        return None
+    key_id = header["kid"]
+    if not isinstance(key_id, str) or not 0 < len(key_id) <= _LONGEST_KEY_ID:
+        refuse("The token's key id is not a text of readable length")
+    return key_id
+
+
+def _follows_profile(header: Mapping[str, object]) -> bool:
+    """Whether the token says of itself that it is an access token by RFC 9068."""
+    type_ = header.get("typ", "JWT")
+    short = type_.lower().removeprefix("application/") if isinstance(type_, str) else ""
+    if short not in {"jwt", "at+jwt"}:
+        refuse("The token says of itself that it is something other than an access token")
+    return short == "at+jwt"
+
+
+def _check_audience(claims: Mapping[str, object], issuer: Issuer) -> None:
+    given = claims.get("aud")
+    audiences = given if isinstance(given, list) else [given]
+    if not all(isinstance(audience, str) for audience in audiences) or issuer.audience not in audiences:
+        refuse(f"The token was not made for this service, whose audience is “{issuer.audience}”")
+
+
+def _check_times(token: Token, issuer: Issuer, at: datetime) -> None:
+    now, leeway, ends = at.timestamp(), issuer.leeway_seconds, token.ends
+    begins, issued = _moment(token.claims, "nbf"), _moment(token.claims, "iat")
+    if now >= ends + leeway:
+        refuse("The token has expired")
+    if begins is not None and now < begins - leeway:
+        refuse("The token does not hold yet (or a clock is wrong)")
+    if issued is not None and now < issued - leeway:
+        refuse("The token was issued in the future (or a clock is wrong)")
+    if any(moment is not None and moment > ends for moment in (begins, issued)):
+        refuse("The token ends before it begins")
+
+
+def _check_purpose(claims: Mapping[str, object]) -> None:
+    """What providers write of a token's purpose into its claims (Keycloak ``typ``, Cognito ``token_use``)."""
+    for name, access in (("typ", "bearer"), ("token_use", "access")):
+        if name in claims and str(claims[name]).lower() != access:
+            refuse("The token says of itself that it is something other than an access token")
+    if "cnf" in claims:
+        refuse("The token is bound to a key of its holder (DPoP or mutual TLS), and Muniment can't check that")
+
+
+def _check_profile(claims: Mapping[str, object]) -> None:
+    for name in ("client_id", "jti"):
+        if not _filled(claims, name):
+            refuse(f"The token says that it follows RFC 9068, and has no “{name}”")
+    if "iat" not in claims:
+        refuse("The token says that it follows RFC 9068, and has no “iat”")
+
+
+def _filled(claims: Mapping[str, object], name: str) -> bool:
+    value = claims.get(name)
+    return isinstance(value, str) and bool(value)
+
+
+def _moment(claims: Mapping[str, object], name: str) -> float | None:
+    if name not in claims:
+        return None
+    value = claims[name]
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value <= _END_OF_TIME:
+        refuse(f"The token's “{name}” is not a time")
+    return value
