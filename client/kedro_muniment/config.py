@@ -1,0 +1,259 @@
+"""What the project says about Muniment: ``conf/<env>/muniment.yml`` and three environment variables.
+
+The file is plain YAML. No resolver runs on it, so that reading it can neither run code nor read the
+environment. Kedro's rule for environments holds: a key in the run's environment replaces the one in base.
+``MUNIMENT_URL`` and ``MUNIMENT_ENVIRONMENT`` win over the file; the token is never in it (``signing_in.py``).
+
+No file and no ``MUNIMENT_URL``: the plugin is not configured, and :func:`read` answers ``None`` cheaply.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
+
+from kedro_muniment.problems import BadConfig
+
+if TYPE_CHECKING:
+    from kedro.config import AbstractConfigLoader
+
+Precedence = Literal["error", "warn", "local", "governed"]
+
+FILE_NAMES: Final = ("muniment.yml", "muniment.yaml")
+PRECEDENCES: Final = ("error", "warn", "local", "governed")
+LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """One project's settings, checked."""
+
+    url: str
+    project: str | None = None
+    purpose: str | None = None
+    environments: Mapping[str, str] = field(default_factory=dict)
+    default_environment: str | None = None
+    names: Mapping[str, str] = field(default_factory=dict)
+    #: ``None``: every name that begins with a domain that the lease knows is governed.
+    governed: tuple[str, ...] | None = None
+    default_precedence: Precedence = "error"
+    precedence: Mapping[str, Precedence] = field(default_factory=dict)
+    types: frozenset[str] = frozenset()
+    allow_code_formats: frozenset[str] = frozenset()
+    project_paths: bool = False
+
+    def environment(self, kedro_env: str) -> str:
+        """The service's environment for Kedro's; an unmapped one is refused rather than guessed."""
+        chosen = (
+            os.environ.get("MUNIMENT_ENVIRONMENT", "").strip()
+            or self.environments.get(kedro_env)
+            or self.default_environment
+        )
+        if chosen is None:
+            raise BadConfig(
+                f"Kedro's environment {kedro_env!r} is mapped to none of the service's. Write it under `environments:` "
+                f"in muniment.yml (for example `environments: {{{kedro_env}: dev}}`), set `default_environment:`, "
+                "or set MUNIMENT_ENVIRONMENT."
+            )
+        return chosen
+
+    def asking(self, kedro_env: str, environment: str | None = None) -> dict[str, str]:
+        """What every question to the service says of this project: environment, and project and purpose if any."""
+        environment = environment or self.environment(kedro_env)
+        said = {"environment": environment, "project": self.project, "purpose": self.purpose}
+        return {key: value for key, value in said.items() if value is not None}
+
+    def precedence_of(self, local: str, governed: str) -> Precedence:
+        """Who wins when the project defines a governed name itself."""
+        return self.precedence.get(local) or self.precedence.get(governed) or self.default_precedence
+
+
+def read(loader: AbstractConfigLoader) -> Config | None:
+    """The project's settings, or ``None`` where it has none."""
+    found = dict(_from_files(loader))
+    url = os.environ.get("MUNIMENT_URL", "").strip()
+    if url:
+        found["url"] = ("MUNIMENT_URL", url)
+    return _checked(found) if found else None
+
+
+def kedro_env(loader: AbstractConfigLoader) -> str:
+    """The Kedro environment of this run, by the loader's own rule."""
+    return loader.env or getattr(loader, "default_run_env", "") or "local"
+
+
+def _from_files(loader: AbstractConfigLoader) -> Iterator[tuple[str, tuple[str, Any]]]:
+    """Each key with the file that it comes from; base first, so that the run's environment replaces it."""
+    base = getattr(loader, "base_env", "") or "base"
+    for env in dict.fromkeys((base, kedro_env(loader))):
+        for where, text in _texts(str(loader.conf_source), env):
+            for key, value in _parsed(text, where).items():
+                yield key, (where, value)
+
+
+def _texts(source: str, env: str) -> Iterator[tuple[str, bytes]]:
+    """The settings files of one environment: where each stands, and its text.
+
+    A packaged project's conf may be an archive. One that lives behind a remote address is not opened: looking
+    for a file that is mostly absent would cost every project a network call.
+    """
+    place = Path(source)
+    if place.is_file():
+        yield from _archived(place, env)
+        return
+    for name in FILE_NAMES:
+        file = place / env / name
+        if file.is_file():
+            yield str(file), file.read_bytes()
+
+
+def _archived(archive: Path, env: str) -> Iterator[tuple[str, bytes]]:
+    import tarfile
+    import zipfile
+
+    wanted = {(env, name) for name in FILE_NAMES}
+    if zipfile.is_zipfile(archive):
+        with zipfile.ZipFile(archive) as zipped:
+            for name in zipped.namelist():
+                if PurePosixPath(name).parts[-2:] in wanted:
+                    yield f"{archive}:{name}", zipped.read(name)
+    elif tarfile.is_tarfile(archive):
+        with tarfile.open(archive) as tarred:
+            for member in tarred.getmembers():
+                opened = tarred.extractfile(member) if PurePosixPath(member.name).parts[-2:] in wanted else None
+                if opened is not None:
+                    yield f"{archive}:{member.name}", opened.read()
+
+
+def _parsed(text: bytes, where: str) -> dict[str, Any]:
+    import yaml
+
+    try:
+        document = yaml.safe_load(text)
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        mark = getattr(error, "problem_mark", None)
+        at = f", line {mark.line + 1}" if mark else ""
+        raise BadConfig(f"{where}{at} is not YAML: {getattr(error, 'problem', None) or error}.") from None
+    if document is None:
+        return {}
+    if not isinstance(document, dict):
+        raise BadConfig(f"{where} holds {_kind(document)}; it must hold keys such as `url:` and `environments:`.")
+    unknown = [str(key) for key in document if key not in KEYS]
+    if unknown:
+        raise BadConfig(f"{where} has unknown keys: {', '.join(sorted(unknown))}. Known are: {', '.join(KEYS)}.")
+    return document
+
+
+def _checked(found: Mapping[str, tuple[str, Any]]) -> Config:
+    values: dict[str, Any] = {}
+    for key, (where, value) in found.items():
+        if value is None:
+            continue
+        if "${" in str(value):
+            raise BadConfig(
+                f"`{key}:` in {where} holds `${{…}}`, and nothing is resolved there: muniment.yml is plain YAML. "
+                "Write the value itself, or set MUNIMENT_URL or MUNIMENT_ENVIRONMENT."
+            )
+        try:
+            values.update(KEYS[key](value))
+        except ValueError as error:
+            raise BadConfig(f"`{key}:` in {where} must be {error}, not {_kind(value)}.") from None
+    if "url" not in values:
+        files = ", ".join(dict.fromkeys(where for where, _ in found.values()))
+        raise BadConfig(f"{files} has no `url:`. Write the service's address there, or set MUNIMENT_URL.")
+    return Config(**values)
+
+
+def _kind(value: object) -> str:
+    names = {dict: "a mapping", list: "a list", str: "text", bool: "true or false", int: "a number", float: "a number"}
+    kind = names.get(type(value), type(value).__name__)
+    return f"{kind} ({value!r})" if isinstance(value, str | int | float) else kind
+
+
+def _url(value: object) -> dict[str, Any]:
+    if not isinstance(value, str):
+        raise ValueError("an address such as https://muniment.example.org")  # noqa: TRY004
+    text = value.strip().rstrip("/")
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("an address such as https://muniment.example.org")
+    if parts.username is not None or parts.password is not None:
+        raise BadConfig("`url:` holds a user or a password. Take it out: the token comes from MUNIMENT_TOKEN alone.")
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise BadConfig(f"{text} is plain HTTP, which would show your token to the network. Write https://.")
+    return {"url": text}
+
+
+def _text(key: str) -> Callable[[object], dict[str, Any]]:
+    def check(value: object) -> dict[str, Any]:
+        if not isinstance(value, str) or not value.strip():
+            raise ValueError("text")
+        return {key: value.strip()}
+
+    return check
+
+
+def _texts_of(key: str, example: str) -> Callable[[object], dict[str, Any]]:
+    def check(value: object) -> dict[str, Any]:
+        if not isinstance(value, dict) or not all(
+            isinstance(part, str) and part for pair in value.items() for part in pair
+        ):
+            raise ValueError(f"a mapping from text to text, such as {{{example}}}")
+        return {key: MappingProxyType(dict(value))}
+
+    return check
+
+
+def _list_of(key: str, example: str, made: Callable[[list[str]], object]) -> Callable[[object], dict[str, Any]]:
+    def check(value: object) -> dict[str, Any]:
+        if not isinstance(value, list) or not all(isinstance(part, str) and part for part in value):
+            raise ValueError(f"a list of text, such as [{example}]")
+        return {key: made(value)}
+
+    return check
+
+
+def _names(value: object) -> dict[str, Any]:
+    named = _texts_of("names", "orders: sales.orders")(value)
+    for local, governed in named["names"].items():
+        if "{" in local + governed:
+            raise BadConfig(f"`names:` maps {local!r} to {governed!r}: patterns are not mapped. Write each name out.")
+        if local == "parameters" or local.startswith("params:"):
+            raise BadConfig(f"`names:` maps {local!r}: parameters are the project's own. Take that line out.")
+    return named
+
+
+def _precedence(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict) or not all(
+        isinstance(name, str) and choice in PRECEDENCES for name, choice in value.items()
+    ):
+        raise ValueError(f"a mapping from a name, or `default`, to one of {', '.join(PRECEDENCES)}")
+    by_name = dict(value)
+    default = by_name.pop("default", "error")
+    return {"default_precedence": default, "precedence": MappingProxyType(by_name)}
+
+
+def _project_paths(value: object) -> dict[str, Any]:
+    if not isinstance(value, bool):
+        raise ValueError("true or false")  # noqa: TRY004
+    return {"project_paths": value}
+
+
+KEYS: Final[Mapping[str, Callable[[object], dict[str, Any]]]] = {
+    "url": _url,
+    "project": _text("project"),
+    "purpose": _text("purpose"),
+    "environments": _texts_of("environments", "local: dev"),
+    "default_environment": _text("default_environment"),
+    "names": _names,
+    "governed": _list_of("governed", '"sales.*"', tuple),
+    "precedence": _precedence,
+    "types": _list_of("types", "my_package.MyDataset", frozenset),
+    "allow_code_formats": _list_of("allow_code_formats", "pickle.PickleDataset", frozenset),
+    "project_paths": _project_paths,
+}

@@ -1,0 +1,327 @@
+"""Real Kedro projects, and a small server that speaks the wire contract of Muniment's service on loopback.
+
+The server decides nothing cleverly: it serves the catalog, actions and knowledge that a test gives it. That the
+real service speaks the same contract is proved in ``tests/e2e``.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import logging
+import os
+import subprocess
+import sys
+import threading
+from dataclasses import dataclass, field
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from itertools import count
+from pathlib import Path
+from textwrap import dedent
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+import pytest
+import yaml
+
+UNKNOWN = "does not exist, or you may not know of it"
+SIGNATURE = "never-to-be-seen-signature"
+numbers = count(1)
+
+
+def pytest_collection_modifyitems(items):
+    """Kedro warns of its own use of a deprecated function, and of dots in names; every other warning is an error."""
+    here = Path(__file__).parent
+    for item in items:
+        if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(r"ignore:register_new_resolver\(\) is deprecated:UserWarning"))
+            item.add_marker(
+                pytest.mark.filterwarnings(r"ignore:.*dataset names? .*contains? '\.' characters:UserWarning")
+            )
+
+
+def token_of(subject: str) -> str:
+    """A JWT in shape; its last part is the secret that must appear nowhere."""
+    parts = ({"alg": "none"}, {"iss": "https://id.example.org", "sub": subject})
+    return ".".join(
+        [*(base64.urlsafe_b64encode(json.dumps(part).encode()).decode().rstrip("=") for part in parts), SIGNATURE]
+    )
+
+
+@dataclass
+class Asked:
+    """One request as the server saw it."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    headers: dict[str, str]
+    body: Any
+    status: int = 0
+
+
+@dataclass
+class StandIn:
+    """What the service holds for Ann, and what it was asked."""
+
+    url: str
+    catalog: dict[str, Any] = field(default_factory=dict)
+    actions: dict[str, list[str]] = field(default_factory=dict)
+    ends: dict[str, str] = field(default_factory=dict)
+    #: What is said of a dataset with every verdict on it.
+    notices: dict[str, str] = field(default_factory=dict)
+    subject: str = "user:ann"
+    #: Known to Ann, and not hers.
+    discoverable: set[str] = field(default_factory=set)
+    asked: list[Asked] = field(default_factory=list)
+    #: Answers in place of the usual ones: path to (status, content type, text).
+    instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+
+    def serve(self, name: str, definition: Any, *actions: str) -> None:
+        self.catalog[name] = definition
+        self.actions[name] = list(actions or ("load", "save"))
+
+    @staticmethod
+    def token_of(subject: str) -> str:
+        return token_of(subject)
+
+    def paths(self) -> list[str]:
+        return [asked.path for asked in self.asked]
+
+    def lease(self) -> dict[str, Any]:
+        return {"catalog": self.catalog, "actions": self.actions, "obligations": {}, "ends": self.ends}
+
+    def verdict(self, dataset: str, action: str) -> dict[str, Any]:
+        allowed = action in self._actions(dataset)
+        known = bool(self._actions(dataset)) or dataset in self.discoverable
+        told = {"dataset": dataset, "action": action, "allowed": allowed, "known": known, "because": []}
+        told["notice"] = self.notices.get(dataset)
+        if not known:
+            return {**told, "reason": UNKNOWN, "owner": None, "explain": None, "request": None}
+        explain = f"kedro muniment why {dataset} --action {action} --environment dev"
+        reason = "the policy readers permits it" if allowed else "no policy permits it"
+        return {**told, "reason": reason, "owner": "group:sales-stewards", "explain": explain, "request": None}
+
+    def _actions(self, dataset: str) -> list[str]:
+        from parse import parse
+
+        served = next((name for name in self.catalog if name == dataset or parse(name, dataset)), dataset)
+        return self.actions.get(served, [])
+
+
+class Handler(BaseHTTPRequestHandler):
+    """The wire: what was asked is kept, and answered from the stand-in that the server belongs to."""
+
+    @property
+    def stand_in(self) -> StandIn:
+        return self.server.stand_in
+
+    def do_GET(self) -> None:
+        self._answer(None)
+
+    def do_POST(self) -> None:
+        self._answer(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+
+    def _answer(self, body: Any) -> None:
+        parts = urlsplit(self.path)
+        query = {key: values[0] for key, values in parse_qs(parts.query).items()}
+        asked = Asked(self.command, parts.path, query, {k.lower(): v for k, v in self.headers.items()}, body)
+        self.stand_in.asked.append(asked)
+        asked.status, kind, text, tag = self._decided(asked)
+        self.send_response(asked.status)
+        told = {"Muniment-Revision": "812", "Muniment-Receipt": "r-1", "Muniment-Subject": self.stand_in.subject}
+        for name, value in {"Content-Type": kind, "ETag": tag, **told}.items():
+            if value:
+                self.send_header(name, value)
+        self.send_header("Content-Length", str(len(text.encode())))
+        self.end_headers()
+        self.wfile.write(text.encode())
+
+    def _decided(self, asked: Asked) -> tuple[int, str, str, str]:
+        if asked.path in self.stand_in.instead:
+            return (*self.stand_in.instead[asked.path], "")
+        if asked.headers.get("authorization") not in {f"Bearer {token_of('ann')}", f"Bearer {token_of('bob')}"}:
+            problem = {"type": "about:blank", "title": "Token refused", "status": 401, "detail": "It has expired."}
+            return 401, "application/problem+json", json.dumps(problem), ""
+        if asked.path == "/v1/leases":
+            text = json.dumps(self.stand_in.lease())
+            tag = f'"{hashlib.sha256(text.encode()).hexdigest()}"'
+            fresh = asked.headers.get("if-none-match") == tag
+            return (304, "", "", tag) if fresh else (200, "application/json", text, tag)
+        return 200, "application/json", json.dumps(self._told(asked)), ""
+
+    def _told(self, asked: Asked) -> dict[str, Any]:
+        if asked.path == "/v1/preflight":
+            wanted = [(name, action) for action in ("load", "save") for name in asked.body[action]]
+            verdicts = [self.stand_in.verdict(name, action) for name, action in wanted]
+            allowed = all(verdict["allowed"] for verdict in verdicts)
+            return {"allowed": allowed, "verdicts": verdicts, "revision": 812, "receipt": "r-2"}
+        if asked.path == "/v1/whoami":
+            return {"subject": "user:ann", "groups": ["group:analysts"], "attributes": {}, "issuer": "corp"}
+        return self.stand_in.verdict(asked.query["dataset"], asked.query["action"])
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002
+        """Quiet."""
+
+
+@pytest.fixture
+def service():
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    stand_in = server.stand_in = StandIn(f"http://127.0.0.1:{server.server_port}")
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield stand_in
+    server.shutdown()
+    server.server_close()
+    thread.join()
+
+
+PIPELINE = """
+from pathlib import Path
+from kedro.pipeline import Node, Pipeline
+
+def take(orders):
+    Path(__file__).with_name("ran").write_text("the first node ran")
+    return {"lines": orders}
+
+def report(lines):
+    return {"report": lines}
+
+def register_pipelines():
+    return {"__default__": Pipeline([
+        Node(take, inputs="INPUT", outputs="lines", name="take_orders"),
+        Node(report, inputs="lines", outputs="OUTPUT", name="write_report"),
+    ])}
+"""
+
+
+class Project:
+    """A Kedro project on disk, small and whole."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.package = f"project_{next(numbers)}"
+        self.env = {
+            **{key: value for key, value in os.environ.items() if not key.startswith(("MUNIMENT_", "KEDRO_"))},
+            "DO_NOT_TRACK": "1",
+            "XDG_CACHE_HOME": str(path / "cache"),
+            "COLUMNS": "300",
+            "MUNIMENT_TOKEN": token_of("ann"),
+        }
+        self.write(
+            "pyproject.toml",
+            f'[tool.kedro]\npackage_name = "{self.package}"\nproject_name = "Small"\nkedro_init_version = "1.0.0"\n',
+        )
+        self.write(f"src/{self.package}/__init__.py", "")
+        self.write(
+            f"src/{self.package}/settings.py", "CONFIG_LOADER_ARGS = {'base_env': 'base', 'default_run_env': 'local'}\n"
+        )
+        self.write("conf/local/.gitkeep", "")
+        self.write("conf/base/parameters.yml", "threshold: 1\n")
+        self.write(
+            "conf/base/catalog.yml", self.yaml({"lines": {"type": "json.JSONDataset", "filepath": "data/lines.json"}})
+        )
+        self.nodes("orders", "report")
+
+    def write(self, name: str, text: str) -> Path:
+        file = self.path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(text)
+        return file
+
+    def nodes(self, first_input: str, last_output: str) -> None:
+        text = PIPELINE.replace("INPUT", first_input).replace("OUTPUT", last_output)
+        self.write(f"src/{self.package}/pipeline_registry.py", text)
+
+    def configure(self, url: str, env: str = "base", **settings: object) -> None:
+        self.write(f"conf/{env}/muniment.yml", self.yaml({"url": url, "default_environment": "dev", **settings}))
+
+    def own(self, **entries: object) -> None:
+        """Entries of the project's own catalog, beside ``lines``."""
+        self.write("conf/base/catalog_more.yml", self.yaml(entries))
+
+    @staticmethod
+    def yaml(value: object) -> str:
+        return yaml.safe_dump(value)
+
+    def json_at(self, name: str, data: object = None) -> dict[str, str]:
+        """A definition of a JSON dataset outside the project, which exists if data is given."""
+        file = self.path.parent / "lake" / f"{name}.json"
+        file.parent.mkdir(exist_ok=True)
+        if data is not None:
+            file.write_text(json.dumps(data))
+        return {"type": "json.JSONDataset", "filepath": str(file)}
+
+    @property
+    def first_node_ran(self) -> bool:
+        return (self.path / "src" / self.package / "ran").exists()
+
+    def kedro(self, *arguments: str, **env: str | None) -> subprocess.CompletedProcess[str]:
+        """Kedro as a person runs it: a process of its own in the project's directory."""
+        surroundings = {key: value for key, value in {**self.env, **env}.items() if value is not None}
+        return subprocess.run(
+            [sys.executable, "-m", "kedro", *arguments],
+            cwd=self.path, env=surroundings, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    def python(self, code: str, **env: str | None) -> subprocess.CompletedProcess[str]:
+        surroundings = {key: value for key, value in {**self.env, **env}.items() if value is not None}
+        return subprocess.run(
+            [sys.executable, "-c", dedent(code)],
+            cwd=self.path, env=surroundings, capture_output=True, text=True, timeout=120, check=False,
+        )  # fmt: skip
+
+    def session(self, env: str | None = None, runtime_params: dict[str, Any] | None = None) -> Any:
+        """A session in this process, as a script or a notebook has it."""
+        from kedro.framework.session import KedroSession
+        from kedro.framework.startup import bootstrap_project
+
+        for module in [name for name in sys.modules if name.partition(".")[0] == self.package]:
+            del sys.modules[module]
+        bootstrap_project(self.path)
+        return KedroSession.create(project_path=self.path, env=env, runtime_params=runtime_params, save_on_close=False)
+
+    def context(self, env: str | None = None, runtime_params: dict[str, Any] | None = None) -> Any:
+        return self.session(env, runtime_params).load_context()
+
+
+@pytest.fixture
+def project(tmp_path, monkeypatch):
+    """A project that is not configured for Muniment, with Ann signed in."""
+    folder = tmp_path / "project"
+    folder.mkdir()
+    made = Project(folder)
+    for name in list(os.environ):
+        if name.startswith(("MUNIMENT_", "KEDRO_")):
+            monkeypatch.delenv(name)
+    for name in ("DO_NOT_TRACK", "XDG_CACHE_HOME", "MUNIMENT_TOKEN"):
+        monkeypatch.setenv(name, made.env[name])
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    monkeypatch.setattr(sys, "dont_write_bytecode", True)
+    return made
+
+
+@pytest.fixture
+def said():
+    """What the plugin logs above DEBUG; Kedro replaces the root's handlers, and with them pytest's own."""
+    lines: list[str] = []
+
+    class Keep(logging.Handler):
+        def emit(self, record):
+            lines.append(f"{record.levelname} {record.getMessage()}")
+
+    handler = Keep(logging.INFO)
+    logger = logging.getLogger("kedro_muniment")
+    logger.addHandler(handler)
+    yield lines
+    logger.removeHandler(handler)
+
+
+@pytest.fixture
+def governed(project, service):
+    """The same, configured: ``orders`` and ``report`` are ``sales.orders`` and ``sales.report``, and Ann's to use."""
+    service.serve("sales.orders", project.json_at("orders", [1, 2]), "load")
+    service.serve("sales.report", project.json_at("report"), "load", "save")
+    project.configure(service.url, names={"orders": "sales.orders", "report": "sales.report"}, governed=["sales.*"])
+    return project

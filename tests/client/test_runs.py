@@ -1,0 +1,242 @@
+"""``kedro run`` in a governed project: what runs, what is refused, and that refusals come before the first node."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from kedro.runner import SequentialRunner, ThreadRunner
+
+from kedro_muniment.problems import BadConfig, NotSignedIn, RunRefused, Unreachable
+
+RUNNERS = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
+CLOSED = "http://127.0.0.1:9"
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_permitted_pipeline_runs_under_its_own_names_in_every_runner(governed, service, runner):
+    ran = governed.kedro("run", "--runner", runner)
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    report = governed.path.parent / "lake" / "report.json"
+    assert json.loads(report.read_text()) == {"report": {"lines": [1, 2]}}
+    assert service.paths() == ["/v1/leases", "/v1/preflight"]
+    preflight = service.asked[1].body
+    assert (preflight["load"], preflight["save"]) == (["sales.orders"], ["sales.report"])
+    assert "2 governed datasets (1 read-only) as user:ann, env dev, revision 812" in ran.stdout
+
+
+@pytest.mark.parametrize("runner", RUNNERS)
+def test_a_refused_pipeline_runs_no_node_in_any_runner(governed, service, runner):
+    service.actions["sales.report"] = ["load"]
+    ran = governed.kedro("run", "--runner", runner)
+    assert ran.returncode == 1
+    assert "report (sales.report), save: no policy permits it" in ran.stderr
+    assert "Traceback" not in ran.stderr
+    assert not governed.first_node_ran
+
+
+def test_workers_that_are_spawned_run_too(governed):
+    ran = governed.kedro("run", "--runner", "ParallelRunner", KEDRO_MP_CONTEXT="spawn")
+    assert ran.returncode == 0, ran.stdout + ran.stderr
+    assert json.loads((governed.path.parent / "lake" / "report.json").read_text()) == {"report": {"lines": [1, 2]}}
+
+
+def test_each_run_of_a_service_session_is_asked_about_by_itself(governed, service):
+    sessions = pytest.importorskip("kedro.framework.session.service_session", reason="not in the first Kedro 1")
+    governed.session()
+    session = sessions.KedroServiceSession.create(project_path=governed.path)
+    session.run()
+    service.actions["sales.orders"] = []
+    with pytest.raises(RunRefused, match="orders"):
+        session.run()
+    assert service.paths() == ["/v1/leases", "/v1/preflight"] * 2
+
+
+def test_one_refusal_lists_every_obstacle_with_nodes_owner_and_command(governed, service):
+    service.actions.update({"sales.orders": ["save"], "sales.report": ["load"]})
+    with pytest.raises(RunRefused) as refused, governed.session() as session:
+        session.run()
+    told = str(refused.value)
+    assert "as user:ann in dev, 2 uses of data are refused" in told
+    for line in (
+        "orders (sales.orders), load: no policy permits it",
+        "needed by: take_orders",
+        "report (sales.report), save: no policy permits it",
+        "needed by: write_report",
+        "owner to ask: group:sales-stewards",
+        "explained by: kedro muniment why sales.orders --action load --environment dev",
+    ):
+        assert line in told
+    assert not governed.first_node_ran
+
+
+@pytest.mark.parametrize("runner", [SequentialRunner, ThreadRunner])
+def test_a_hidden_governed_output_is_refused_and_never_a_memory_dataset(governed, service, runner):
+    governed.nodes("orders", "sales.secret")
+    with pytest.raises(RunRefused, match=r"sales.secret, save: does not exist, or you may not know of it") as refused:
+        governed.session().run(runner=runner())
+    assert "owner" not in str(refused.value)
+    assert not governed.first_node_ran
+
+
+def test_hidden_and_never_existing_datasets_are_refused_in_the_same_words(governed, service):
+    def told(name):
+        governed.nodes("orders", name)
+        with pytest.raises(RunRefused) as refused:
+            governed.session().run()
+        return str(refused.value).replace(name, "NAME")
+
+    service.catalog["sales.hidden"] = governed.json_at("hidden")  # exists; Ann has no action on it
+    service.actions["sales.hidden"] = []
+    assert told("sales.hidden") == told("sales.never_was")
+
+
+def test_a_mapped_name_that_is_not_served_refuses_in_a_notebook_too(governed, service):
+    del service.catalog["sales.orders"]
+    catalog = governed.context().catalog
+    with pytest.raises(Exception, match=r"orders \(sales.orders\) does not exist, or you may not know of it"):
+        catalog.load("orders")
+
+
+def test_without_globs_every_name_of_a_known_domain_is_governed(governed, service):
+    governed.configure(service.url, names={"orders": "sales.orders"})
+    governed.nodes("orders", "sales.anything")
+    with pytest.raises(RunRefused, match=r"sales.anything, save"):
+        governed.session().run()
+
+
+def test_other_names_are_the_projects_own_and_asked_about_by_nobody(governed, service):
+    governed.nodes("threshold_free", "marketing.thing")
+    governed.own(threshold_free=governed.json_at("free", 5))
+    governed.session().run()
+    assert "/v1/preflight" not in service.paths()
+
+
+def test_a_governed_dataset_made_and_read_inside_needs_both_permissions(governed, service):
+    text = (governed.path / "src" / governed.package / "pipeline_registry.py").read_text()
+    governed.write(f"src/{governed.package}/pipeline_registry.py", text.replace('"lines"', '"sales.lines"'))
+    service.serve("sales.lines", governed.json_at("lines"), "save")
+    with pytest.raises(RunRefused, match=r"sales.lines, load") as refused:
+        governed.session().run()
+    assert "sales.lines, save" not in str(refused.value)
+    assert "needed by: write_report" in str(refused.value)
+
+
+def test_only_the_filtered_pipeline_is_asked_about(governed, service):
+    service.actions["sales.report"] = []
+    governed.session().run(node_names=["take_orders"])
+    assert service.asked[-1].body["load"] == ["sales.orders"]
+    assert service.asked[-1].body["save"] == []
+
+
+def test_transcoded_names_are_one_governed_dataset(governed, service):
+    governed.configure(
+        service.url, names={"orders@json": "sales.orders", "report": "sales.report"}, governed=["sales.*"]
+    )
+    governed.nodes("orders@json", "report")
+    governed.session().run()
+    assert service.asked[-1].body["load"] == ["sales.orders"]
+
+
+def test_a_served_pattern_gives_each_name_its_definition(governed, service):
+    lake = governed.path.parent / "lake"
+    service.serve("sales.{region}_orders", {"type": "json.JSONDataset", "filepath": f"{lake}/{{region}}.json"}, "load")
+    (lake / "emea.json").write_text("[3]")
+    governed.configure(
+        service.url, names={"orders": "sales.emea_orders", "report": "sales.report"}, governed=["sales.*"]
+    )
+    governed.session().run()
+    assert service.asked[-1].body["load"] == ["sales.emea_orders"]
+    assert json.loads((lake / "report.json").read_text()) == {"report": {"lines": [3]}}
+
+
+def test_save_only_data_is_not_loaded_and_read_only_data_not_saved(governed, service):
+    from kedro_muniment.hooks import hooks
+
+    service.actions["sales.report"] = ["save"]
+    governed.session().run()
+    with pytest.raises(RunRefused, match=r"report \(sales.report\): you may save, not load"):
+        hooks.before_dataset_loaded(dataset_name="report")
+    with pytest.raises(RunRefused, match=r"orders \(sales.orders\): you may load, not save"):
+        hooks.before_dataset_saved(dataset_name="orders")
+
+
+def test_a_permission_that_has_ended_is_refused_by_name_and_the_others_hold(governed, service):
+    from kedro_muniment.hooks import hooks
+
+    service.ends = {"sales.report": "2020-01-01T00:00:00Z", "sales.orders": "2999-01-01T00:00:00+00:00"}
+    with pytest.raises(RunRefused, match=r"report \(sales.report\): your access has ended"):
+        governed.session().run()
+    assert governed.first_node_ran
+    hooks.before_dataset_loaded(dataset_name="orders")
+
+
+def test_what_the_service_says_of_a_dataset_is_passed_on_and_the_run_goes_on(governed, service, said):
+    service.notices["sales.orders"] = "deprecated; use sales.orders_v2"
+    service.subject = r"user:bj\xf6rk"
+    governed.session().run()
+    assert "WARNING sales.orders: deprecated; use sales.orders_v2" in said
+    assert "as user:björk, env dev" in said[0]
+
+
+def test_a_service_that_is_down_stops_the_run_with_one_sentence_and_its_address(governed):
+    ran = governed.kedro("run", MUNIMENT_URL=CLOSED)
+    assert ran.returncode == 4
+    errors = [line for line in ran.stderr.splitlines() if line]
+    assert len(errors) == 1, ran.stderr
+    assert f"Muniment cannot be reached at {CLOSED}" in errors[0]
+    assert not governed.first_node_ran
+
+
+def test_a_service_that_goes_down_before_the_question_stops_the_run(governed, service):
+    service.instead["/v1/preflight"] = (
+        503,
+        "application/problem+json",
+        json.dumps({"title": "No record, no answer", "detail": "The record could not be written.", "status": 503}),
+    )
+    with pytest.raises(Unreachable, match=r"No record, no answer: The record could not be written."):
+        governed.session().run()
+    assert not governed.first_node_ran
+
+
+@pytest.mark.parametrize("answer", ["<html>hello</html>", "[]", '{"verdicts": 7}', '{"verdicts": []}', "[" * 100_000])
+def test_a_verdict_that_is_not_understood_never_lets_a_run_through(governed, service, answer):
+    service.instead["/v1/preflight"] = (200, "application/json", answer)
+    with pytest.raises(Exception, match=r"not as Muniment|does not understand|no verdict"):
+        governed.session().run()
+    assert not governed.first_node_ran
+
+
+def test_without_a_token_a_run_says_how_to_sign_in(governed, monkeypatch):
+    monkeypatch.delenv("MUNIMENT_TOKEN")
+    with pytest.raises(NotSignedIn, match=r"Set MUNIMENT_TOKEN"):
+        governed.context()
+
+
+def test_a_refused_token_says_what_the_service_said(governed, monkeypatch):
+    monkeypatch.setenv("MUNIMENT_TOKEN", "stale")
+    with pytest.raises(NotSignedIn, match=r"Token refused: It has expired. Set MUNIMENT_TOKEN to a fresh"):
+        governed.context()
+
+
+def test_kedros_environment_is_mapped_and_an_unmapped_one_is_refused(governed, service, monkeypatch):
+    governed.write("conf/prod/.gitkeep", "")
+    settings = {"url": service.url, "environments": {"prod": "production"}, "governed": ["sales.*"]}
+    governed.write("conf/base/muniment.yml", governed.yaml(settings))
+    governed.context(env="prod")
+    assert service.asked[-1].query["environment"] == "production"
+    with pytest.raises(BadConfig, match=r"'local' is mapped to none of the service's"):
+        governed.context()
+    monkeypatch.setenv("MUNIMENT_ENVIRONMENT", "staging")
+    governed.context(env="prod")
+    assert service.asked[-1].query["environment"] == "staging"
+
+
+def test_project_and_purpose_travel_with_both_questions(governed, service):
+    governed.configure(
+        service.url, names={"orders": "sales.orders", "report": "sales.report"}, project="churn", purpose="forecast"
+    )
+    governed.session().run()
+    lease, preflight = service.asked
+    assert (lease.query["project"], lease.query["purpose"]) == ("churn", "forecast")
+    assert (preflight.body["project"], preflight.body["purpose"]) == ("churn", "forecast")
