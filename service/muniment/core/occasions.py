@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from muniment.core.identifiers import derived
 from muniment.core.subjects import Subject, SubjectState
 
 
@@ -31,3 +32,13 @@ class Occasion:
     def subject(self) -> Subject:
         """The subject that asks."""
         return self.asker.subject
+
+    @property
+    def receipt(self) -> UUID:
+        """The identifier of what is decided on this occasion, carried by the answer and the ledger."""
+        return derived(self.request_id, "receipt")
+
+    @property
+    def row_id(self) -> UUID:
+        """The identifier of the ledger row of this occasion."""
+        return derived(self.request_id, "row")

@@ -40,7 +40,7 @@ class Kind(StrEnum):
 
 def readable_id(text: str) -> bool:
     """Whether an id can be shown as it is: no control, bidirectional or invisible characters."""
-    return 0 < len(text) <= LONGEST_ID and text == text.strip() and not _UNREADABLE.search(text)
+    return 0 < len(text) <= LONGEST_ID and text == text.strip() and text.isprintable() and not _UNREADABLE.search(text)
 
 
 @dataclass(frozen=True, slots=True, order=True)

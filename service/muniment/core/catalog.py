@@ -1,0 +1,207 @@
+"""The catalog: exactly what one subject may load or save in one environment, as Kedro expects it.
+
+An entry is rendered once for each version of its dataset; a catalog is a join of
+rendered entries. What is decided has a digest of its own, over names, versions, actions
+and obligations, so a new renderer changes no proof.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+
+import orjson
+import yaml
+
+from muniment.core.datasets import Dataset
+from muniment.core.decisions import Decided, Listing, Wanted
+from muniment.core.definitions import variables_of, with_variables
+from muniment.core.environments import BASE
+from muniment.core.names import lineage
+from muniment.core.problems import InvalidDefinition
+from muniment.core.realm import Realm
+from muniment.core.schema import Action
+
+#: A text that no YAML reader takes for anything else, unless it is one of the words below.
+_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_]*(?:[./=:-]+[A-Za-z0-9_]+)*\Z", re.ASCII)
+_NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
+
+#: The width at which YAML is folded: never, so that a path stays on its line.
+_ONE_LINE = 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of a catalog: a dataset that has a definition here, and what may be done with it."""
+
+    dataset: Dataset
+    actions: tuple[Action, ...]
+    obligations: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Catalog:
+    """The entries that one decision gave, in the order of their names."""
+
+    wanted: Wanted
+    entries: tuple[Entry, ...]
+    sha256: str
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names of the entries, sorted."""
+        return tuple(entry.dataset.name for entry in self.entries)
+
+
+def catalog_of(realm: Realm, listing: Listing, wanted: Wanted) -> Catalog:
+    """The datasets that may be loaded or saved, that are alive, and that have a definition there."""
+    return made(realm, wanted, (entry_of(realm.datasets[name], each, wanted) for name, each in listing.decided.items()))
+
+
+def made(realm: Realm, wanted: Wanted, entries: Iterable[Entry | None]) -> Catalog:
+    """A catalog of entries already decided."""
+    found = tuple(sorted((entry for entry in entries if entry), key=lambda entry: entry.dataset.name))
+    return Catalog(wanted, found, digest(realm, wanted.environment, found))
+
+
+def entry_of(dataset: Dataset, decided: Decided, wanted: Wanted) -> Entry | None:
+    """The dataset's line in a catalog, if it has one."""
+    actions = decided.actions
+    if not actions or not dataset.served or dataset.definition(wanted.environment) is None:
+        return None
+    return Entry(dataset, actions)
+
+
+def digest(realm: Realm, environment: str, entries: Sequence[Entry]) -> str:
+    """SHA-256 (hex) over canonical ``[name, version, actions, obligations]`` and the versions of the variables used."""
+    lines = [[e.dataset.name, e.dataset.version, [*e.actions], [*e.obligations]] for e in entries]
+    domains = {above for entry in entries for above in lineage(entry.dataset.domain)}
+    variables = [
+        [name, realm.domains[name].version]
+        for name in sorted(domains)
+        if name in realm.domains and realm.domains[name].variables
+    ]
+    layers = [
+        [name, realm.environments[name].version]
+        for name in (BASE, environment)
+        if name in realm.environments and realm.environments[name].variables
+    ]
+    return hashlib.sha256(orjson.dumps([lines, variables, layers])).hexdigest()
+
+
+def tag(catalog: Catalog, *, media: str, coding: str, asked: Sequence[str] | None, extra: str = "") -> str:
+    """A strong entity tag (RFC 9110, 8.8.3): equal tags mean equal bytes, unrelated changes keep it."""
+    wanted = catalog.wanted
+    covered = [
+        catalog.sha256,
+        wanted.environment,
+        wanted.project,
+        wanted.purpose,
+        None if asked is None else sorted(asked),
+        media,
+        coding,
+        extra,
+    ]
+    return f'"{hashlib.sha256(orjson.dumps(covered)).hexdigest()[:40]}"'
+
+
+def as_yaml(realm: Realm, catalog: Catalog) -> bytes:
+    """The catalog as ``catalog.yml`` (RFC 9512)."""
+    fragments = [_fragment(realm, entry.dataset, catalog.wanted.environment, _yaml) for entry in catalog.entries]
+    return b"".join(fragments) or b"{}\n"
+
+
+def as_json(realm: Realm, catalog: Catalog) -> bytes:
+    """The catalog as JSON: the same mapping."""
+    fragments = [_fragment(realm, entry.dataset, catalog.wanted.environment, _json) for entry in catalog.entries]
+    return b"{" + b",".join(fragments) + b"}"
+
+
+def as_lease(realm: Realm, catalog: Catalog, ends: Mapping[str, datetime]) -> bytes:
+    """The body of a lease: ``{catalog, actions, obligations, ends}``, ends as RFC 3339.
+
+    A dataset that is decided and yet not served (a draft, say) has no name in it anywhere.
+    """
+    actions = {entry.dataset.name: [*entry.actions] for entry in catalog.entries}
+    ending = {name: write_moment(end) for name, end in ends.items() if name in actions}
+    rest = {"actions": actions, "obligations": {}, "ends": ending}
+    return b'{"catalog":' + as_json(realm, catalog) + b"," + orjson.dumps(rest)[1:]
+
+
+def write_moment(at: datetime) -> str:
+    """A moment as JSON carries it (RFC 3339, UTC)."""
+    return at.isoformat().replace("+00:00", "Z")
+
+
+def resolved(realm: Realm, dataset: Dataset, environment: str) -> Mapping[str, object]:
+    """The definition in force with ``${globals:…}`` filled from the variables of domain and environment.
+
+    What nothing gives a value to stays as it is written: a reader fails at that one
+    dataset, by its name, and not at the whole catalog.
+    """
+    definition = dataset.definition(environment) or {}
+    left = {name: f"${{globals:{name}}}" for name in unfilled(realm, dataset, environment)}
+    return with_variables(definition, {**left, **realm.variables_of(dataset.domain, environment)})
+
+
+def unfilled(realm: Realm, dataset: Dataset, environment: str) -> tuple[str, ...]:
+    """The variables that a definition names and nothing gives a value to."""
+    definition = dataset.definition(environment) or {}
+    unknown = variables_of(definition) - realm.variables_of(dataset.domain, environment).keys()
+    return tuple(sorted(name for name in unknown if not _has_default(definition, name)))
+
+
+def _has_default(definition: Mapping[str, object], variable: str) -> bool:
+    """Whether a definition can do without the value of a variable."""
+    try:
+        with_variables(definition, dict.fromkeys(variables_of(definition) - {variable}, ""))
+    except InvalidDefinition:
+        return False
+    return True
+
+
+def _fragment(
+    realm: Realm, dataset: Dataset, environment: str, write: Callable[[str, Mapping[str, object]], bytes]
+) -> bytes:
+    """A rendered entry, rendered at most once for each version of its dataset and of the variables."""
+    key = (dataset.name, environment, write.__name__)
+    held = realm.rendered.get(key)
+    if held is not None and held[0] is dataset:
+        return held[1]
+    text = write(dataset.name, resolved(realm, dataset, environment))
+    if realm.datasets.get(dataset.name) is dataset:
+        realm.rendered[key] = (dataset, text)
+    return text
+
+
+def _json(name: str, definition: Mapping[str, object]) -> bytes:
+    return orjson.dumps(name) + b":" + orjson.dumps(definition)
+
+
+def _yaml(name: str, definition: Mapping[str, object]) -> bytes:
+    text = yaml.dump({name: definition}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_ONE_LINE)
+    return text.encode()
+
+
+class _Dumper(yaml.CSafeDumper):
+    """PyYAML's safe dumper as every reader of YAML understands it.
+
+    Without anchors, which people do not expect in a catalog; and with quotes around every
+    text that is not plainly one: YAML 1.1, 1.2 and OmegaConf read ``1e3``, ``0o7``, ``y`` or
+    ``12:30`` each in their own way.
+    """
+
+    def ignore_aliases(self, _data: object) -> bool:
+        """Write a value out each time that it occurs."""
+        return True
+
+
+def _written(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    plain = _PLAIN.match(text) and text.lower() not in _NOT_TEXT
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
+
+
+_Dumper.add_representer(str, _written)

@@ -1,0 +1,310 @@
+"""What a writer of rules may hand on: never more than is theirs, and never more to themselves.
+
+A rule needs ``grant`` on its scope; it hands on only actions that its writer holds there,
+or that an administrator of the scope hands on. Nobody widens their own access, and a realm
+never loses its last administrator.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import TypeVar
+
+from cedarpy import pst
+
+from muniment.core.datasets import Dataset
+from muniment.core.decisions import Decided, Wanted, boundaries, decide, decide_governing, list_all
+from muniment.core.names import ROOT, domain_of, is_dataset, lineage
+from muniment.core.policies import Compiled, confined_to, occasions_of
+from muniment.core.problems import NotAllowed
+from muniment.core.realm import Change, Realm
+from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action
+from muniment.core.subjects import SubjectState
+from muniment.core.visibility import may_govern
+
+_Case = TypeVar("_Case")
+
+#: Cases that rules tell apart, each with the datasets for which they do.
+_Cases = list[tuple[_Case, set[str]]]
+
+#: How many questions (a dataset in one environment, moment, purpose and project) are asked of one change.
+_MOST_QUESTIONS = 100_000
+
+#: How many of a rule's literals are tried on datasets that are yet to come.
+_MOST_TEXTS = 8
+
+#: How many gains a refusal names.
+_MOST_NAMED = 5
+
+#: The leaf under which a dataset that is yet to come is imagined.
+_TO_COME = "to_come"
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """One thing that a subject could not do before a change and could after it."""
+
+    action: Action
+    resource: str
+
+
+def check_rule(realm: Realm, asker: SubjectState, at: datetime, scope: str, handed_on: Compiled | None) -> None:
+    """Refuse a writer who may not make this rule here. ``handed_on`` is what it newly lets others do, if anything."""
+    if may_govern(realm, asker, at, Action.ADMINISTER, scope):
+        return
+    if scope == ROOT:
+        detail = "A rule for every domain needs administer on all; name a scope in which you may grant."
+        raise NotAllowed(detail)
+    if not may_govern(realm, asker, at, Action.GRANT, scope):
+        detail = f"You may not grant in {scope}; its owner is group:{realm.owner_of(scope)}."
+        raise NotAllowed(detail)
+    missing = _not_held(realm, asker, at, scope, handed_on) if handed_on else ()
+    if missing:
+        detail = f"You can only hand on what you hold in {scope} yourself; you do not hold: {', '.join(missing)}."
+        raise NotAllowed(detail)
+
+
+def check_not_widening(before: Realm, after: Realm, asker: SubjectState, at: datetime) -> None:
+    """Refuse a change by which its own author gains access."""
+    found = gains(before, after, asker, at)
+    if found:
+        named = sorted({f"{gain.action} {gain.resource}" for gain in found})
+        more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
+        listed = ", ".join(named[:_MOST_NAMED])
+        detail = f"This would widen your own access ({listed}{more}); somebody else must make the change."
+        raise NotAllowed(detail)
+
+
+def check_administrator_left(after: Realm, asker: SubjectState, others: Iterable[SubjectState], at: datetime) -> None:
+    """Refuse a change that leaves nobody who may administer everything."""
+    if not any(may_govern(after, state, at, Action.ADMINISTER, ROOT) for state in (asker, *others)):
+        detail = "This change would leave nobody who may administer; make somebody else an administrator first."
+        raise NotAllowed(detail)
+
+
+def gains(before: Realm, after: Realm, asker: SubjectState, at: datetime) -> tuple[Gain, ...]:
+    """What a subject may do after a change and not before it, now or at any moment that the rules speak of.
+
+    Both realms are asked, in every circumstance by which a rule tells cases apart, about
+    each dataset that the change may touch: those that stand, those that a factory pattern
+    makes of a name in a rule, and ones that are yet to come (named ``<domain>.*``).
+    """
+    change = _Change.between(before, after, asker)
+    if not change.touched and not change.datasets:
+        return ()
+    comparison = _Comparison(change, asker, at)
+    found = {*comparison.data(), *comparison.governing()}
+    return tuple(sorted(found, key=lambda gain: (gain.resource, gain.action)))
+
+
+@dataclass(frozen=True, slots=True)
+class _Change:
+    """Two realms, and what may decide differently for a subject in the second.
+
+    ``touched`` are policies (the old wording and the new one), ``datasets`` those of which
+    policies read something else than before.
+    """
+
+    before: Realm
+    after: Realm
+    touched: tuple[Compiled, ...]
+    datasets: frozenset[str]
+
+    @classmethod
+    def between(cls, before: Realm, after: Realm, asker: SubjectState) -> _Change:
+        old = {policy.id: policy for policy in before.concerning(asker)}
+        new = {policy.id: policy for policy in after.concerning(asker)}
+        ids = old.keys() | new.keys()
+        if _surroundings(before, asker) == _surroundings(after, asker):
+            ids = {id_ for id_ in ids if old.get(id_) != new.get(id_)}
+        touched = [policies[id_] for id_ in sorted(ids) for policies in (old, new) if id_ in policies]
+        datasets = frozenset(
+            name
+            for name, dataset in before.datasets.items()
+            if after.datasets.get(name, dataset) is not dataset and after.datasets[name].access != dataset.access
+        )
+        return cls(before, after, tuple(touched), datasets)
+
+
+def _surroundings(realm: Realm, asker: SubjectState) -> tuple[object, ...]:
+    """All that a policy reads of neither the resource nor itself: the asker's groups, the groups' tree, who owns."""
+    parents = {name: group.parents for name, group in realm.groups.items() if group.parents}
+    return realm.all_groups_of(asker), parents, {name: domain.owner for name, domain in realm.domains.items()}
+
+
+class _Comparison:
+    """Two realms, asked the same about everything that a change may touch."""
+
+    def __init__(self, change: _Change, asker: SubjectState, at: datetime) -> None:
+        self._asker = asker
+        self._at = at
+        self._domains = sorted(_domains(change.before) & _domains(change.after))
+        self._touched = change.touched
+        self._imagined = _imagined(change, self._domains)
+        self._before = change.before.after(change.before.revision, _declared(self._imagined, change.before))
+        self._after = change.after.after(change.after.revision, _declared(self._imagined, change.after))
+        standing = self._before.datasets.keys() & self._after.datasets.keys()
+        self._names = change.datasets | {n for policy in change.touched for n in _reached(policy, standing)}
+        concerning = [*self._before.concerning(asker), *self._after.concerning(asker)]
+        #: The policies that decide together about what is asked, and what each of them reaches.
+        self._deciding = {policy: reached for policy in concerning if (reached := _reached(policy, self._names))}
+
+    def data(self) -> Iterable[Gain]:
+        """What is gained of discover, load and save."""
+        for wanted, moment, names in self._circumstances():
+            then = list_all(self._before, self._asker, wanted, moment, names).decided
+            now = list_all(self._after, self._asker, wanted, moment, names).decided
+            for name, action in itertools.product(names, DATA_ACTIONS):
+                if now[name][action].allowed and not then[name][action].allowed:
+                    yield Gain(action, self._shown(name))
+
+    def governing(self) -> Iterable[Gain]:
+        """What is gained of the governing actions, on domains and on single datasets."""
+        deciding = {action for policy in (*self._touched, *self._deciding) for action in policy.actions}
+        for action in sorted(deciding.intersection(GOVERNING_ACTIONS)):
+            names = [] if action is Action.ADMINISTER else sorted(self._names)
+            acting = [policy for policy in (*self._touched, *self._deciding) if action in policy.actions]
+            for moment in _moments(acting, self._at):
+                yield from self._gained(action, names, moment)
+
+    def _gained(self, action: Action, names: Sequence[str], moment: datetime) -> Iterable[Gain]:
+        old: list[str | Dataset] = [*self._domains, *(self._before.datasets[name] for name in names)]
+        new: list[str | Dataset] = [*self._domains, *(self._after.datasets[name] for name in names)]
+        then = decide_governing(self._before, self._asker, action, old, moment)
+        now = decide_governing(self._after, self._asker, action, new, moment)
+        for resource, was, became in zip([*self._domains, *names], then, now, strict=True):
+            if became.allowed and not was.allowed:
+                yield Gain(action, self._shown(resource))
+
+    def _circumstances(self) -> Iterable[tuple[Wanted, datetime, Sequence[str]]]:
+        """Every environment, moment, purpose and project that some policy knows, with the datasets it is about."""
+        moments, purposes, projects = self._told_apart()
+        asked = 0
+        for environment in self._after.environment_names:
+            for (moment, early), (purpose, meant), (project, inside) in itertools.product(moments, purposes, projects):
+                names = sorted(early & meant & inside)
+                asked += len(names)
+                if asked > _MOST_QUESTIONS:
+                    detail = (
+                        "This may widen your own access, and speaks of too much to be sure that it does not; "
+                        "make several changes of it, or let somebody else make it."
+                    )
+                    raise NotAllowed(detail)
+                if names:
+                    yield Wanted(environment, project, purpose), moment, names
+
+    def _told_apart(self) -> tuple[_Cases[datetime], _Cases[str | None], _Cases[str | None]]:
+        """The moments, purposes and projects that matter, each with the datasets for which it does."""
+        moments: defaultdict[datetime, set[str]] = defaultdict(set, {self._at: set(self._names)})
+        purposes: defaultdict[str | None, set[str]] = defaultdict(set, {None: set(self._names)})
+        projects: defaultdict[str | None, set[str]] = defaultdict(set, {None: set(self._names)})
+        for policy, reached in self._deciding.items():
+            read = occasions_of(policy)
+            for moment in _moments([policy], self._at):
+                moments[moment] |= reached
+            for purpose in read.purposes:
+                purposes[purpose] |= reached
+            for project in read.projects:
+                projects[project] |= reached
+        return sorted(moments.items()), list(purposes.items()), list(projects.items())
+
+    def _shown(self, name: str) -> str:
+        return f"{domain_of(name)}.*" if name.rpartition(".")[2].startswith(_TO_COME) else name
+
+
+def _moments(policies: Iterable[Compiled], at: datetime) -> list[datetime]:
+    """Now, and every later moment at which one of the policies may change its mind."""
+    return [at, *(moment for moment in boundaries(policies) if moment > at)]
+
+
+def _domains(realm: Realm) -> set[str]:
+    """The domains of a realm, those above them included."""
+    return {ROOT, *(above for domain in realm.domains for above in lineage(domain))}
+
+
+def _reached(policy: Compiled, names: AbstractSet[str]) -> frozenset[str]:
+    """Those of the datasets about which a policy may speak."""
+    if _one_dataset(policy):
+        return policy.names & names
+    if policy.within is None:
+        return frozenset(names)
+    return frozenset(name for name in names if policy.within in lineage(domain_of(name)))
+
+
+def _imagined(change: _Change, domains: Iterable[str]) -> tuple[Dataset, ...]:
+    """Datasets that are not there, about which the touched policies would speak if they were.
+
+    One has nothing that a policy looks for; the others have every tag, and each one of the
+    classifications and layers, that a touched policy names.
+    """
+    read = [occasions_of(policy) for policy in change.touched]
+    texts = sorted({text for occasions in read for text in occasions.texts})
+    named = {name for occasions in read for name in occasions.names if is_dataset(name)}
+    reached = [d for d in domains if d != ROOT and any(p.within in {None, *lineage(d)} for p in change.touched)]
+    coming = [Dataset(name=f"{domain}.{_TO_COME}", owner=change.after.owner_of(domain)) for domain in reached]
+    marked = [
+        replace(
+            plain, name=f"{plain.name}_{i}", tags=frozenset(texts), classification=text, layer=text, sensitivity=100
+        )
+        for plain in coming
+        for i, text in enumerate(texts[:_MOST_TEXTS])
+    ]
+    spoken_of = [Dataset(name=name, owner=change.after.owner_of(domain_of(name))) for name in sorted(named)]
+    known = set(domains)
+    return tuple(
+        dataset
+        for dataset in (*coming, *marked, *spoken_of)
+        if dataset.domain in known and is_dataset(dataset.name) and not _stands(change, dataset.name)
+    )
+
+
+def _stands(change: _Change, name: str) -> bool:
+    return name in change.before.datasets or name in change.after.datasets
+
+
+def _declared(imagined: Iterable[Dataset], realm: Realm) -> Iterable[Change]:
+    """The imagined datasets as changes of a realm; where a pattern makes the name, it is the pattern's dataset."""
+    return (Change(Dataset, dataset.name, realm.resolve(dataset.name) or dataset) for dataset in imagined)
+
+
+def _not_held(realm: Realm, asker: SubjectState, at: datetime, scope: str, rule: Compiled) -> tuple[Action, ...]:
+    """The actions of a rule that its writer does not hold on everything in its reach, present or to come."""
+    within = rule.within or scope
+    domains = [within, *(name for name in sorted(realm.domains) if within in lineage(name) and name != within)]
+    held = list(_held(realm, asker, at, domains, rule)) if rule.actions.intersection(DATA_ACTIONS) else []
+    missing = []
+    for action in sorted(rule.actions):
+        if action in DATA_ACTIONS:
+            holds = all(decided[action].allowed for decided in held)
+        else:
+            holds = all(d.allowed for d in decide_governing(realm, asker, action, domains, at))
+        if not holds:
+            missing.append(action)
+    return tuple(missing)
+
+
+def _held(realm: Realm, asker: SubjectState, at: datetime, domains: Sequence[str], rule: Compiled) -> Iterable[Decided]:
+    """What the writer may do to the datasets in a rule's reach: those that stand, and one to come in each domain."""
+    present = [name for name in _reached(rule, realm.datasets.keys()) if domains[0] in lineage(domain_of(name))]
+    coming = [] if _one_dataset(rule) else domains
+    for environment in _environments(realm, rule):
+        yield from list_all(realm, asker, Wanted(environment), at, present).decided.values()
+        for domain in coming:
+            dataset = Dataset(name=f"{domain}.{_TO_COME}", owner=realm.owner_of(domain))
+            yield decide(realm, asker, Wanted(environment), at, dataset)
+
+
+def _one_dataset(rule: Compiled) -> bool:
+    """Whether the rule's own head names the one dataset it is about."""
+    return isinstance(rule.tree.resource, pst.ScopeEq)
+
+
+def _environments(realm: Realm, rule: Compiled) -> tuple[str, ...]:
+    """The environments a rule may act in: the ones it is confined to, else all."""
+    confined = confined_to(rule)
+    return tuple(name for name in realm.environment_names if confined is None or name in confined)

@@ -1,0 +1,125 @@
+"""The ledger's rows: what was decided, given, changed and read, in one shape.
+
+One row for each decided answer and each change. No secret, token or row of data is ever
+in one. Three things that are often blurred are told apart: *was told of it* (a catalog),
+*was given the means* (a lease), *says it loaded it* (a report of use).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import TypedDict, Unpack
+from uuid import UUID
+
+from muniment.core.occasions import Occasion
+
+
+class Event(StrEnum):
+    """The closed catalogue of what the ledger can tell."""
+
+    CATALOG_SERVED = "catalog.served"
+    LEASE_SERVED = "lease.served"
+    PREFLIGHT_ALLOWED = "preflight.allowed"
+    ACCESS_DENIED = "access.denied"
+    ACCESS_EXPLAINED = "access.explained"
+    DATASET_DECLARED = "dataset.declared"
+    DATASET_RETIRED = "dataset.retired"
+    DATASET_READ = "dataset.read"
+    RULES_READ = "rules.read"
+    DOMAIN_CHANGED = "domain.changed"
+    ENVIRONMENT_CHANGED = "environment.changed"
+    GROUP_CHANGED = "group.changed"
+    POLICY_CHANGED = "policy.changed"
+    POLICY_ENDED = "policy.ended"
+    GRANT_MADE = "grant.made"
+    GRANT_ENDED = "grant.ended"
+    CHANGE_REFUSED = "change.refused"
+    BOOTSTRAPPED = "realm.bootstrapped"
+    LEDGER_READ = "ledger.read"
+    SIGNIN_FAILED = "signin.failed"
+
+
+class Outcome(StrEnum):
+    """How it ended."""
+
+    ALLOWED = "allowed"
+    DENIED = "denied"
+    DONE = "done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Row:
+    """One row. ``id`` is a UUIDv7; ``receipt`` names the decision to everybody concerned.
+
+    ``subject_state`` is the digest of what was known of the subject. ``decided_sha256`` is
+    over the canonical decided content (:func:`muniment.core.catalog.digest`), so the
+    decision can be computed again and compared. ``details`` are the event's own, JSON.
+    """
+
+    id: UUID
+    at: datetime
+    event: Event
+    outcome: Outcome
+    subject: str = ""
+    issuer: str = ""
+    subject_state: str = ""
+    address: str = ""
+    client: str = ""
+    request_id: UUID | None = None
+    receipt: UUID | None = None
+    revision: int | None = None
+    environment: str | None = None
+    project: str | None = None
+    purpose: str | None = None
+    datasets: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    decided_sha256: str | None = None
+    evaluator: str | None = None
+    details: Mapping[str, object] = field(default_factory=dict)
+
+
+class Rest(TypedDict, total=False):
+    """What a row tells beside its occasion; the fields of :class:`Row`."""
+
+    receipt: UUID | None
+    revision: int | None
+    environment: str | None
+    project: str | None
+    purpose: str | None
+    datasets: tuple[str, ...]
+    policies: tuple[str, ...]
+    decided_sha256: str | None
+    evaluator: str | None
+    details: Mapping[str, object]
+
+
+def row(occasion: Occasion, event: Event, outcome: Outcome, **rest: Unpack[Rest]) -> Row:
+    """A row that begins with its occasion; ``rest`` are the row's other fields."""
+    return Row(
+        id=occasion.row_id,
+        at=occasion.at,
+        event=event,
+        outcome=outcome,
+        subject=str(occasion.subject),
+        issuer=occasion.asker.issuer,
+        subject_state=occasion.asker.digest,
+        address=occasion.address,
+        client=occasion.client,
+        request_id=occasion.request_id,
+        **rest,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """What an auditor asks of the ledger; every field narrows, none given means all."""
+
+    subject: str | None = None
+    dataset: str | None = None
+    event: Event | None = None
+    receipt: UUID | None = None
+    since: datetime | None = None
+    until: datetime | None = None

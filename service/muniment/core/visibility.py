@@ -1,0 +1,106 @@
+"""What a subject may know of: what one may not see does not exist.
+
+Decided before anything else is looked at, so that nothing (a name, a count, an error, a
+tag, a time) tells a hidden dataset from one that was never there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from muniment.core.datasets import Dataset, Lifecycle
+from muniment.core.decisions import Wanted, decide, decide_governing, list_all
+from muniment.core.environments import BASE
+from muniment.core.names import ROOT, domain_of
+from muniment.core.realm import Realm
+from muniment.core.schema import GOVERNING_ACTIONS, Action
+from muniment.core.subjects import SubjectState
+
+
+def may_govern(realm: Realm, asker: SubjectState, at: datetime, action: Action, domain: str) -> bool:
+    """Whether the subject may do a governing action in a domain."""
+    return decide_governing(realm, asker, action, [domain], at)[0].allowed
+
+
+def roles(realm: Realm, asker: SubjectState, at: datetime) -> dict[str, tuple[Action, ...]]:
+    """The governing actions a subject may do, by domain; domains without one are left out."""
+    domains = sorted({ROOT, *realm.domains})
+    found: dict[str, list[Action]] = {domain: [] for domain in domains}
+    for action in GOVERNING_ACTIONS:
+        for domain, decision in zip(domains, decide_governing(realm, asker, action, domains, at), strict=True):
+            if decision.allowed:
+                found[domain].append(action)
+    return {domain: tuple(actions) for domain, actions in found.items() if actions}
+
+
+def find(realm: Realm, asker: SubjectState, at: datetime, name: str, wanted: Wanted | None = None) -> Dataset | None:
+    """The dataset of a name, factory patterns resolved, if the subject may know of it; ``wanted`` may let them.
+
+    A name that nothing has is decided on all the same: how long the answer takes does not
+    tell a hidden dataset from one that was never there.
+    """
+    dataset = realm.resolve(name)
+    imagined = Dataset(name=name, owner=realm.owner_of(domain_of(name)))
+    judged = dataset or imagined
+    may_know = knows(realm, asker, at, judged) or (
+        wanted is not None
+        and judged.lifecycle is not Lifecycle.DRAFT
+        and decide(realm, asker, wanted, at, judged).discover.allowed
+    )
+    return dataset if may_know else None
+
+
+def knows(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> bool:
+    """Whether the subject may know that a dataset exists: in some environment, or because it declares there."""
+    if dataset.lifecycle is not Lifecycle.DRAFT and any(
+        decide(realm, asker, Wanted(environment), at, dataset).discover.allowed
+        for environment in realm.environment_names
+    ):
+        return True
+    return may_govern(realm, asker, at, Action.DECLARE, dataset.domain)
+
+
+def known(
+    realm: Realm, asker: SubjectState, at: datetime, environments: Iterable[str], only: Iterable[str] | None = None
+) -> tuple[str, ...]:
+    """The names of all datasets that the subject may know of, sorted.
+
+    ``declare`` on a domain implies knowing all in it: there, creating a dataset would
+    tell as much.
+    """
+    listings = [list_all(realm, asker, Wanted(name), at, only) for name in environments]
+    found = {
+        name
+        for listing in listings
+        for name in listing.names(Action.DISCOVER)
+        if realm.datasets[name].lifecycle is not Lifecycle.DRAFT
+    }
+    domains = sorted({dataset.domain for dataset in realm.datasets.values()})
+    declares = {
+        domain
+        for domain, decision in zip(domains, decide_governing(realm, asker, Action.DECLARE, domains, at), strict=True)
+        if decision.allowed
+    }
+    asked = realm.datasets.keys() if only is None else realm.datasets.keys() & set(only)
+    found.update(name for name in asked if realm.datasets[name].domain in declares)
+    return tuple(sorted(found))
+
+
+def sees_definitions(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> frozenset[str]:
+    """The environments whose definition of a dataset the subject may read: all for a steward who declares there."""
+    if may_govern(realm, asker, at, Action.DECLARE, dataset.domain):
+        return frozenset(dataset.environments)
+    usable = {
+        name
+        for name in realm.environment_names
+        if dataset.lifecycle is not Lifecycle.DRAFT and decide(realm, asker, Wanted(name), at, dataset).actions
+    }
+    own = {name for name in usable if name in dataset.environments}
+    return frozenset(own | ({BASE} & dataset.environments.keys() if usable - own else set()))
+
+
+def visible_successor(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> str | None:
+    """The dataset to use instead, if the subject may know of it: an edge to a hidden node is hidden."""
+    successor = realm.datasets.get(dataset.successor) if dataset.successor else None
+    return successor.name if successor and knows(realm, asker, at, successor) else None

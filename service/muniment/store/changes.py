@@ -1,0 +1,90 @@
+"""What each revision changed: written together with the lines, read to bring a realm forward.
+
+The log points into the lines, so what stood before a change is the version before it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from sqlalchemy import insert, literal, select, union_all
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from muniment.core.realm import Change, Noun
+from muniment.store import datasets, domains, environments, grants, groups, policies
+from muniment.store.lines import Edit, Line
+from muniment.store.tables import change_log
+
+#: The lines of every noun that makes a realm.
+LINES: Sequence[Line[Any]] = (
+    datasets.LINE,
+    domains.LINE,
+    environments.LINE,
+    groups.LINE,
+    policies.LINE,
+    grants.LINE,
+)
+
+_BY_KIND: Mapping[type[Noun], Line[Any]] = {line.kind: line for line in LINES}
+_BY_WORD: Mapping[str, Line[Any]] = {line.word: line for line in LINES}
+
+
+async def append(tx: AsyncConnection, revision: int, edits: Sequence[tuple[Change, int]]) -> list[Noun | None]:
+    """Write the changes of a new revision; gives each noun with its version, in their order.
+
+    Each change comes with the version that it began from: 0 where nothing may stand yet.
+    Raises :class:`StaleEdit` when another version stands there.
+    """
+    versions: dict[int, int] = {}
+    of_kind: defaultdict[type[Noun], list[int]] = defaultdict(list)
+    for position, (change, _) in enumerate(edits):
+        of_kind[change.kind].append(position)
+    for kind, positions in of_kind.items():
+        wanted = [Edit(edits[position][0].key, edits[position][1], edits[position][0].after) for position in positions]
+        versions |= zip(positions, await _BY_KIND[kind].append(tx, wanted, revision), strict=True)
+    if edits:
+        await tx.execute(
+            insert(change_log),
+            [
+                {
+                    "revision": revision,
+                    "position": position,
+                    "kind": _BY_KIND[change.kind].word,
+                    "key": change.key,
+                    "version": versions[position],
+                    "operation": "put" if change.after is not None else "end",
+                }
+                for position, (change, _) in enumerate(edits)
+            ],
+        )
+    return [
+        replace(change.after, version=versions[position]) if change.after is not None else None
+        for position, (change, _) in enumerate(edits)
+    ]
+
+
+async def between(tx: AsyncConnection, after: int, upto: int) -> list[Change]:
+    """What changed after one revision, up to and with another, in order."""
+    parts = [
+        select(
+            change_log.c.revision,
+            change_log.c.position,
+            literal(line.word).label("kind"),
+            line.table.c.key,
+            line.table.c.version,
+            line.table.c.body,
+        )
+        .join(line.table, (line.table.c.key == change_log.c.key) & (line.table.c.version == change_log.c.version))
+        .where(change_log.c.kind == line.word, change_log.c.revision > after, change_log.c.revision <= upto)
+        for line in LINES
+    ]
+    rows = await tx.execute(union_all(*parts).order_by("revision", "position"))
+    return [_change(_BY_WORD[row.kind], row) for row in rows]
+
+
+def _change(line: Line[Any], row: Any) -> Change:
+    value = line.read(row.key, row.version, row.body) if row.body is not None else None
+    return Change(line.kind, row.key, value)

@@ -1,0 +1,207 @@
+"""Lines of versions: how every noun of the realm is kept.
+
+A line is all versions of the noun at one key. The newest is current; at revision *r* it
+is the newest that *r* or an earlier revision made. A version without a value ends the
+line, and a later one may begin it again: numbers are never used twice. Nothing is
+changed in place, so two editors collide on the next number, and the collision is
+:class:`StaleEdit`.
+
+A body is the noun as JSON, without its key and version, kept to the letter: Postgres' type
+is ``json`` because ``jsonb`` reorders what a steward wrote, and rounds a float of 1e16.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Generic, TypeVar
+
+from sqlalchemy import BigInteger, Integer, Row, Select, Table, Text, any_, bindparam, cast, func, select
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, distinct_on, insert
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from muniment.core.problems import Fault, Invalid, StaleEdit
+from muniment.core.realm import Noun
+from muniment.store.databases import write_json
+from muniment.store.tables import revisions
+
+#: A noun's JSON object.
+Body = Mapping[str, Any]
+
+N = TypeVar("N", bound=Noun)
+
+
+@dataclass(frozen=True, slots=True)
+class Version(Generic[N]):
+    """One version in a line's history; without a value the line ended there."""
+
+    key: str
+    version: int
+    revision: int
+    at: datetime
+    subject: str
+    reason: str
+    value: N | None
+
+
+@dataclass(frozen=True, slots=True)
+class Edit(Generic[N]):
+    """A value to put at a key, or none to end its line, if ``after`` is still the version there.
+
+    ``after=0`` means that nothing stands there.
+    """
+
+    key: str
+    after: int
+    value: N | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Newest:
+    """How far a line has come."""
+
+    version: int
+    ended: bool
+
+
+_NEVER = _Newest(0, ended=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Line(Generic[N]):
+    """The lines of one noun: its word in messages and in the change log, its table, its JSON."""
+
+    word: str
+    kind: type[N]
+    table: Table
+    write: Callable[[N], Body]
+    read: Callable[[str, int, Body], N]
+
+    async def current(self, tx: AsyncConnection, key: str) -> N | None:
+        """What stands at a key now."""
+        return self._value((await tx.execute(self._newest(key))).one_or_none())
+
+    async def version(self, tx: AsyncConnection, key: str) -> int:
+        """The number of the newest version at a key, an end included; 0 if there never was one."""
+        row = (await tx.execute(self._newest(key))).one_or_none()
+        return row.version if row else 0
+
+    async def history(
+        self, tx: AsyncConnection, key: str, *, limit: int = 100, after: int | None = None
+    ) -> list[Version[N]]:
+        """The versions at a key, newest first; with ``after`` those older than that version."""
+        table = self.table
+        question = (
+            select(table, revisions.c.at, revisions.c.subject, revisions.c.reason)
+            .join(revisions, revisions.c.revision == table.c.revision)
+            .where(table.c.key == key)
+            .order_by(table.c.version.desc())
+            .limit(limit)
+        )
+        if after is not None:
+            question = question.where(table.c.version < after)
+        return [
+            Version(row.key, row.version, row.revision, row.at, row.subject, row.reason, self._value(row))
+            for row in await tx.execute(question)
+        ]
+
+    async def at(self, tx: AsyncConnection, revision: int) -> dict[str, N]:
+        """All that stood at a revision, by key, in the order of the keys."""
+        table = self.table
+        question = (
+            select(table.c.key, table.c.version, table.c.body)
+            .ext(distinct_on(table.c.key))
+            .where(table.c.revision <= revision)
+            .order_by(table.c.key, table.c.version.desc())
+        )
+        rows = await tx.execute(question)
+        return {row.key: self.read(row.key, row.version, row.body) for row in rows if row.body is not None}
+
+    async def append(self, tx: AsyncConnection, edits: Sequence[Edit[N]], revision: int) -> list[int]:
+        """Add one version for each edit; gives the numbers that these versions have.
+
+        One revision changes a key at most once. Raises :class:`StaleEdit` for the first
+        edit whose key has moved on; the transaction is then to be left.
+        """
+        if len({edit.key for edit in edits}) < len(edits):
+            message = f"One change names the same {self.word} twice; name it once."
+            raise Invalid(message, [Fault("changes", message)])
+        keys = [edit.key for edit in edits]
+        newest = await self._newest_of(tx, keys)
+        for edit in edits:
+            self._refuse_stale(edit, newest.get(edit.key, _NEVER))
+        versions = [newest.get(key, _NEVER).version + 1 for key in keys]
+        written = await self._insert(tx, edits, versions, revision)
+        if len(written) < len(edits):
+            lost = next(edit for edit in edits if edit.key not in written)
+            raise self._stale(lost.after, (await self._newest_of(tx, [lost.key]))[lost.key])
+        return versions
+
+    async def _insert(
+        self, tx: AsyncConnection, edits: Sequence[Edit[N]], versions: Sequence[int], revision: int
+    ) -> set[str]:
+        """Insert the versions that nobody has inserted meanwhile; gives their keys."""
+        given = (
+            func.unnest(
+                bindparam("keys", [edit.key for edit in edits], ARRAY(Text)),
+                bindparam("versions", list(versions), ARRAY(Integer)),
+                bindparam("bodies", [self._body(edit) for edit in edits], ARRAY(Text)),
+            )
+            .table_valued("key", "version", "body", name="given")
+            .render_derived()
+        )
+        rows = select(
+            given.c.key, given.c.version, bindparam("revision", revision, BigInteger), cast(given.c.body, JSON)
+        )
+        statement = (
+            insert(self.table)
+            .from_select(["key", "version", "revision", "body"], rows)
+            .on_conflict_do_nothing()
+            .returning(self.table.c.key)
+        )
+        return set((await tx.execute(statement)).scalars())
+
+    def _body(self, edit: Edit[N]) -> str | None:
+        if edit.value is None:
+            return None
+        try:
+            return write_json(self.write(edit.value)).decode()
+        except TypeError as error:
+            message = f"The {self.word} holds half a character, or a number beyond 64 bits. Leave it out and try again."
+            raise Invalid(message, [Fault(edit.key, message)]) from error
+
+    def _refuse_stale(self, edit: Edit[N], newest: _Newest) -> None:
+        fits = newest.ended if edit.after == 0 else edit.after == newest.version and not newest.ended
+        if not fits or (edit.value is None and newest.ended):
+            raise self._stale(edit.after, newest)
+
+    def _stale(self, after: int, newest: _Newest) -> StaleEdit:
+        if after == 0 and not newest.ended:
+            happened = f"There is such a {self.word} already. It is at version {newest.version}"
+        elif newest == _NEVER or after == 0:
+            happened = f"There is no such {self.word} now"
+        elif newest.ended:
+            happened = f"Someone ended this {self.word} at version {newest.version}"
+        else:
+            happened = f"Someone changed this {self.word} after version {after}. It is at version {newest.version} now"
+        return StaleEdit(f"{happened}: reload it and try again.", version=newest.version)
+
+    async def _newest_of(self, tx: AsyncConnection, keys: Iterable[str]) -> dict[str, _Newest]:
+        table = self.table
+        question = (
+            select(table.c.key, table.c.version, table.c.body.is_(None).label("ended"))
+            .ext(distinct_on(table.c.key))
+            .where(table.c.key == any_(bindparam("keys", list(keys), ARRAY(Text))))
+            .order_by(table.c.key, table.c.version.desc())
+        )
+        return {row.key: _Newest(row.version, row.ended) for row in await tx.execute(question)}
+
+    def _newest(self, key: str) -> Select[Any]:
+        table = self.table
+        return select(table).where(table.c.key == key).order_by(table.c.version.desc()).limit(1)
+
+    def _value(self, row: Row[Any] | None) -> N | None:
+        if row is None or row.body is None:
+            return None
+        return self.read(row.key, row.version, row.body)

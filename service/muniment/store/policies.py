@@ -1,0 +1,35 @@
+"""Lines of policies."""
+
+from __future__ import annotations
+
+from datetime import date
+
+from muniment.core.policies import Policy
+from muniment.store import tables
+from muniment.store.lines import Body, Line
+
+
+def _write(policy: Policy) -> Body:
+    return {
+        "cedar": policy.cedar,
+        "scope": policy.scope,
+        "reason": policy.reason,
+        "review_by": policy.review_by,
+        "form": policy.form,
+    }
+
+
+def _read(key: str, version: int, body: Body) -> Policy:
+    review_by = body["review_by"]
+    return Policy(
+        id=key,
+        cedar=body["cedar"],
+        scope=body["scope"],
+        reason=body["reason"],
+        review_by=date.fromisoformat(review_by) if review_by is not None else None,
+        form=body["form"],
+        version=version,
+    )
+
+
+LINE = Line("policy", Policy, tables.policies, _write, _read)

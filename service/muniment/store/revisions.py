@@ -1,0 +1,78 @@
+"""Revisions: the numbers of the states of the realm, and who made each of them, when and why.
+
+One row holds the counter, and its lock orders all changes, so revisions follow the order
+of commits; a sequence would not. Revision 0 is the empty realm of the first migration.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from muniment.core.occasions import Occasion
+from muniment.core.problems import Fault, Invalid
+from muniment.store.tables import realm_counter, revisions
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """One state of the realm, and the change that made it."""
+
+    revision: int
+    at: datetime
+    subject: str
+    subject_state: str
+    request_id: UUID | None
+    reason: str
+
+
+async def newest(tx: AsyncConnection) -> int:
+    """The revision that is current."""
+    found: int = (await tx.execute(select(realm_counter.c.revision))).scalar_one()
+    return found
+
+
+async def lock(tx: AsyncConnection) -> int:
+    """The revision that is current, and stays so until this transaction ends."""
+    found: int = (await tx.execute(select(realm_counter.c.revision).with_for_update())).scalar_one()
+    return found
+
+
+async def next(tx: AsyncConnection, occasion: Occasion, reason: str) -> int:  # noqa: A001  read as revisions.next
+    """The number of a new revision; every other change waits until this transaction ends.
+
+    Time never runs backwards from one revision to the next.
+    """
+    count = update(realm_counter).values(revision=realm_counter.c.revision + 1).returning(realm_counter.c.revision)
+    made: int = (await tx.execute(count)).scalar_one()
+    previous = select(revisions.c.at).where(revisions.c.revision == made - 1).scalar_subquery()
+    await tx.execute(
+        insert(revisions).values(
+            revision=made,
+            at=func.greatest(previous, func.clock_timestamp()),
+            subject=str(occasion.subject),
+            subject_state=occasion.asker.digest,
+            request_id=occasion.request_id,
+            reason=reason,
+        )
+    )
+    return made
+
+
+async def at(tx: AsyncConnection, moment: datetime) -> int:
+    """The revision that was current at a moment; 0, the empty realm, before the first."""
+    question = select(func.max(revisions.c.revision)).where(revisions.c.at <= moment)
+    return (await tx.execute(question)).scalar_one() or 0
+
+
+async def made(tx: AsyncConnection, revision: int) -> Revision:
+    """A revision and its maker; :class:`Invalid` for a number that no revision has."""
+    row = (await tx.execute(select(revisions).where(revisions.c.revision == revision))).one_or_none()
+    if row is None:
+        message = f"There is no revision {revision}; the newest is {await newest(tx)}."
+        raise Invalid(message, [Fault("at", message)])
+    return Revision(*row)

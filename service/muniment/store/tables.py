@@ -1,0 +1,192 @@
+"""Every table on one page.
+
+Datasets, domains, environments, groups, policies and grants are *lines of versions*: a
+row is one version at a key, valid from its revision until the next version's; without a
+body the line ends there. These tables, the revisions, the change log, the states of
+subjects and the ledger only grow: Postgres refuses ``UPDATE``, ``DELETE`` and
+``TRUNCATE`` on them by trigger (``migrations/``).
+
+The migrations make the tables; a test holds that they and this page agree.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from sqlalchemy import (
+    BigInteger,
+    Boolean,
+    CheckConstraint,
+    Column,
+    DateTime,
+    ForeignKey,
+    Index,
+    Integer,
+    MetaData,
+    PrimaryKeyConstraint,
+    Table,
+    Text,
+    UniqueConstraint,
+    Uuid,
+    text,
+)
+from sqlalchemy.dialects.postgresql import ARRAY, JSON, JSONB
+from sqlalchemy.dialects.postgresql.base import ischema_names
+from sqlalchemy.types import UserDefinedType
+
+metadata = MetaData(
+    naming_convention={
+        "pk": "pk_%(table_name)s",
+        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
+        "fk": "fk_%(table_name)s_%(column_0_name)s_%(referred_table_name)s",
+        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
+        "ck": "ck_%(table_name)s_%(constraint_name)s",
+    }
+)
+
+
+class TransactionId(UserDefinedType[str]):
+    """Postgres' ``xid8``: the number of a transaction, never used twice."""
+
+    cache_ok = True
+
+    def get_col_spec(self, **_: Any) -> str:
+        return "xid8"
+
+
+ischema_names.setdefault("xid8", TransactionId)
+
+#: A moment, always with its zone.
+_MOMENT: Final = DateTime(timezone=True)
+#: Names sort by their bytes wherever the database was set up.
+_NAME: Final = Text(collation="C")
+
+revisions = Table(
+    "revisions",
+    metadata,
+    Column("revision", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("subject_state", Text, nullable=False),
+    Column("request_id", Uuid),
+    Column("reason", Text, nullable=False),
+    Index(None, "at", "revision"),
+)
+
+#: One row, whose lock orders all changes.
+realm_counter = Table(
+    "realm_counter",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("revision", BigInteger, nullable=False),
+    CheckConstraint("one", name="one_row"),
+)
+
+
+def _line(name: str) -> Table:
+    return Table(
+        name,
+        metadata,
+        Column("key", _NAME, nullable=False),
+        Column("version", Integer, nullable=False),
+        Column("revision", BigInteger, ForeignKey("revisions.revision"), nullable=False),
+        Column("body", JSON(none_as_null=True)),
+        PrimaryKeyConstraint("key", "version"),
+        UniqueConstraint("key", "revision"),
+    )
+
+
+datasets = _line("datasets")
+domains = _line("domains")
+environments = _line("environments")
+groups = _line("groups")
+policies = _line("policies")
+grants = _line("grants")
+
+#: What each revision changed, in order: pointers into the lines.
+change_log = Table(
+    "change_log",
+    metadata,
+    Column("revision", BigInteger, ForeignKey("revisions.revision"), nullable=False),
+    Column("position", Integer, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("key", _NAME, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("operation", Text, nullable=False),
+    PrimaryKeyConstraint("revision", "position"),
+    CheckConstraint("operation IN ('put', 'end')", name="operation"),
+)
+
+subject_states = Table(
+    "subject_states",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("id", Text, nullable=False),
+    Column("groups", ARRAY(Text), nullable=False),
+    Column("attributes", JSONB, nullable=False),
+    Column("first_seen", _MOMENT, nullable=False),
+    Index(None, "groups", postgresql_using="gin"),
+)
+
+#: The newest state of each subject: a finger into the states, the one thing here that moves.
+subjects = Table(
+    "subjects",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("digest", Text, ForeignKey("subject_states.digest"), nullable=False),
+    Column("seen_at", _MOMENT, nullable=False),
+)
+
+issuers = Table(
+    "issuers",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("issuer", Text, nullable=False),
+)
+
+ledger = Table(
+    "ledger",
+    metadata,
+    Column("id", Uuid, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("outcome", Text, nullable=False),
+    Column("subject", Text, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("subject_state", Text, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    Column("request_id", Uuid),
+    Column("receipt", Uuid),
+    Column("revision", BigInteger),
+    Column("environment", Text),
+    Column("project", Text),
+    Column("purpose", Text),
+    Column("datasets", ARRAY(Text), nullable=False),
+    Column("policies", ARRAY(Text), nullable=False),
+    Column("decided_sha256", Text),
+    Column("evaluator", Text),
+    Column("details", JSONB, nullable=False),
+    # A sequence and not GENERATED AS IDENTITY, which PostgreSQL 16 refuses on a partitioned table.
+    Column("seq", BigInteger, server_default=text("nextval('ledger_seq')"), nullable=False),
+    Column("xact", TransactionId, server_default=text("pg_current_xact_id()"), nullable=False),
+    PrimaryKeyConstraint("at", "id"),
+    Index(None, "subject", "at", "id"),
+    Index(None, "event", "at", "id"),
+    Index(None, "receipt", postgresql_where=text("receipt IS NOT NULL")),
+    Index(None, "datasets", postgresql_using="gin"),
+    postgresql_partition_by="RANGE (at)",
+)
+
+#: Failed sign-ins, counted: nobody fills the disk from outside.
+refused_signins = Table(
+    "refused_signins",
+    metadata,
+    Column("minute", _MOMENT, nullable=False),
+    Column("address", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("count", BigInteger, nullable=False),
+    PrimaryKeyConstraint("minute", "address", "reason"),
+)

@@ -1,0 +1,133 @@
+"""What every test may ask for: a real Postgres, migrated databases, and Hypothesis' profiles.
+
+One server runs for the session. A database is cloned from a migrated template where
+connections matter; a test of one connection takes ``tx``, which is undone.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager, suppress
+from itertools import count
+from pathlib import Path
+
+import psycopg
+import pytest
+from hypothesis import HealthCheck, settings
+from psycopg import sql
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from muniment.store import embedded, migrations
+from muniment.store.databases import Database
+from muniment.store.embedded import EmbeddedPostgres
+
+#: A database outlives the examples of a test; the tests that use one under Hypothesis are written for that.
+_CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
+
+settings.register_profile("dev", max_examples=30, deadline=None, suppress_health_check=_CHECKS)
+settings.register_profile("ci", max_examples=100, deadline=None, suppress_health_check=_CHECKS, derandomize=True)
+settings.register_profile("deep", max_examples=3000, deadline=None, suppress_health_check=_CHECKS)
+settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
+
+_TEMPLATE = "muniment_template"
+_numbers = count(1)
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@contextmanager
+def _open_directory() -> Iterator[Path]:
+    """A directory that ``nobody`` may enter, too: as root, the server runs as nobody."""
+    path = Path(tempfile.mkdtemp(prefix="muniment-tests-"))
+    path.chmod(0o755)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[EmbeddedPostgres]:
+    """The session's server. It is not to be stopped by a test."""
+    with _open_directory() as path, embedded.start(path, durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def _template(postgres: EmbeddedPostgres) -> str:
+    _in_maintenance(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
+    migrations.upgrade(postgres.database_url(_TEMPLATE))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
+    """The URL of a database of its own that nobody has migrated."""
+    with _made(postgres, "template1") as url:
+        yield url
+
+
+@pytest.fixture
+def database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
+    """The URL of a migrated database of its own."""
+    with _made(postgres, _template) as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def module_database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
+    """The URL of a migrated database that the tests of a module share."""
+    with _made(postgres, _template) as url:
+        yield url
+
+
+@pytest.fixture
+async def db(database: str) -> AsyncIterator[Database]:
+    """A migrated database of its own, open."""
+    opened = Database.open(database)
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture(scope="session")
+def _shared_database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
+    with _made(postgres, _template) as url:
+        yield url
+
+
+@pytest.fixture
+async def tx(_shared_database: str) -> AsyncIterator[AsyncConnection]:
+    """A transaction on an empty realm that is undone after the test."""
+    opened = Database.open(_shared_database)
+    try:
+        with suppress(_Undone):
+            async with opened.begin() as connection:
+                yield connection
+                raise _Undone
+    finally:
+        await opened.close()
+
+
+class _Undone(Exception):
+    """Ends a transaction without committing it."""
+
+
+@contextmanager
+def _made(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    _in_maintenance(postgres, make)
+    yield postgres.database_url(name)
+    _in_maintenance(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _in_maintenance(postgres: EmbeddedPostgres, statement: sql.Composed) -> None:
+    url = postgres.database_url("postgres").replace("+psycopg", "", 1)
+    with psycopg.connect(url, autocommit=True) as connection:
+        connection.execute(statement)

@@ -1,0 +1,415 @@
+"""Realms of every kind, and the slow, plain evaluator that the engine is held against.
+
+The oracle knows nothing of anchors, reaches or classes. It puts the text of every policy
+before Cedar, for each dataset and action, asks for the permits and for the forbids that
+are satisfied, and composes the answers as the rules say.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from functools import cached_property
+from random import Random
+
+import cedarpy
+
+from muniment.core.datasets import Dataset, Lifecycle
+from muniment.core.decisions import Decided, Decision, Wanted, decide, decide_governing, list_all
+from muniment.core.domains import Domain
+from muniment.core.environments import Environment
+from muniment.core.groups import Group
+from muniment.core.names import lineage
+from muniment.core.policies import Policy
+from muniment.core.realm import Realm
+from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action, schema_text
+from muniment.core.subjects import Subject, SubjectState
+
+SCHEMA = schema_text({"clearance": "long", "team": "string", "skills": "set"})
+NOON = datetime(2026, 6, 1, 12, tzinfo=UTC)
+DOMAINS = ("sales", "sales.emea", "sales.emea.uk", "hr", "hr.pay")
+ENVIRONMENTS = ("dev", "prod")
+TAGS = ("pii", "public", "eu")
+LOCAL = ("team", "squad", "guild", "office")
+TOLD = ("analysts", "engineers")
+SUBJECTS = ("user:ann", "user:bob", "service:etl")
+NAMES = tuple(f"{domain}.{leaf}" for domain in DOMAINS for leaf in ("orders", "people", "{region}_rows"))
+MADE = ("sales.north_rows", "hr.pay.south_rows")
+
+
+@dataclass(frozen=True)
+class Rule:
+    """A policy in the parts that it is written from."""
+
+    id: str
+    effect: str
+    head: str
+    clauses: tuple[str, ...]
+    scope: str
+
+    @property
+    def policy(self) -> Policy:
+        return Policy(self.id, f"{self.effect} ({self.head}) {' '.join(self.clauses)};", scope=self.scope)
+
+    @property
+    def text(self) -> str:
+        """The policy with its scope, as a person would have written it."""
+        return f'{self.effect} ({self.head}) when {{ resource in Domain::"{self.scope}" }} {" ".join(self.clauses)};'
+
+
+@dataclass(frozen=True)
+class Case:
+    """A realm, who asks, for what and when."""
+
+    realm: Realm
+    rules: tuple[Rule, ...]
+    asker: SubjectState
+    wanted: Wanted
+    at: datetime
+
+    def with_rules(self, rules: Iterable[Rule]) -> Case:
+        listed = tuple(rules)
+        realm = replace(self.realm, policies={rule.id: rule.policy for rule in listed})
+        return replace(self, realm=realm, rules=listed)
+
+    @property
+    def resources(self) -> Mapping[str, Dataset]:
+        """Every dataset that stands, and two that factory patterns make."""
+        made = {name: self.realm.resolve(name) for name in MADE}
+        return {**self.realm.datasets, **{name: dataset for name, dataset in made.items() if dataset}}
+
+
+class Oracle:
+    """What Cedar says, asked about one thing at a time."""
+
+    def __init__(self, case: Case) -> None:
+        self._case = case
+        self._subject = f'{case.asker.subject.kind.entity_type}::"{case.asker.subject.id}"'
+
+    def decided(self, dataset: Dataset) -> Decided:
+        resource = f'Dataset::"{dataset.name}"'
+        permits = {action: self._permits(action, resource, self._context) for action in DATA_ACTIONS}
+        forbids = {action: self._forbids(action, resource, self._context) for action in DATA_ACTIONS}
+        hidden = forbids[Action.DISCOVER]
+        return Decided(
+            discover=_answer(set().union(*permits.values()), hidden),
+            load=_answer(permits[Action.LOAD], forbids[Action.LOAD] | hidden),
+            save=_answer(permits[Action.SAVE], forbids[Action.SAVE] | hidden),
+        )
+
+    def governing(self, action: Action, resource: str | Dataset) -> Decision:
+        named = f'Domain::"{resource}"' if isinstance(resource, str) else f'Dataset::"{resource.name}"'
+        context = {"now": self._context["now"]}
+        return _answer(self._permits(action, named, context), self._forbids(action, named, context))
+
+    def _permits(self, action: Action, resource: str, context: Mapping[str, object]) -> set[str]:
+        answer = self._ask("permit", action, resource, context)
+        return {self._named("permit", id_) for id_ in answer.diagnostics.reasons}
+
+    def _forbids(self, action: Action, resource: str, context: Mapping[str, object]) -> set[str]:
+        answer = self._ask("forbid", action, resource, context)
+        erred = {error.split("`")[1] for error in answer.diagnostics.errors}
+        return {self._named("forbid", id_) for id_ in {*answer.diagnostics.reasons, *erred}}
+
+    def _ask(self, effect: str, action: Action, resource: str, context: Mapping[str, object]) -> cedarpy.AuthzResult:
+        question = {
+            "principal": self._subject,
+            "action": f'Action::"{action}"',
+            "resource": resource,
+            "context": dict(context),
+        }
+        return cedarpy.is_authorized(question, self._sets[effect], self._entities)
+
+    def _of(self, effect: str) -> Sequence[Rule]:
+        return [rule for rule in self._case.rules if rule.effect == effect]
+
+    def _named(self, effect: str, id_: str) -> str:
+        """Cedar numbers the policies of a text in their order."""
+        return self._of(effect)[int(id_.removeprefix("policy"))].id
+
+    @cached_property
+    def _sets(self) -> Mapping[str, cedarpy.PolicySet]:
+        texts = {effect: "\n".join(rule.text for rule in self._of(effect)) for effect in ("permit", "forbid")}
+        return {effect: cedarpy.PolicySet.from_str(text) for effect, text in texts.items()}
+
+    @cached_property
+    def _context(self) -> Mapping[str, object]:
+        wanted, moment = self._case.wanted, self._case.at
+        text = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
+        context: dict[str, object] = {
+            "environment": wanted.environment,
+            "now": {"__extn": {"fn": "datetime", "arg": text}},
+        }
+        context |= {"project": wanted.project} if wanted.project else {}
+        context |= {"purpose": wanted.purpose} if wanted.purpose else {}
+        return context
+
+    @cached_property
+    def _entities(self) -> cedarpy.Entities:
+        case, realm = self._case, self._case.realm
+        local = {name for name, group in realm.groups.items() if case.asker.subject in group.members}
+        groups = {*case.asker.groups, *local, str(case.asker.subject)}
+        attributes = {
+            name: sorted(value) if isinstance(value, frozenset) else value
+            for name, value in case.asker.attributes.items()
+        }
+        subject = _uid(case.asker.subject.kind.entity_type, case.asker.subject.id)
+        found = [
+            {"uid": subject, "attrs": {"issuer": case.asker.issuer, **attributes}, "parents": _groups(groups)},
+            *(
+                {"uid": _uid("Group", g.name), "attrs": {}, "parents": _groups(g.parents)}
+                for g in realm.groups.values()
+            ),
+            *(_domain(realm, name) for name in ("all", *realm.domains)),
+            *(_dataset(dataset) for dataset in case.resources.values()),
+        ]
+        return cedarpy.Entities.from_json_str(json.dumps(found))
+
+
+def differences(case: Case) -> list[str]:
+    """Where the engine and the oracle do not say the same, reasons included."""
+    oracle = Oracle(case)
+    expected = {name: oracle.decided(dataset) for name, dataset in case.resources.items()}
+    listed = list_all(case.realm, case.asker, case.wanted, case.at).decided
+    some = sorted(listed)[::3]
+    few = list_all(case.realm, case.asker, case.wanted, case.at, only=some).decided
+    single = {
+        name: decide(case.realm, case.asker, case.wanted, case.at, dataset) for name, dataset in case.resources.items()
+    }
+    found = [f"list {name}" for name, decided in listed.items() if decided != expected[name]]
+    found += [f"few {name}" for name in some if few[name] != expected[name]]
+    found += [f"decide {name}" for name, decided in single.items() if decided != expected[name]]
+    found += [] if listed.keys() == case.realm.datasets.keys() and sorted(few) == some else ["names"]
+    return found
+
+
+def governing_differences(case: Case) -> list[str]:
+    """The same for the governing actions, on every domain and dataset."""
+    oracle = Oracle(case)
+    found: list[str] = []
+    for action in GOVERNING_ACTIONS:
+        resources: list[str | Dataset] = ["all", *DOMAINS]
+        if action is not Action.ADMINISTER:
+            resources.extend(case.realm.datasets.values())
+        answers = decide_governing(case.realm, case.asker, action, resources, case.at)
+        expected = [oracle.governing(action, resource) for resource in resources]
+        found += [f"{action} {r}" for r, a, e in zip(resources, answers, expected, strict=True) if a != e]
+    return found
+
+
+def case_of(random: Random, *, rules: int = 9) -> Case:
+    """A realm of random nouns and policies, and somebody who asks.
+
+    In every second realm most datasets are alike, so that it matters what tells them apart.
+    """
+    kinds = [dataset_of(random, "sales.orders") for _ in range(random.choice([1, 20]))]
+    kinds.append(replace(kinds[0], tags=frozenset(random.sample(TAGS, 2))))
+    written = tuple(_rule(random, f"p{number}") for number in range(random.randint(3, rules)))
+    groups = _local_groups(random)
+    realm = Realm(
+        revision=1,
+        schema=SCHEMA,
+        datasets={name: _named(random.choice(kinds), name) for name in NAMES if random.random() < 0.8},
+        domains={name: Domain(name, random.choice(LOCAL)) for name in DOMAINS},
+        environments={name: Environment(name) for name in ENVIRONMENTS},
+        groups=groups,
+        policies={rule.id: rule.policy for rule in written},
+    )
+    wanted = Wanted(
+        random.choice(ENVIRONMENTS), random.choice([None, "churn", "other"]), random.choice([None, "audit", "other"])
+    )
+    return Case(realm, written, asker_of(random), wanted, NOON + timedelta(microseconds=random.choice([0, 500, 999])))
+
+
+def _named(kind: Dataset, name: str) -> Dataset:
+    return replace(kind, name=name, environments={"base": {"type": "pandas.CSVDataset", "filepath": f"{name}.csv"}})
+
+
+def dataset_of(random: Random, name: str) -> Dataset:
+    return Dataset(
+        name=name,
+        owner=random.choice((*LOCAL, *TOLD, "user:ann")),
+        tags=frozenset(tag for tag in TAGS if random.random() < 0.4),
+        classification=random.choice(["internal", "public"]),
+        sensitivity=random.choice([0, 0, 1, 5]),
+        layer=random.choice([None, "raw", "mart"]),
+        lifecycle=random.choice([Lifecycle.ACTIVE, Lifecycle.ACTIVE, Lifecycle.DRAFT]),
+        environments={"base": {"type": "pandas.CSVDataset", "filepath": f"{name}.csv"}},
+        version=1,
+    )
+
+
+def asker_of(random: Random) -> SubjectState:
+    attributes: dict[str, str | int | bool | frozenset[str]] = {}
+    if random.random() < 0.7:
+        attributes["clearance"] = random.choice([0, 1, 5])
+    if random.random() < 0.5:
+        attributes["skills"] = frozenset({"sql"})
+    told = frozenset(group for group in TOLD if random.random() < 0.6)
+    return SubjectState(Subject.parse(random.choice(SUBJECTS)), "corp", told, attributes)
+
+
+def rule_of(random: Random, id_: str, effect: str) -> Rule:
+    return replace(_rule(random, id_), effect=effect)
+
+
+def _local_groups(random: Random) -> dict[str, Group]:
+    """Groups in a tree that cannot turn back: each is a part of later ones alone."""
+    made: dict[str, Group] = {}
+    for index, name in enumerate(LOCAL):
+        members = frozenset(Subject.parse(text) for text in SUBJECTS if random.random() < 0.3)
+        above = frozenset(later for later in LOCAL[index + 1 :] if random.random() < 0.5)
+        made[name] = Group(name, members, above)
+    return made
+
+
+def _rule(random: Random, id_: str) -> Rule:
+    effect = "forbid" if random.random() < 0.25 else "permit"
+    head = f"{_principal(random)}, {_action(random)}, {_resource(random)}"
+    clauses = tuple(
+        f"{random.choice(['when', 'when', 'unless'])} {{ {_condition(random, 2)} }}"
+        for _ in range(random.choice([0, 0, 1, 1, 2] if effect == "permit" else [1, 1, 2]))
+    )
+    return Rule(id_, effect, head, clauses, random.choice(("all", "all", "all", *DOMAINS)))
+
+
+def _principal(random: Random) -> str:
+    group = random.choice((*LOCAL, *TOLD, "user:ann"))
+    return random.choice(
+        [
+            "principal",
+            "principal",
+            "principal is User",
+            f'principal in Group::"{group}"',
+            f'principal in Group::"{group}"',
+            f'principal is User in Group::"{group}"',
+            'principal == User::"ann"',
+            'principal == Service::"etl"',
+        ]
+    )
+
+
+def _action(random: Random) -> str:
+    listed = ", ".join(f'Action::"{action}"' for action in random.sample(list(Action), random.randint(1, 4)))
+    return random.choice(
+        [
+            "action",
+            f'action == Action::"{random.choice(DATA_ACTIONS)}"',
+            f"action in [{listed}]",
+            'action in [Action::"load", Action::"save"]',
+        ]
+    )
+
+
+def _resource(random: Random) -> str:
+    domain, name = random.choice(DOMAINS), random.choice((*NAMES, *MADE))
+    return random.choice(
+        [
+            "resource",
+            "resource",
+            'resource in Domain::"all"',
+            f'resource in Domain::"{domain}"',
+            f'resource is Dataset in Domain::"{domain}"',
+            f'resource == Dataset::"{name}"',
+        ]
+    )
+
+
+def _condition(random: Random, depth: int) -> str:
+    if depth == 0 or random.random() < 0.4:
+        return random.choice(_atoms(random))
+    left, right = _condition(random, depth - 1), _condition(random, depth - 1)
+    return random.choice(
+        [
+            f"({left} && {right})",
+            f"({left} || {right})",
+            f"!({left})",
+            f"(if {random.choice(_atoms(random))} then {left} else {right})",
+        ]
+    )
+
+
+def _atoms(random: Random) -> list[str]:
+    """Every operator in every position in which a policy can have it; some of these err."""
+    name, domain = random.choice((*NAMES, *MADE)), random.choice(DOMAINS)
+    group, tag = random.choice((*LOCAL, *TOLD)), random.choice(TAGS)
+    moment = (NOON + timedelta(milliseconds=random.choice([-5000, -1, 0, 1, 2, 60_000]))).replace(tzinfo=None)
+    compared = random.choice(["<", "<=", "==", "!=", ">", ">="])
+    return [
+        f'resource is Dataset && resource.name == "{name}"',
+        f'resource is Dataset && "{name}" != resource.name',
+        f'resource is Dataset && resource.name like "{domain}*"',
+        f'resource is Dataset && resource.name like "*{random.choice(["orders", "o*e", "rows"])}"',
+        f'resource is Dataset && ["{name}", "{random.choice(NAMES)}"].contains(resource.name)',
+        f'resource == Dataset::"{name}"',
+        f'Dataset::"{name}" == resource',
+        f'resource in [Dataset::"{name}", Dataset::"{random.choice(NAMES)}"]',
+        random.choice([f'[Dataset::"{name}"].contains(resource)', f'[resource.owner].contains(Group::"{group}")']),
+        f'resource is Dataset && resource.name == (if resource.sensitivity < 5 then "{name}" else "none")',
+        f'resource is Dataset && (if context.environment == "prod" then resource.name else "none") == "{name}"',
+        f'resource in Domain::"{domain}"',
+        f'resource is Dataset in Domain::"{domain}"',
+        f'resource is Dataset && resource.tags.contains("{tag}")',
+        f'resource is Dataset && resource.tags.containsAny(["{tag}", "none"])',
+        f'resource is Dataset && !resource.tags.containsAll(["{tag}"])',
+        'resource is Dataset && resource.classification == "public"',
+        'resource is Dataset && resource.lifecycle == "draft"',
+        'resource has layer && resource.layer == "raw"',
+        'resource.layer == "raw"',
+        "resource.sensitivity < 2",
+        "9223372036854775807 + resource.sensitivity > 0",
+        "resource.sensitivity * 4611686018427387904 >= 0",
+        f'resource.owner == Group::"{group}"',
+        f'resource.owner in Group::"{group}"',
+        "principal in resource.owner",
+        "principal has clearance && principal.clearance >= resource.sensitivity",
+        "principal.clearance > 0",
+        'principal has skills && principal.skills.contains("sql")',
+        f'principal in Group::"{group}"',
+        f'principal in [Group::"{group}", Group::"{random.choice(LOCAL)}"]',
+        'principal == User::"ann"',
+        "principal is Service",
+        'action == Action::"load"',
+        'context.environment == "prod"',
+        '["dev", "test"].contains(context.environment)',
+        'context has purpose && context.purpose == "audit"',
+        'context.purpose != "audit"',
+        'context has project && context.project like "ch*"',
+        f'context.now {compared} datetime("{moment.isoformat(timespec="milliseconds")}Z")',
+    ]
+
+
+def _answer(permits: set[str], forbids: set[str]) -> Decision:
+    if forbids:
+        return Decision(allowed=False, because=tuple(sorted(forbids)), beaten=tuple(sorted(permits)))
+    return Decision(allowed=bool(permits), because=tuple(sorted(permits)))
+
+
+def _uid(type_: str, id_: str) -> dict[str, str]:
+    return {"type": type_, "id": id_}
+
+
+def _groups(names: Iterable[str]) -> list[dict[str, str]]:
+    return [_uid("Group", name) for name in sorted(names)]
+
+
+def _domain(realm: Realm, name: str) -> dict[str, object]:
+    owner = next((realm.domains[above].owner for above in lineage(name) if above in realm.domains), "administrators")
+    parents = [] if name == "all" else [_uid("Domain", lineage(name)[1])]
+    return {"uid": _uid("Domain", name), "attrs": {"owner": {"__entity": _uid("Group", owner)}}, "parents": parents}
+
+
+def _dataset(dataset: Dataset) -> dict[str, object]:
+    attributes: dict[str, object] = {
+        "name": dataset.name,
+        "owner": {"__entity": _uid("Group", dataset.owner)},
+        "tags": sorted(dataset.tags),
+        "classification": dataset.classification,
+        "sensitivity": dataset.sensitivity,
+        "lifecycle": str(dataset.lifecycle),
+        **({"layer": dataset.layer} if dataset.layer else {}),
+    }
+    parents = [_uid("Domain", dataset.name.rpartition(".")[0])]
+    return {"uid": _uid("Dataset", dataset.name), "attrs": attributes, "parents": parents}

@@ -1,0 +1,325 @@
+"""The engine decides as Cedar does, for every dataset, action and reason; and the laws that follow."""
+
+from __future__ import annotations
+
+import importlib.metadata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import timedelta
+from random import Random
+
+import cedarpy
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from muniment.core import decisions, policies, realm
+from muniment.core.catalog import catalog_of
+from muniment.core.datasets import Dataset
+from muniment.core.decisions import Decided, Decision, Memory, Wanted, boundaries, list_all
+from muniment.core.domains import Domain
+from muniment.core.grants import Grant
+from muniment.core.policies import Policy
+from muniment.core.realm import Change, Realm
+from muniment.core.schema import DATA_ACTIONS, Action
+from tests.core.oracle import (
+    DOMAINS,
+    LOCAL,
+    NAMES,
+    NOON,
+    SCHEMA,
+    Case,
+    case_of,
+    dataset_of,
+    differences,
+    governing_differences,
+    rule_of,
+)
+
+RANDOMS = st.randoms(use_true_random=False)
+SEEDS = range(60)
+
+
+def listed(case: Case) -> dict[str, Decided]:
+    return dict(list_all(case.realm, case.asker, case.wanted, case.at).decided)
+
+
+def allowed(case: Case) -> set[tuple[str, Action]]:
+    return {
+        (name, action) for name, decided in listed(case).items() for action in DATA_ACTIONS if decided[action].allowed
+    }
+
+
+@given(RANDOMS)
+def test_the_engine_decides_as_cedar_does_reasons_included(random):
+    assert differences(case_of(random)) == []
+
+
+@pytest.mark.parametrize("seed", SEEDS)
+def test_the_engine_decides_as_cedar_does_on_realms_of_every_kind(seed):
+    assert differences(case_of(Random(seed), rules=14)) == []
+
+
+@settings(max_examples=15)
+@given(RANDOMS)
+def test_governing_is_decided_as_cedar_does(random):
+    assert governing_differences(case_of(random)) == []
+
+
+def test_between_a_third_and_two_thirds_of_the_generated_questions_are_allowed():
+    cases = [case_of(Random(seed), rules=14) for seed in SEEDS]
+    asked = sum(len(case.realm.datasets) * len(DATA_ACTIONS) for case in cases)
+    share = sum(len(allowed(case)) for case in cases) / asked
+    assert 0.3 <= share <= 0.7
+
+
+# --- the test of the test: an engine with a fault in it does not pass ------------------------------
+
+
+def _forget_forbids(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decisions, "_forbidden", lambda _answer: ())
+
+
+def _forget_errors(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decisions, "_forbidden", lambda answer: tuple(sorted(answer.diagnostics.reasons)))
+
+
+def _forget_names(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies._Reading, "_texts", lambda *_: True)
+
+
+def _forget_named_entities(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies._Reading, "_entities", lambda *_: None)
+
+
+def _forget_patterns(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Realm, "matching", lambda *_: frozenset())
+
+
+def _forget_individuals(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(policies._Reading, "_attribute", lambda *_: None)
+    patch.setattr(policies._Reading, "_whole", lambda *_: None)
+
+
+def _forget_the_groups_above(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Realm, "all_groups_of", Realm.groups_of)
+
+
+def _forget_the_domains_above(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(decisions, "lineage", lambda domain: (domain,))
+
+
+def _forget_scopes(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(realm, "compiled", lambda policy: policies.compiled(replace(policy, scope="all")))
+
+
+def _forget_tags(patch: pytest.MonkeyPatch) -> None:
+    patch.setattr(Dataset, "access", property(lambda dataset: (dataset.domain, dataset.owner, dataset.sensitivity)))
+
+
+def _forget_that_hidden_is_not_loadable(patch: pytest.MonkeyPatch) -> None:
+    composed = decisions._composed
+
+    def wrong(found):
+        right = composed(found)
+        return replace(right, load=decisions._settled(*found[Action.LOAD]))
+
+    patch.setattr(decisions, "_composed", wrong)
+
+
+@pytest.fixture
+def _fresh() -> Iterator[None]:
+    policies._compiled.cache_clear()
+    yield
+    policies._compiled.cache_clear()
+
+
+@pytest.mark.usefixtures("_fresh")
+@pytest.mark.parametrize(
+    "fault",
+    [
+        _forget_forbids,
+        _forget_errors,
+        _forget_names,
+        _forget_named_entities,
+        _forget_patterns,
+        _forget_individuals,
+        _forget_the_groups_above,
+        _forget_the_domains_above,
+        _forget_scopes,
+        _forget_tags,
+        _forget_that_hidden_is_not_loadable,
+    ],
+)
+def test_an_engine_with_a_fault_in_it_is_caught(monkeypatch, fault: Callable[[pytest.MonkeyPatch], None]):
+    fault(monkeypatch)
+    assert any(differences(case_of(Random(seed), rules=14)) for seed in range(500))
+
+
+# --- laws ------------------------------------------------------------------------------------------
+
+
+@given(RANDOMS)
+def test_without_policies_nothing_is_allowed(random):
+    assert allowed(case_of(random).with_rules(())) == set()
+
+
+@given(RANDOMS)
+def test_the_order_of_policies_never_matters(random):
+    case = case_of(random)
+    assert listed(case) == listed(case.with_rules(reversed(case.rules)))
+
+
+@given(RANDOMS)
+def test_adding_a_forbid_never_grants(random):
+    case = case_of(random)
+    assert allowed(case.with_rules([*case.rules, rule_of(random, "new", "forbid")])) <= allowed(case)
+
+
+@given(RANDOMS)
+def test_adding_a_permit_never_takes_away(random):
+    case = case_of(random)
+    assert allowed(case.with_rules([*case.rules, rule_of(random, "new", "permit")])) >= allowed(case)
+
+
+@given(RANDOMS)
+def test_the_reasons_alone_give_the_same_verdict(random):
+    case = case_of(random)
+    for name, decided in listed(case).items():
+        for action in DATA_ACTIONS:
+            reasons = {*decided[action].because, *decided[action].beaten}
+            alone = case.with_rules(rule for rule in case.rules if rule.id in reasons)
+            again = list_all(alone.realm, case.asker, case.wanted, case.at, only=[name]).decided[name][action]
+            assert again == decided[action]
+
+
+@given(RANDOMS, st.floats(0, 1, exclude_max=True))
+def test_a_listing_holds_until_its_end(random, part):
+    case = case_of(random)
+    listing = list_all(case.realm, case.asker, case.wanted, case.at)
+    end = listing.until or case.at + timedelta(days=400)
+    for moment in (case.at + (end - case.at) * part, end - timedelta(microseconds=1)):
+        again = list_all(case.realm, case.asker, case.wanted, moment)
+        assert again.decided == listing.decided
+        assert again.until == listing.until
+
+
+@given(RANDOMS)
+def test_a_listing_ends_where_a_policy_changes_its_mind_and_nowhere_else(random):
+    case = case_of(random)
+    known = {case.at, *(m for m in boundaries(case.realm.concerning(case.asker)) if m > case.at)}
+    until = list_all(case.realm, case.asker, case.wanted, case.at).until
+    assert until == min(known - {case.at}, default=None)
+
+
+@given(RANDOMS)
+def test_the_catalog_holds_exactly_what_may_be_used_and_is_alive(random):
+    case = case_of(random)
+    listing = list_all(case.realm, case.asker, case.wanted, case.at)
+    usable = {name for name, action in allowed(case) if action is not Action.DISCOVER}
+    catalog = catalog_of(case.realm, listing, case.wanted)
+    assert set(catalog.names) == {name for name in usable if case.realm.datasets[name].served}
+    assert list(catalog.names) == sorted(catalog.names)
+
+
+@given(RANDOMS)
+def test_a_realm_changed_step_by_step_is_the_realm_built_at_once(random):
+    case = case_of(random)
+    stepped = case.realm
+    listed(case)  # derives everything that a step then patches
+    assert stepped.postings
+    for number in range(6):
+        stepped = stepped.after(number + 2, [_change(random, stepped) for _ in range(random.randint(1, 3))])
+    fresh = replace(stepped)
+    assert stepped == fresh
+    assert dict(stepped.compiled) == dict(fresh.compiled)
+    assert {a: sorted(ids) for a, ids in stepped.postings.items()} == {
+        a: sorted(ids) for a, ids in fresh.postings.items()
+    }
+    assert {a: sorted(names) for a, names in stepped.classes.items()} == {
+        a: sorted(names) for a, names in fresh.classes.items()
+    }
+    for pattern in stepped.__dict__.get("_matching", {}):
+        assert stepped.matching(pattern) == fresh.matching(pattern)
+    assert listed(replace(case, realm=stepped)) == listed(replace(case, realm=fresh))
+
+
+def _change(random: Random, standing: Realm) -> Change:
+    id_ = f"p{random.randint(0, 9)}"
+    name = random.choice(NAMES)
+    return random.choice(
+        [
+            Change(Policy, id_, rule_of(random, id_, random.choice(["permit", "forbid"])).policy),
+            Change(Policy, id_, None),
+            Change(Grant, "g", Grant("g", random.choice(LOCAL), frozenset({Action.LOAD}), random.choice(DOMAINS))),
+            Change(Grant, "g", None),
+            Change(Dataset, name, dataset_of(random, name)),
+            Change(Dataset, name, None),
+            Change(Domain, "hr", Domain("hr", random.choice(LOCAL))),
+            Change(
+                type(next(iter(standing.groups.values()))),
+                "team",
+                replace(standing.groups["team"], members=frozenset()),
+            ),
+        ]
+    )
+
+
+# --- by example ------------------------------------------------------------------------------------
+
+
+def test_a_forbid_that_errs_forbids_and_says_which_it_was():
+    case = case_of(Random(0)).with_rules(())
+    dataset = dataset_of(Random(0), "sales.orders")
+    erring = Policy("clearance", "forbid (principal, action, resource) when { principal.clearance > 1 };")
+    quoted = Policy("purpose", 'forbid (principal, action, resource) when { context.environment == "none" };')
+    allowing = Policy("all", "permit (principal, action, resource);")
+    house = replace(
+        case.realm, policies={p.id: p for p in (erring, quoted, allowing)}, datasets={dataset.name: dataset}
+    )
+    asker = replace(case.asker, attributes={})
+    decided = list_all(house, asker, Wanted("prod"), NOON).decided["sales.orders"]
+    assert decided.load == Decision(allowed=False, because=("clearance",), beaten=("all",))
+
+
+def test_a_forbid_that_errs_reaches_no_further_than_its_scope():
+    erring = Policy("p", "forbid (principal, action, resource) when { principal.clearance > 1 };", scope="hr")
+    allowing = Policy("all", "permit (principal, action, resource);")
+    case = case_of(Random(0))
+    datasets = {name: dataset_of(Random(0), name) for name in ("sales.orders", "hr.people")}
+    house = Realm(1, SCHEMA, datasets, case.realm.domains, policies={"p": erring, "all": allowing})
+    listing = list_all(house, replace(case.asker, attributes={}), Wanted("prod"), NOON)
+    assert listing.names(Action.LOAD) == ("sales.orders",)
+
+
+def test_a_provider_cannot_put_somebody_into_the_group_of_one_person():
+    case = case_of(Random(0)).with_rules(())
+    asker = replace(case.asker, groups=frozenset({"user:boss"}))
+    assert "user:boss" not in case.realm.all_groups_of(asker)
+
+
+def test_a_local_group_is_not_entered_by_a_token_that_names_it():
+    case = case_of(Random(1))
+    asker = replace(case.asker, groups=frozenset({"office"}))
+    house = replace(case.realm, groups={"office": replace(case.realm.groups["office"], members=frozenset())})
+    assert "office" not in house.all_groups_of(asker)
+
+
+def test_a_decision_has_no_truth_value():
+    with pytest.raises(TypeError, match=r"decision\.allowed"):
+        bool(Decision(allowed=True))
+
+
+def test_the_evaluator_that_the_ledger_names_is_the_one_that_decides():
+    assert f"cedarpy-{importlib.metadata.version('cedarpy')}" == decisions.EVALUATOR.partition("/")[0]
+    assert cedarpy.Decision.Deny.value == "Deny"
+
+
+def test_what_is_remembered_ends_at_its_moment_and_the_oldest_goes_first():
+    memory: Memory[str, int] = Memory(2)
+    memory.put("a", 1, NOON)
+    memory.put("b", 2, None)
+    assert memory.get("a", NOON) is None
+    assert memory.get("a", NOON - timedelta(microseconds=1)) == 1
+    memory.put("c", 3, None)
+    assert (memory.get("a", NOON - timedelta(1)), memory.get("b", NOON), memory.get("c", NOON)) == (1, None, 3)

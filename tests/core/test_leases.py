@@ -1,0 +1,109 @@
+"""A lease says of each dataset when it ends sooner, and never grows."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import timedelta
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from muniment.core.datasets import Dataset
+from muniment.core.decisions import Listing, Wanted, decide, list_all
+from muniment.core.domains import Domain
+from muniment.core.environments import Environment
+from muniment.core.grants import Grant
+from muniment.core.leases import Lengths, ends
+from muniment.core.policies import Policy
+from muniment.core.realm import Realm
+from muniment.core.schema import Action
+from muniment.core.subjects import Subject, SubjectState
+from tests.core.oracle import NOON, SCHEMA, case_of
+
+ANN = SubjectState(Subject.parse("user:ann"), "corp")
+PROD = Wanted("prod")
+HOUR = timedelta(hours=1)
+BOTH = frozenset({Action.LOAD, Action.SAVE})
+
+
+def house(*grants: Grant, **policies: str) -> Realm:
+    names = ("sales.orders", "sales.people", "sales.{region}_rows")
+    return Realm(
+        1,
+        SCHEMA,
+        datasets={name: Dataset(name, "team") for name in names},
+        domains={"sales": Domain("sales", "team")},
+        environments={"prod": Environment("prod")},
+        policies={id_: Policy(id_, text) for id_, text in policies.items()},
+        grants={grant.id: grant for grant in grants},
+    )
+
+
+def on(name: str, hours: float, actions: frozenset[Action] = BOTH) -> Grant:
+    return Grant(f"g{name}{hours}", "user:ann", actions, name, until=NOON + hours * HOUR, kind="dataset")
+
+
+def ending(realm: Realm, hours: float = 12) -> dict[str, float]:
+    listing = list_all(realm, ANN, PROD, NOON)
+    found = ends(realm, ANN, PROD, NOON, NOON + hours * HOUR, listing)
+    return {name: (moment - NOON) / HOUR for name, moment in found.items()}
+
+
+def test_a_dataset_ends_with_its_grant_and_the_others_do_not():
+    assert ending(house(on("sales.orders", 2), on("sales.people", 40))) == {"sales.orders": 2}
+
+
+def test_what_ends_with_the_lease_or_after_it_needs_no_end_of_its_own():
+    assert ending(house(on("sales.orders", 12))) == {}
+
+
+def test_a_dataset_ends_when_only_one_of_its_actions_does():
+    saving = frozenset({Action.SAVE})
+    assert ending(house(on("sales.orders", 20), on("sales.orders", 3, saving))) == {}
+    assert ending(house(on("sales.orders", 20, saving), on("sales.orders", 3))) == {"sales.orders": 3}
+
+
+def test_a_forbid_that_begins_ends_a_dataset():
+    text = 'forbid (principal, action, resource) when { context.now >= datetime("2026-06-01T17:00:00Z") };'
+    assert ending(house(on("sales.orders", 20), night=text)) == {"sales.orders": 5}
+
+
+def test_a_permission_that_begins_later_does_not_make_a_lease_grow():
+    text = 'permit (principal, action, resource) when { context.now >= datetime("2026-06-01T17:00:00Z") };'
+    assert ending(house(on("sales.orders", 2), later=text)) == {"sales.orders": 2}
+
+
+def test_a_name_that_a_pattern_makes_ends_as_its_permission_does():
+    until = 'context.now < datetime("2026-06-01T15:00:00Z")'
+    realm = house(p=f'permit (principal, action, resource == Dataset::"sales.north_rows") when {{ {until} }};')
+    made = realm.resolve("sales.north_rows")
+    assert made is not None
+    listing = Listing(1, {made.name: decide(realm, ANN, PROD, NOON, made)}, None)
+    assert ends(realm, ANN, PROD, NOON, NOON + 12 * HOUR, listing) == {"sales.north_rows": NOON + 3 * HOUR}
+
+
+def test_beyond_many_moments_nothing_is_promised():
+    other = [replace(on("sales.people", number / 10), id=f"n{number}") for number in range(1, 60)]
+    found = ending(house(on("sales.orders", 20), *other))
+    assert found["sales.orders"] <= 6
+
+
+def test_people_and_services_have_leases_of_their_own_lengths():
+    etl = SubjectState(Subject.parse("service:etl"), "corp")
+    lengths = Lengths(users=8, services=100)
+    assert (lengths.of(ANN), lengths.of(etl)) == (8 * HOUR, 100 * HOUR)
+
+
+@given(st.randoms(use_true_random=False), st.floats(0, 1, exclude_max=True))
+def test_until_its_end_a_dataset_may_be_used_as_the_lease_says(random, part):
+    case = case_of(random)
+    until = case.at + timedelta(minutes=5)
+    listing = list_all(case.realm, case.asker, case.wanted, case.at)
+    found = ends(case.realm, case.asker, case.wanted, case.at, until, listing)
+    for name, decided in listing.decided.items():
+        moment = case.at + (found.get(name, until) - case.at) * part
+        then = list_all(case.realm, case.asker, case.wanted, moment, only=[name]).decided[name]
+        assert set(decided.actions) <= set(then.actions)
+    for name, end in found.items():
+        then = list_all(case.realm, case.asker, case.wanted, end, only=[name]).decided[name]
+        assert not set(listing.decided[name].actions) <= set(then.actions)

@@ -1,0 +1,232 @@
+"""No record, no answer: whoever is told that a row is durable finds it there, whatever happens."""
+
+import asyncio
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections import Counter
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+
+from muniment.core.ledger import Event, Outcome, Row
+from muniment.core.problems import LedgerUnavailable
+from muniment.store import embedded, migrations
+from muniment.store.databases import Database
+from muniment.store.ledger import Committer
+
+pytestmark = pytest.mark.anyio
+
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+
+
+def row(**fields):
+    defaults = {"id": uuid4(), "at": NINE, "event": Event.LEASE_SERVED, "outcome": Outcome.ALLOWED}
+    return Row(**{**defaults, **fields})
+
+
+@pytest.fixture
+async def committer(db):
+    working = Committer(db)
+    await working.start()
+    yield working
+    await working.stop()
+
+
+def ids_in(url):
+    with psycopg.connect(url.replace("+psycopg", "", 1)) as connection:
+        return [id_ for (id_,) in connection.execute("SELECT id FROM ledger")]
+
+
+def transactions_in(url):
+    with psycopg.connect(url.replace("+psycopg", "", 1)) as connection:
+        return Counter(xact for (xact,) in connection.execute("SELECT xact::text FROM ledger"))
+
+
+async def test_a_recorded_row_is_there_for_everybody(committer, database):
+    written = row()
+    await committer.record(written)
+    assert ids_in(database) == [written.id]
+
+
+async def test_many_rows_travel_in_few_transactions_of_bounded_size(committer, database):
+    rows = [row() for _ in range(1200)]
+    await asyncio.gather(*(committer.record(each) for each in rows))
+    assert sorted(ids_in(database)) == sorted(each.id for each in rows)
+    sizes = transactions_in(database)
+    assert len(sizes) < 20
+    assert max(sizes.values()) <= 512
+
+
+async def test_a_bad_row_is_refused_alone(committer, database):
+    rows = [row(purpose="a\0b" if number in {7, 63} else "close the month") for number in range(100)]
+    outcomes = await asyncio.gather(*(committer.record(each) for each in rows), return_exceptions=True)
+    refused = [number for number, outcome in enumerate(outcomes) if outcome is not None]
+    assert refused == [7, 63]
+    assert all(isinstance(outcomes[number], LedgerUnavailable) for number in refused)
+    assert set(ids_in(database)) == {each.id for number, each in enumerate(rows) if number not in refused}
+
+
+async def test_a_row_of_the_same_id_and_moment_is_refused_and_the_first_stands(committer, database):
+    first = row(purpose="first")
+    await committer.record(first)
+    with pytest.raises(LedgerUnavailable):
+        await committer.record(first)
+    assert ids_in(database) == [first.id]
+
+
+async def test_half_a_character_is_refused_before_anybody_waits(committer):
+    with pytest.raises(LedgerUnavailable, match="no text"):
+        await committer.record(row(purpose="\ud800"))
+
+
+async def test_the_first_row_of_a_month_makes_its_partition(committer, database):
+    rows = [row(at=NINE + timedelta(days=31 * number)) for number in range(5)]
+    await asyncio.gather(*(committer.record(each) for each in rows))
+    assert len(ids_in(database)) == 5
+
+
+async def test_callers_who_give_up_do_not_stop_the_others(committer, database):
+    recording = [asyncio.create_task(committer.record(row(id=UUID(int=number)))) for number in range(50)]
+    await asyncio.sleep(0)
+    for number, task in enumerate(recording):
+        if number % 2:
+            task.cancel()
+    outcomes = await asyncio.gather(*recording, return_exceptions=True)
+    assert outcomes[::2] == [None] * 25
+    assert {UUID(int=number) for number in range(0, 50, 2)} <= set(ids_in(database))
+    await committer.record(row())
+
+
+async def test_a_full_queue_refuses_at_once(db):
+    committer = Committer(db, most_waiting=3)
+    committer._accepting = True
+    waiting = [asyncio.create_task(committer.record(row())) for _ in range(3)]
+    await asyncio.sleep(0)
+    with pytest.raises(LedgerUnavailable, match="More records wait"):
+        await committer.record(row())
+    await committer.start()
+    await asyncio.gather(*waiting)
+    await committer.stop()
+
+
+async def test_stopping_writes_what_waits_and_takes_no_more(db, database):
+    committer = Committer(db)
+    await committer.start()
+    recording = [asyncio.create_task(committer.record(row())) for _ in range(700)]
+    await asyncio.sleep(0)
+    await committer.stop()
+    assert await asyncio.gather(*recording) == [None] * 700
+    assert len(ids_in(database)) == 700
+    with pytest.raises(LedgerUnavailable, match="the service stops"):
+        await committer.record(row())
+
+
+async def test_a_database_that_says_otherwise_does_not_make_commits_less_durable(postgres, database):
+    name = database.rpartition("?")[0].rpartition("/")[2]
+    with psycopg.connect(database.replace("+psycopg", "", 1), autocommit=True) as connection:
+        connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
+    db = Database.open(database)
+    async with db.begin() as tx:
+        assert (await tx.exec_driver_sql("SHOW synchronous_commit")).scalar_one() == "on"
+    await db.close()
+
+
+@pytest.fixture
+def own_directory():
+    path = Path(tempfile.mkdtemp(prefix="muniment-tests-"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+async def test_callers_are_refused_while_postgres_is_away_and_served_when_it_is_back(own_directory):
+    server = embedded.start(own_directory, durable=False)
+    migrations.upgrade(server.url)
+    db = Database.open(server.url)
+    committer = Committer(db)
+    await committer.start()
+    kept = [row() for _ in range(5)]
+    for each in kept:
+        await committer.record(each)
+
+    server.stop()
+    outcomes = await asyncio.gather(*(committer.record(row()) for _ in range(5)), return_exceptions=True)
+    assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable] * 5
+
+    server = embedded.start(own_directory, durable=False)
+    again = row()
+    await committer.record(again)
+    assert set(ids_in(server.url)) == {each.id for each in [*kept, again]}
+    await committer.stop()
+    await db.close()
+    server.stop()
+
+
+async def test_a_restart_between_two_requests_is_noticed_by_nobody(own_directory):
+    server = embedded.start(own_directory, durable=False)
+    migrations.upgrade(server.url)
+    db = Database.open(server.url)
+    committer = Committer(db)
+    await committer.start()
+    await committer.record(row())
+    server.stop()
+    server = embedded.start(own_directory, durable=False)
+    await committer.record(row())
+    assert len(ids_in(server.url)) == 2
+    await committer.stop()
+    await db.close()
+    server.stop()
+
+
+async def test_every_row_that_was_acknowledged_survives_a_crash(own_directory):
+    """Postgres is killed under load; what was acknowledged is there after recovery, and the service goes on."""
+    server = embedded.start(own_directory)
+    migrations.upgrade(server.url)
+    db = Database.open(server.url)
+    committer = Committer(db)
+    await committer.start()
+    acknowledged, crashed = [], False
+
+    async def ask():
+        while not crashed:
+            each = row()
+            with suppress(LedgerUnavailable):
+                await committer.record(each)
+                acknowledged.append(each.id)
+
+    asking = [asyncio.create_task(ask()) for _ in range(16)]
+    await asyncio.sleep(0.5)
+    pid = int((own_directory / "postgres" / "data" / "postmaster.pid").read_text().split()[0])
+    os.kill(pid, signal.SIGKILL)
+    await asyncio.sleep(0.2)
+    crashed = True
+    await asyncio.gather(*asking)
+    server.stop()
+    server = embedded.start(own_directory)
+    assert len(acknowledged) > 50
+    assert set(acknowledged) <= set(ids_in(server.url))
+    await committer.record(row())
+    await committer.stop()
+    await db.close()
+    server.stop()
+
+
+async def test_a_postgres_that_does_not_answer_keeps_nobody_waiting(db, database):
+    """Its ledger is locked by somebody: as silent as a frozen server."""
+    committer = Committer(db, patience=0.5)
+    await committer.start()
+    with psycopg.connect(database.replace("+psycopg", "", 1)) as connection:
+        connection.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
+        begin = time.monotonic()
+        with pytest.raises(LedgerUnavailable, match="could not be recorded"):
+            await committer.record(row())
+        assert time.monotonic() - begin < 2
+    await committer.record(row())
+    await committer.stop()

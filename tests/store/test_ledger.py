@@ -1,0 +1,213 @@
+"""The ledger: what is written stays, whole, and is found again in order."""
+
+import asyncio
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import UUID, uuid4
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
+
+from muniment.core.ledger import Event, Outcome, Question, Row
+from muniment.core.problems import Invalid, LedgerUnavailable
+from muniment.store import ledger
+
+pytestmark = pytest.mark.anyio
+
+NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+SECOND = timedelta(seconds=1)
+
+
+def row(second=0, **fields):
+    defaults = {"id": UUID(int=second), "at": NINE + second * SECOND, "subject": "user:ann"}
+    return Row(**{"event": Event.LEASE_SERVED, "outcome": Outcome.ALLOWED, **defaults, **fields})
+
+
+async def write(db, *rows):
+    async with db.begin() as tx:
+        await ledger.append(tx, rows)
+
+
+async def found(db, **question):
+    async with db.begin() as tx:
+        rows, _ = await ledger.reading(tx, Question(**question))
+    return rows
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=10)
+MOMENTS = st.integers(0, 90 * 86_400 * 1_000_000).map(lambda microseconds: NINE + timedelta(microseconds=microseconds))
+ROWS = st.builds(
+    Row,
+    id=st.just(UUID(int=0)),
+    at=MOMENTS,
+    event=st.sampled_from(Event),
+    outcome=st.sampled_from(Outcome),
+    subject=TEXTS,
+    issuer=TEXTS,
+    subject_state=TEXTS,
+    address=TEXTS,
+    client=TEXTS,
+    request_id=st.none() | st.uuids(),
+    receipt=st.none() | st.uuids(),
+    revision=st.none() | st.integers(0, 2**63 - 1),
+    environment=st.none() | TEXTS,
+    project=st.none() | TEXTS,
+    purpose=st.none() | TEXTS,
+    datasets=st.lists(TEXTS, max_size=3).map(tuple),
+    policies=st.lists(TEXTS, max_size=3).map(tuple),
+    decided_sha256=st.none() | TEXTS,
+    evaluator=st.none() | TEXTS,
+    details=st.dictionaries(TEXTS, TEXTS | st.integers(-(2**63), 2**63 - 1) | st.booleans() | st.none(), max_size=3),
+)
+
+
+@given(ROWS)
+async def test_a_row_is_read_as_it_was_written(db, wanted):
+    wanted = replace(wanted, id=uuid4())
+    await write(db, wanted)
+    rows = await found(db, since=wanted.at, until=wanted.at + timedelta(microseconds=1))
+    assert wanted in rows
+
+
+async def test_rows_come_newest_first(db):
+    await write(db, row(2), row(3), row(1))
+    assert [each.id.int for each in await found(db)] == [3, 2, 1]
+
+
+@given(st.lists(st.integers(0, 3), max_size=12), st.integers(1, 5))
+async def test_pages_hold_every_row_once_in_the_order_of_the_whole(db, seconds, limit):
+    """Rows of the same moment too: their ids order them."""
+    receipt = uuid4()
+    await write(db, *(row(second, id=uuid4(), receipt=receipt) for second in seconds))
+    question = Question(receipt=receipt)
+    pages, cursor = [], None
+    async with db.begin() as tx:
+        whole, _ = await ledger.reading(tx, question, limit=1000)
+        while True:
+            page, cursor = await ledger.reading(tx, question, limit=limit, after=cursor)
+            pages.extend(page)
+            if cursor is None:
+                break
+    assert pages == whole
+    assert len(whole) == len(seconds)
+
+
+@pytest.mark.parametrize(
+    ("question", "answer"),
+    [
+        ({"subject": "user:ann"}, [5, 1]),
+        ({"subject": "ann"}, [5, 3, 1]),
+        ({"subject": "bob"}, [2]),
+        ({"subject": "group:ann"}, []),
+        ({"dataset": "sales.orders"}, [2, 1]),
+        ({"dataset": "sales"}, []),
+        ({"event": Event.ACCESS_DENIED}, [4]),
+        ({"receipt": UUID(int=77)}, [3]),
+        ({"since": NINE + 4 * SECOND}, [5, 4]),
+        ({"until": NINE + 2 * SECOND}, [1]),
+        ({"subject": "ann", "since": NINE + 2 * SECOND, "until": NINE + 5 * SECOND}, [3]),
+    ],
+)
+async def test_each_question_finds_its_rows_and_no_others(db, question, answer):
+    await write(
+        db,
+        row(1, datasets=("sales.orders", "sales.returns")),
+        row(2, subject="user:bob", datasets=("sales.orders",)),
+        row(3, subject="service:ann", receipt=UUID(int=77)),
+        row(4, subject="", event=Event.ACCESS_DENIED),
+        row(5),
+    )
+    assert [each.id.int for each in await found(db, **question)] == answer
+
+
+@pytest.mark.parametrize("cursor", ["", "x", "not a cursor", "A" * 32 + "=", "f" + "_" * 31, "é"])
+async def test_a_cursor_that_is_none_is_refused(tx, cursor):
+    with pytest.raises(Invalid, match="no cursor of the ledger"):
+        await ledger.reading(tx, Question(), after=cursor)
+
+
+async def test_a_row_is_not_shown_while_an_earlier_transaction_may_still_commit(db, database):
+    async with db.begin() as tx:
+        await ledger.ensure_partitions(tx, NINE.date())
+    async with db.begin() as slow:
+        await ledger.append(slow, [row(1)])
+        await write(db, row(2))
+        assert await found(db) == []
+    assert [each.id.int for each in await found(db)] == [2, 1]
+
+
+async def test_rows_of_a_change_that_is_undone_are_gone(db):
+    async def fails():
+        async with db.begin() as tx:
+            await ledger.append(tx, [row(1)])
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        await fails()
+    assert await found(db) == []
+
+
+@pytest.mark.parametrize("purpose", ["a\0b", "\ud800"])
+async def test_a_row_that_postgres_cannot_keep_is_refused_in_words(db, purpose):
+    with pytest.raises(LedgerUnavailable, match="no text, such as NUL"):
+        await write(db, row(1, purpose=purpose))
+
+
+async def test_a_month_without_a_partition_gets_one(db):
+    for month in (1, 2, 12):
+        await write(db, row(1, at=datetime(2031, month, 28, 23, 59, 59, 999_999, tzinfo=UTC)))
+    assert len(await found(db)) == 3
+
+
+async def test_partitions_end_where_the_months_end_in_utc(db):
+    last = datetime(2026, 3, 31, 23, 59, 59, 999_999, tzinfo=UTC)
+    await write(db, row(1, at=last), row(2, at=last + timedelta(microseconds=1)))
+    async with db.begin() as tx:
+        in_march = (await tx.execute(text("SELECT count(*) FROM ledger_2026_03"))).scalar_one()
+        in_april = (await tx.execute(text("SELECT count(*) FROM ledger_2026_04"))).scalar_one()
+    assert (in_march, in_april) == (1, 1)
+
+
+async def test_room_is_made_ahead_across_the_years_end(db):
+    async with db.begin() as tx:
+        await ledger.ensure_partitions(tx, date(2026, 11, 30), months=3)
+        await ledger.ensure_partitions(tx, date(2026, 11, 30), months=3)
+    assert await partitions(db) == ["ledger_2026_11", "ledger_2026_12", "ledger_2027_01"]
+
+
+async def test_workers_may_make_the_same_partition_at_once(db):
+    await asyncio.gather(*(write(db, row(number)) for number in range(6)))
+    assert await partitions(db) == ["ledger_2026_03"]
+    assert len(await found(db)) == 6
+
+
+@pytest.mark.parametrize("table", ["ledger", "ledger_2026_03", "ledger_2026_04"])
+@pytest.mark.parametrize("statement", ["UPDATE {} SET purpose = 'x'", "DELETE FROM {}", "TRUNCATE {}"])
+async def test_no_row_can_be_changed_through_the_ledger_or_any_partition(db, table, statement):
+    await write(db, row(1), row(1, at=NINE + timedelta(days=31)))
+    with pytest.raises(Exception, match=f"is refused on {table}: what stands there is added to, and never changed"):
+        async with db.begin() as tx:
+            await tx.execute(text(statement.format(table)))
+    assert len(await found(db)) == 2
+
+
+async def test_rows_are_guarded_one_by_one_when_the_guard_of_statements_is_off(db):
+    await write(db, row(1))
+
+    async def forget(table):
+        async with db.begin() as tx:
+            for guarded in ("ledger", "ledger_2026_03"):
+                await tx.execute(text(f"ALTER TABLE ONLY {guarded} DISABLE TRIGGER refuse_to_forget"))
+            await tx.execute(text(f"DELETE FROM {table}"))
+
+    for table in ("ledger", "ledger_2026_03"):
+        with pytest.raises(Exception, match="never changed"):
+            await forget(table)
+
+
+async def partitions(db):
+    async with db.begin() as tx:
+        question = text("SELECT relid::text FROM pg_partition_tree('ledger') WHERE level = 1 ORDER BY 1")
+        return list((await tx.execute(question)).scalars())
