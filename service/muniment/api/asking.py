@@ -1,0 +1,69 @@
+"""Who asks: each door's first step, which makes a request an occasion."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Request
+from fastapi.security import HTTPBearer
+
+from muniment.core.occasions import Occasion
+from muniment.core.problems import NotSignedIn, TokenRefused
+from muniment.flows.house import House
+from muniment.identity.bearer import Bearer
+from muniment.store.refusals import Refusals
+from muniment.store.subjects import Sightings
+
+_LONGEST_CLIENT = 200
+_scheme = HTTPBearer(auto_error=False, description="A token of one of the configured OpenID Connect issuers.")
+
+
+class Doorkeeper:
+    """Knows a subject by its token, remembers what was known of it, and counts those who were refused."""
+
+    def __init__(self, bearer: Bearer, sightings: Sightings, refusals: Refusals) -> None:
+        self._bearer = bearer
+        self._sightings = sightings
+        self._refusals = refusals
+
+    async def occasion(self, request: Request) -> Occasion:
+        """The occasion of a request; its subject state is kept before anything is decided."""
+        at: datetime = request.state.at
+        address = request.client.host if request.client else ""
+        try:
+            token = _token(request)
+            state = await self._bearer.verify(token, at)
+        except NotSignedIn as refused:
+            self._refusals.note(address, type(refused).__name__, at)
+            raise
+        await self._sightings.note(state, at)
+        request_id: UUID = request.state.request_id
+        return Occasion(state, at, request_id, address, request.headers.get("user-agent", "")[:_LONGEST_CLIENT])
+
+
+def _token(request: Request) -> str:
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    if not token.strip():
+        raise NotSignedIn("Sign in first: send a token as Authorization: Bearer <token>.")
+    if scheme.lower() != "bearer":
+        raise TokenRefused("The Authorization header must be Bearer <token>.")
+    return token.strip()
+
+
+def house_of(request: Request) -> House:
+    """The house that this worker wired at its start."""
+    house: House = request.app.state.house
+    return house
+
+
+async def occasion_of(request: Request, _documented: Annotated[object, Depends(_scheme)]) -> Occasion:
+    """The occasion of a request that a signed-in subject makes."""
+    doorkeeper: Doorkeeper = request.app.state.doorkeeper
+    return await doorkeeper.occasion(request)
+
+
+#: What a route takes to know who asks, and the house it calls its flow with.
+Asking = Annotated[Occasion, Depends(occasion_of)]
+Housed = Annotated[House, Depends(house_of)]

@@ -1,0 +1,151 @@
+"""``/v1/catalog`` and ``/v1/leases``: the catalog that is the asker's, for people and for the client."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Header, Query, Request, Response
+
+from muniment.api.asking import Asking, Housed
+from muniment.api.versions import HEADERS
+from muniment.core.codings import IDENTITY, preferred
+from muniment.core.decisions import Wanted
+from muniment.core.occasions import Occasion
+from muniment.flows.fetch_catalog import Asked, Fetched, Media, fetch_catalog
+from muniment.flows.house import House
+
+router = APIRouter(tags=["catalog"])
+
+Environment = Annotated[str, Query(max_length=100, description="The environment that is asked for.")]
+Project = Annotated[str | None, Query(max_length=200, description="The project that will use it.")]
+Purpose = Annotated[str | None, Query(max_length=200, description="What it will be used for.")]
+Names = Annotated[
+    str | None,
+    Query(max_length=100_000, description="Only these names, comma-separated; those of factory patterns are resolved."),
+]
+_NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller holds it already."}}
+
+
+@router.get(
+    "/v1/catalog",
+    responses={
+        200: {
+            "description": "A mapping from dataset name to definition, as in catalog.yml.",
+            "content": {
+                "application/yaml": {"schema": {"type": "string"}},
+                "application/json": {"schema": {"type": "object", "additionalProperties": {"type": "object"}}},
+            },
+        },
+        **_NOT_MODIFIED,
+    },
+    response_class=Response,
+)
+async def get_catalog(
+    request: Request,
+    house: Housed,
+    asking: Asking,
+    environment: Environment,
+    project: Project = None,
+    purpose: Purpose = None,
+    names: Names = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """Exactly what the asker may load or save in an environment, and nothing else."""
+    media = Media.JSON if _prefers_json(request.headers.get("accept", "")) else Media.YAML
+    return await _given(
+        house, asking, request, Asked(Wanted(environment, project, purpose), media, known=_tags(if_none_match),
+                                      names=_names(names)),
+    )  # fmt: skip
+
+
+@router.get(
+    "/v1/leases",
+    responses={
+        200: {
+            "description": "The catalog, what may be done to each dataset, and what ends before the lease does.",
+            "content": {
+                "application/json": {
+                    "schema": {
+                        "type": "object",
+                        "required": ["catalog", "actions", "obligations", "ends"],
+                        "properties": {
+                            "catalog": {"type": "object", "additionalProperties": {"type": "object"}},
+                            "actions": {
+                                "type": "object",
+                                "additionalProperties": {
+                                    "type": "array",
+                                    "items": {"type": "string", "enum": ["load", "save"]},
+                                },
+                            },
+                            "obligations": {"type": "object"},
+                            "ends": {
+                                "type": "object",
+                                "additionalProperties": {"type": "string", "format": "date-time"},
+                            },
+                        },
+                    }
+                }
+            },
+        },
+        **_NOT_MODIFIED,
+    },
+    response_class=Response,
+)
+async def get_lease(
+    request: Request,
+    house: Housed,
+    asking: Asking,
+    environment: Environment,
+    project: Project = None,
+    purpose: Purpose = None,
+    names: Names = None,
+    if_none_match: Annotated[str | None, Header()] = None,
+) -> Response:
+    """What the client runs on: the same catalog, with actions and ends."""
+    wanted = Wanted(environment, project, purpose)
+    asked = Asked(wanted, Media.LEASE, known=_tags(if_none_match), names=_names(names))
+    return await _given(house, asking, request, asked)
+
+
+async def _given(house: House, occasion: Occasion, request: Request, asked: Asked) -> Response:
+    coding = preferred(request.headers.get("accept-encoding", ""))
+    chosen = Asked(asked.wanted, asked.media, coding, asked.names, asked.known)
+    fetched = await fetch_catalog(house, occasion, chosen)
+    return _response(occasion, chosen, fetched)
+
+
+def _response(occasion: Occasion, asked: Asked, fetched: Fetched) -> Response:
+    headers = {
+        **HEADERS,
+        "ETag": fetched.tag,
+        "Muniment-Revision": str(fetched.revision),
+        "Muniment-Receipt": str(fetched.receipt),
+        "Muniment-Subject": str(occasion.subject).encode("unicode_escape").decode("ascii"),
+    }
+    if fetched.body is None:
+        return Response(status_code=304, headers=headers)
+    if asked.coding != IDENTITY:
+        headers["Content-Encoding"] = asked.coding
+    media = Media.YAML.value if asked.media is Media.YAML else Media.JSON.value
+    return Response(fetched.body, headers=headers, media_type=media)
+
+
+def _names(text: str | None) -> tuple[str, ...] | None:
+    return None if text is None else tuple(sorted({name.strip() for name in text.split(",") if name.strip()}))
+
+
+def _tags(if_none_match: str | None) -> frozenset[str]:
+    """The tags a caller holds; a weak one compares as its strong one does (RFC 9110, 13.1.2)."""
+    given = (if_none_match or "").split(",")
+    return frozenset(tag.strip().removeprefix("W/") for tag in given if tag.strip())
+
+
+def _prefers_json(accept: str) -> bool:
+    """YAML is the default: JSON is given where it is asked for before any YAML or anything at all."""
+    for part in accept.split(","):
+        media = part.partition(";")[0].strip().lower()
+        if media in {"application/json", "application/*"}:
+            return media == "application/json"
+        if media in {Media.YAML.value, "*/*"}:
+            return False
+    return False

@@ -1,0 +1,252 @@
+"""``/v1/datasets``: what may be known of, and declaring, changing, retiring it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from muniment.api.asking import Asking, Housed
+from muniment.api.bodies import Body, Label, Limit, Line, Name, Page, Text
+from muniment.api.versions import AfterVersion, stamp
+from muniment.core.catalog import write_moment
+from muniment.core.datasets import Column, Dataset, Lifecycle
+from muniment.core.groups import parse_group, write_group
+from muniment.core.names import domain_of
+from muniment.core.problems import Fault, Invalid
+from muniment.core.schema import Action
+from muniment.flows.browse_datasets import Filter, Seen, list_datasets, read_dataset, read_history
+from muniment.flows.declare_dataset import declare_dataset, retire_dataset
+
+router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+#: Until credentials are vended and reads governed, no rule binds harder than the catalog does.
+Enforcement = Literal["advised"]
+
+
+class ColumnBody(Body):
+    """One column, as the steward describes it."""
+
+    name: Annotated[Label, Field(max_length=200)]
+    type: Line = ""
+    description: Text = ""
+    tags: list[Label] = []
+
+
+class DatasetBody(Body):
+    """A dataset as a steward declares it. Its name, which carries its domain, is in the address."""
+
+    domain: Name | None = Field(default=None, description="Must be the one that the name carries.")
+    owner: Name | None = Field(
+        default=None, description="`group:<id>`, or one person's `user:<id>`; else the domain's."
+    )
+    description: Text = ""
+    tags: Annotated[list[Label], Field(max_length=100)] = []
+    classification: Label = "internal"
+    sensitivity: Annotated[int, Field(ge=0, le=100)] = 0
+    layer: Label | None = None
+    columns: list[ColumnBody] = []
+    lifecycle: Lifecycle = Field(default=Lifecycle.ACTIVE, strict=False)
+    successor: Name | None = None
+    environments: Annotated[dict[Name, dict[str, Any]], Field(max_length=50)] = {}
+
+
+class SeenBody(Body):
+    """A dataset as it may be seen: definitions only of those environments where the asker may read them."""
+
+    name: str
+    domain: str
+    owner: str
+    description: str
+    tags: list[str]
+    classification: str
+    sensitivity: int
+    layer: str | None
+    columns: list[ColumnBody]
+    lifecycle: Lifecycle
+    successor: str | None
+    environments: list[str]
+    definitions: dict[str, dict[str, Any]]
+    version: int
+    enforcement: Enforcement = "advised"
+
+
+class ListedBody(Body):
+    """A dataset in a list, with what the asker may do to it in each environment."""
+
+    name: str
+    domain: str
+    owner: str
+    description: str
+    tags: list[str]
+    classification: str
+    lifecycle: Lifecycle
+    environments: list[str]
+    actions: dict[str, list[Action]]
+    version: int
+    enforcement: Enforcement = "advised"
+
+
+class MineBody(Body):
+    """What the asker may do to a dataset, by environment, and govern about it."""
+
+    name: str
+    actions: dict[str, list[Action]]
+    governing: list[Action]
+    enforcement: Enforcement = "advised"
+
+
+class VersionBody(Body):
+    """One version of a dataset: who made it, when, and what it said (nothing where it was ended)."""
+
+    version: int
+    revision: int
+    at: str
+    subject: str
+    dataset: SeenBody | None
+
+
+@router.get("")
+async def get_datasets(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    q: Annotated[str | None, Query(max_length=200, description="Looked for in names and descriptions.")] = None,
+    domain: Annotated[str | None, Query(max_length=200)] = None,
+    tag: Annotated[str | None, Query(max_length=100)] = None,
+    owner: Annotated[str | None, Query(max_length=220)] = None,
+    lifecycle: Lifecycle | None = None,
+    environment: Annotated[str | None, Query(max_length=100)] = None,
+    limit: Annotated[Limit, Query()] = 100,
+    after: Annotated[str, Query(max_length=250)] = "",
+) -> Page[ListedBody]:
+    """The datasets that the asker may know of, in the order of their names."""
+    wanted = Filter(q, domain, tag, parse_group(owner) if owner else None, lifecycle, environment)
+    found, following, revision = await list_datasets(house, asking, wanted, limit, after)
+    stamp(response, revision=revision)
+    return Page(items=[_listed(seen) for seen in found], next=following)
+
+
+@router.get("/{name}")
+async def get_dataset(house: Housed, asking: Asking, response: Response, name: str) -> SeenBody:
+    """One dataset; its entity tag is its version."""
+    seen = await read_dataset(house, asking, name)
+    stamp(response, version=seen.dataset.version, revision=seen.revision)
+    return _body(seen)
+
+
+@router.get("/{name}/mine")
+async def get_mine(house: Housed, asking: Asking, response: Response, name: str) -> MineBody:
+    """What the asker may do to one dataset."""
+    seen = await read_dataset(house, asking, name)
+    stamp(response, revision=seen.revision)
+    return MineBody(name=name, actions=_actions(seen), governing=list(seen.governing))
+
+
+@router.get("/{name}/history")
+async def get_history(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    name: str,
+    limit: Annotated[Limit, Query()] = 100,
+    after: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None,
+) -> Page[VersionBody]:
+    """The versions of a dataset, the newest first."""
+    found, following, revision = await read_history(house, asking, name, limit, after)
+    stamp(response, revision=revision)
+    items = [
+        VersionBody(
+            version=version.version,
+            revision=version.revision,
+            at=write_moment(version.at),
+            subject=version.subject,
+            dataset=_body(version.seen) if version.seen else None,
+        )
+        for version in found
+    ]
+    return Page(items=items, next=str(following) if following else None)
+
+
+@router.put("/{name}")
+async def put_dataset(
+    house: Housed, asking: Asking, response: Response, name: str, body: DatasetBody, after_version: AfterVersion
+) -> SeenBody:
+    """Declare a dataset, or change it from the version that the edit began from."""
+    declared = await declare_dataset(house, asking, _dataset(name, body), after_version)
+    stamp(response, version=declared.version)
+    response.status_code = 200 if after_version else 201
+    return _body(Seen(declared, declared.environments))
+
+
+@router.delete("/{name}")
+async def delete_dataset(
+    house: Housed, asking: Asking, response: Response, name: str, after_version: AfterVersion
+) -> SeenBody:
+    """Retire a dataset: no catalog holds it any more; its name and history stay."""
+    retired = await retire_dataset(house, asking, name, after_version)
+    stamp(response, version=retired.version)
+    return _body(Seen(retired, retired.environments))
+
+
+def _dataset(name: str, body: DatasetBody) -> Dataset:
+    domain = domain_of(name)
+    if body.domain not in {None, domain}:
+        message = "The domain must be the one that the dataset's name carries; another domain is another dataset."
+        raise Invalid(message, [Fault("domain", message)])
+    return Dataset(
+        name=name,
+        owner=parse_group(body.owner) if body.owner is not None else "",
+        description=body.description,
+        tags=frozenset(body.tags),
+        classification=body.classification,
+        sensitivity=body.sensitivity,
+        layer=body.layer,
+        columns=tuple(Column(c.name, c.type, c.description, tuple(c.tags)) for c in body.columns),
+        lifecycle=body.lifecycle,
+        successor=body.successor,
+        environments=body.environments,
+    )
+
+
+def _body(seen: Seen) -> SeenBody:
+    dataset = seen.dataset
+    return SeenBody(
+        name=dataset.name,
+        domain=dataset.domain,
+        owner=write_group(dataset.owner),
+        description=dataset.description,
+        tags=sorted(dataset.tags),
+        classification=dataset.classification,
+        sensitivity=dataset.sensitivity,
+        layer=dataset.layer,
+        columns=[
+            ColumnBody(name=c.name, type=c.type, description=c.description, tags=list(c.tags)) for c in dataset.columns
+        ],
+        lifecycle=dataset.lifecycle,
+        successor=dataset.successor,
+        environments=sorted(dataset.environments),
+        definitions={name: dict(definition) for name, definition in sorted(seen.definitions.items())},
+        version=dataset.version,
+    )
+
+
+def _listed(seen: Seen) -> ListedBody:
+    dataset = seen.dataset
+    return ListedBody(
+        name=dataset.name,
+        domain=dataset.domain,
+        owner=write_group(dataset.owner),
+        description=dataset.description,
+        tags=sorted(dataset.tags),
+        classification=dataset.classification,
+        lifecycle=dataset.lifecycle,
+        environments=sorted(dataset.environments),
+        actions=_actions(seen),
+        version=dataset.version,
+    )
+
+
+def _actions(seen: Seen) -> dict[str, list[Action]]:
+    return {environment: list(actions) for environment, actions in sorted(seen.actions.items())}

@@ -1,0 +1,79 @@
+"""``/v1/environments``: the closed list of environments."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field, StringConstraints
+
+from muniment.api.asking import Asking, Housed
+from muniment.api.bodies import Body, Limit, Line, Page, Text
+from muniment.api.versions import AfterVersion, stamp
+from muniment.core.environments import Environment
+from muniment.flows.browse_realm import list_environments, one, page
+from muniment.flows.edit_environment import edit_environment
+
+router = APIRouter(prefix="/v1/environments", tags=["environments"])
+
+Variable = Annotated[str, StringConstraints(pattern=r"^[A-Za-z_][A-Za-z0-9_.]{0,99}$")]
+Variables = Annotated[dict[Variable, Line], Field(max_length=500, description="What `${globals:name}` stands for.")]
+
+
+class EnvironmentBody(Body):
+    """An environment as it shall be."""
+
+    description: Text = ""
+    variables: Variables = {}
+
+
+class EnvironmentAnswer(Body):
+    """An environment; variables are shown to those who declare or administer somewhere."""
+
+    name: str
+    description: str
+    variables: dict[str, str]
+    version: int
+
+
+@router.get("")
+async def get_environments(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    limit: Annotated[Limit, Query()] = 100,
+    after: Annotated[str, Query(max_length=250)] = "",
+) -> Page[EnvironmentAnswer]:
+    """The environments, in the order of their names."""
+    found, following = page(await list_environments(house, asking), limit, after)
+    stamp(response)
+    return Page(items=[_answer(environment) for environment in found], next=following)
+
+
+@router.get("/{name}")
+async def get_environment(house: Housed, asking: Asking, response: Response, name: str) -> EnvironmentAnswer:
+    """One environment."""
+    environment = one(await list_environments(house, asking), name)
+    stamp(response, version=environment.version)
+    return _answer(environment)
+
+
+@router.put("/{name}")
+async def put_environment(
+    house: Housed, asking: Asking, response: Response, name: str, body: EnvironmentBody, after_version: AfterVersion
+) -> EnvironmentAnswer:
+    """Make an environment, or change it."""
+    proposed = Environment(name, body.description, body.variables)
+    environment = await edit_environment(house, asking, proposed, after_version)
+    stamp(response, version=environment.version)
+    response.status_code = 200 if after_version else 201
+    return _answer(environment)
+
+
+def _answer(environment: Environment) -> EnvironmentAnswer:
+    return EnvironmentAnswer(
+        name=environment.name,
+        description=environment.description,
+        variables=dict(environment.variables),
+        version=environment.version,
+    )

@@ -1,0 +1,140 @@
+"""``/v1/grants``: who may do what, until when, and why; a grant is a Cedar policy made from a template."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from muniment.api.asking import Asking, Housed
+from muniment.api.bodies import Body, Label, Limit, Line, Moment, Name, Page
+from muniment.api.versions import AfterVersion, stamp
+from muniment.core.catalog import write_moment
+from muniment.core.grants import Grant
+from muniment.core.groups import parse_group, write_group
+from muniment.core.names import checked_dataset, checked_domain
+from muniment.core.problems import Fault, Invalid
+from muniment.core.schema import Action
+from muniment.flows.browse_realm import list_grants, one, page
+from muniment.flows.edit_policy import edit_grant, end_grant
+
+router = APIRouter(prefix="/v1/grants", tags=["grants"])
+
+
+class ToBody(Body):
+    """A group, or a subject as ``user:ann``: exactly one."""
+
+    group: Name | None = None
+    subject: Name | None = None
+
+
+class OnBody(Body):
+    """A dataset or a domain: exactly one."""
+
+    dataset: Name | None = None
+    domain: Name | None = None
+
+
+class GrantBody(Body):
+    """A grant as it shall be. It ends, or says why it does not."""
+
+    to: ToBody
+    actions: Annotated[list[Annotated[Action, Field(strict=False)]], Field(min_length=1)]
+    on: OnBody
+    environments: Annotated[list[Label], Field(max_length=50)] = []
+    until: Moment | None = Field(default=None, strict=False)
+    because: Line = ""
+
+
+class GrantAnswer(Body):
+    """A grant, and the Cedar text that it is."""
+
+    id: str
+    to: str
+    actions: list[Action]
+    on: dict[Literal["dataset", "domain"], str]
+    environments: list[str]
+    until: str | None
+    because: str
+    cedar: str
+    version: int
+
+
+@router.get("")
+async def get_grants(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    limit: Annotated[Limit, Query()] = 100,
+    after: Annotated[str, Query(max_length=250)] = "",
+) -> Page[GrantAnswer]:
+    """The grants of the scopes in which the asker grants, audits or administers, in the order of their ids."""
+    found, following = page(await list_grants(house, asking), limit, after)
+    stamp(response)
+    return Page(items=[_answer(grant) for grant in found], next=following)
+
+
+@router.get("/{id}")
+async def get_grant(house: Housed, asking: Asking, response: Response, id: str) -> GrantAnswer:  # noqa: A002
+    """One grant."""
+    grant = one(await list_grants(house, asking), id)
+    stamp(response, version=grant.version)
+    return _answer(grant)
+
+
+@router.put("/{id}")
+async def put_grant(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    id: str,  # noqa: A002 - as the address says it
+    body: GrantBody,
+    after_version: AfterVersion,
+) -> GrantAnswer:
+    """Make a grant, or change it."""
+    grant = await edit_grant(house, asking, _grant(id, body), after_version)
+    stamp(response, version=grant.version)
+    response.status_code = 200 if after_version else 201
+    return _answer(grant)
+
+
+@router.delete("/{id}", status_code=204)
+async def delete_grant(house: Housed, asking: Asking, id: str, after_version: AfterVersion) -> None:  # noqa: A002
+    """End a grant before its time."""
+    await end_grant(house, asking, id, after_version)
+
+
+def _grant(id_: str, body: GrantBody) -> Grant:
+    if (body.to.group is None) == (body.to.subject is None):
+        message = "A grant is to a group or to a subject: exactly one of them."
+        raise Invalid(message, [Fault("to", message)])
+    if (body.on.dataset is None) == (body.on.domain is None):
+        message = "A grant is on a dataset or on a domain: exactly one of them."
+        raise Invalid(message, [Fault("on", message)])
+    on = checked_dataset(body.on.dataset) if body.on.dataset is not None else checked_domain(body.on.domain or "")
+    group = body.to.group or ""
+    return Grant(
+        id=id_,
+        to=parse_group(body.to.subject or (group if group.startswith("group:") else f"group:{group}")),
+        actions=frozenset(body.actions),
+        on=on,
+        kind="dataset" if body.on.dataset is not None else "domain",
+        environments=frozenset(body.environments),
+        until=body.until,
+        because=body.because,
+    )
+
+
+def _answer(grant: Grant) -> GrantAnswer:
+    return GrantAnswer(
+        id=grant.id,
+        to=write_group(grant.to),
+        actions=sorted(grant.actions),
+        on={grant.kind: grant.on},
+        environments=sorted(grant.environments),
+        until=write_moment(grant.until) if grant.until else None,
+        because=grant.because,
+        cedar=grant.policy().cedar,
+        version=grant.version,
+    )

@@ -1,0 +1,92 @@
+"""``/v1/groups``: local groups. Those of the identity provider come with each token and are not kept here."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from muniment.api.asking import Asking, Housed
+from muniment.api.bodies import Body, Limit, Name, Page, Text
+from muniment.api.versions import AfterVersion, stamp
+from muniment.core.groups import Group, parse_group, write_group
+from muniment.core.subjects import Subject
+from muniment.flows.browse_realm import list_groups, one, page
+from muniment.flows.edit_group import edit_group, end_group
+
+router = APIRouter(prefix="/v1/groups", tags=["groups"])
+
+
+class GroupBody(Body):
+    """A local group as it shall be: its members, and the groups that it is a part of."""
+
+    description: Text = ""
+    members: Annotated[list[Name], Field(max_length=10_000)] = []
+    parents: Annotated[list[Name], Field(max_length=100)] = []
+
+
+class GroupAnswer(Body):
+    """A local group."""
+
+    name: str
+    description: str
+    members: list[str]
+    parents: list[str]
+    source: Literal["local"] = "local"
+    version: int
+
+
+@router.get("")
+async def get_groups(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    limit: Annotated[Limit, Query()] = 100,
+    after: Annotated[str, Query(max_length=250)] = "",
+) -> Page[GroupAnswer]:
+    """The local groups, in the order of their names."""
+    found, following = page(await list_groups(house, asking), limit, after)
+    stamp(response)
+    return Page(items=[_answer(group) for group in found], next=following)
+
+
+@router.get("/{name}")
+async def get_group(house: Housed, asking: Asking, response: Response, name: str) -> GroupAnswer:
+    """One local group."""
+    group = one(await list_groups(house, asking), name)
+    stamp(response, version=group.version)
+    return _answer(group)
+
+
+@router.put("/{name}")
+async def put_group(
+    house: Housed, asking: Asking, response: Response, name: str, body: GroupBody, after_version: AfterVersion
+) -> GroupAnswer:
+    """Make a local group, or change it."""
+    proposed = Group(
+        name=name,
+        members=frozenset(map(Subject.parse, body.members)),
+        parents=frozenset(map(parse_group, body.parents)),
+        description=body.description,
+    )
+    group = await edit_group(house, asking, proposed, after_version)
+    stamp(response, version=group.version)
+    response.status_code = 200 if after_version else 201
+    return _answer(group)
+
+
+@router.delete("/{name}", status_code=204)
+async def delete_group(house: Housed, asking: Asking, name: str, after_version: AfterVersion) -> None:
+    """End a local group."""
+    await end_group(house, asking, name, after_version)
+
+
+def _answer(group: Group) -> GroupAnswer:
+    return GroupAnswer(
+        name=group.name,
+        description=group.description,
+        members=sorted(map(str, group.members)),
+        parents=sorted(map(write_group, group.parents)),
+        version=group.version,
+    )

@@ -1,0 +1,49 @@
+"""Alive, ready, and what a client must know before it signs in."""
+
+from __future__ import annotations
+
+from importlib.metadata import version
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from muniment.core.problems import Problem
+from muniment.store.databases import Database
+from muniment.store.migrations import State, state
+
+router = APIRouter(tags=["health"])
+
+
+@router.get("/healthz")
+async def get_health() -> dict[str, str]:
+    """The process is alive."""
+    return {"status": "alive"}
+
+
+@router.get("/readyz", responses={503: {"description": "Something that is needed does not answer."}})
+async def get_readiness(request: Request) -> Response:
+    """The database answers and its schema is this release's; else 503 says what is not so."""
+    db: Database = request.app.state.house.db
+    checks = {"database": "answers", "schema": "current"}
+    try:
+        stands = await state(db)
+        checks["schema"] = stands.value
+        ready = stands is State.CURRENT
+    except Problem as problem:
+        checks = {"database": problem.detail, "schema": "unknown"}
+        ready = False
+    body = {"status": "ready" if ready else "not ready", "checks": checks}
+    return Response(orjson.dumps(body), 200 if ready else 503, media_type="application/json")
+
+
+@router.get("/.well-known/muniment")
+async def get_description(request: Request) -> dict[str, Any]:
+    """The issuers that people and jobs sign in with, and the versions spoken here."""
+    return {
+        "service": "muniment",
+        "version": version("muniment"),
+        "api": ["v1"],
+        "public_url": request.app.state.public_url,
+        "issuers": request.app.state.described_issuers,
+    }

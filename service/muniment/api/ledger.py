@@ -1,0 +1,88 @@
+"""``/v1/ledger``: what was decided, given, changed and read."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+from uuid import UUID
+
+from fastapi import APIRouter, Query, Response
+
+from muniment.api.asking import Asking, Housed
+from muniment.api.bodies import Body, Limit, Moment, Page
+from muniment.api.versions import stamp
+from muniment.core.catalog import write_moment
+from muniment.core.ledger import Event, Question, Row
+from muniment.flows.review_ledger import review_ledger
+
+router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
+
+
+class RowBody(Body):
+    """One row of the ledger."""
+
+    id: str
+    at: str
+    event: str
+    outcome: str
+    subject: str
+    issuer: str
+    subject_state: str
+    address: str
+    client: str
+    request_id: str | None
+    receipt: str | None
+    revision: int | None
+    environment: str | None
+    project: str | None
+    purpose: str | None
+    datasets: list[str]
+    policies: list[str]
+    decided_sha256: str | None
+    evaluator: str | None
+    details: dict[str, Any]
+
+
+@router.get("")
+async def get_ledger(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    subject: Annotated[str | None, Query(max_length=250, description="As `user:ann`.")] = None,
+    dataset: Annotated[str | None, Query(max_length=250)] = None,
+    event: Event | None = None,
+    receipt: UUID | None = None,
+    since: Moment | None = None,
+    until: Moment | None = None,
+    limit: Annotated[Limit, Query()] = 100,
+    after: Annotated[str | None, Query(max_length=200)] = None,
+) -> Page[RowBody]:
+    """Rows of the ledger, the newest first. Reading them is a row too."""
+    question = Question(subject=subject, dataset=dataset, event=event, receipt=receipt, since=since, until=until)
+    rows, following, revision = await review_ledger(house, asking, question, limit, after)
+    stamp(response, revision=revision)
+    return Page(items=[_body(row) for row in rows], next=following)
+
+
+def _body(row: Row) -> RowBody:
+    return RowBody(
+        id=str(row.id),
+        at=write_moment(row.at),
+        event=row.event.value,
+        outcome=row.outcome.value,
+        subject=row.subject,
+        issuer=row.issuer,
+        subject_state=row.subject_state,
+        address=row.address,
+        client=row.client,
+        request_id=str(row.request_id) if row.request_id else None,
+        receipt=str(row.receipt) if row.receipt else None,
+        revision=row.revision,
+        environment=row.environment,
+        project=row.project,
+        purpose=row.purpose,
+        datasets=list(row.datasets),
+        policies=list(row.policies),
+        decided_sha256=row.decided_sha256,
+        evaluator=row.evaluator,
+        details=dict(row.details),
+    )

@@ -1,0 +1,182 @@
+"""``/v1/policies``: rules as Cedar text or in the simple form, which is rendered to Cedar."""
+
+from __future__ import annotations
+
+from datetime import date
+from typing import Annotated, Any, Literal
+
+from fastapi import APIRouter, Query, Response
+from pydantic import Field
+
+from muniment.api.asking import Asking, Housed
+from muniment.api.bodies import Body, Label, Limit, Line, Moment, Name, Page
+from muniment.api.versions import AfterVersion, stamp
+from muniment.core.grants import Form
+from muniment.core.groups import parse_group
+from muniment.core.names import ROOT
+from muniment.core.policies import LONGEST_TEXT, Policy
+from muniment.core.problems import Fault, InvalidPolicy
+from muniment.core.schema import Action
+from muniment.flows.browse_realm import list_policies, one, page
+from muniment.flows.edit_policy import edit_policy, end_policy
+
+router = APIRouter(prefix="/v1/policies", tags=["policies"])
+
+Labels = Annotated[list[Label], Field(max_length=500)]
+_Action = Annotated[Action, Field(strict=False)]
+
+
+class PrincipalsBody(Body):
+    """Who is meant; nobody named means everybody."""
+
+    groups: Labels = []
+    users: Labels = []
+    services: Labels = []
+
+
+class ResourcesBody(Body):
+    """Which datasets are meant; nothing named means all in the policy's scope."""
+
+    domains: Labels = []
+    names: Annotated[list[Name], Field(max_length=500)] = []
+    tags_all: Labels = []
+    tags_any: Labels = []
+    tags_none: Labels = []
+    classifications: Labels = []
+
+
+class FormBody(Body):
+    """The simple form: AND across fields, OR inside one."""
+
+    effect: Literal["permit", "forbid"] = "permit"
+    principals: PrincipalsBody = PrincipalsBody()
+    except_groups: Labels = []
+    actions: Annotated[list[_Action], Field(min_length=1)]
+    resources: ResourcesBody = ResourcesBody()
+    environments: Labels = []
+    purposes: Labels = []
+    valid_from: Moment | None = Field(default=None, strict=False)
+    valid_to: Moment | None = Field(default=None, strict=False)
+
+
+class PolicyBody(Body):
+    """A policy as it shall be: ``cedar`` or ``form``, for the domains below ``scope``."""
+
+    kind: Literal["access", "mask", "row_filter"] = "access"
+    scope: Name = ROOT
+    cedar: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
+    form: FormBody | None = None
+    obligation: dict[str, Any] | None = None
+    reason: Line = ""
+    review_by: date | None = Field(default=None, strict=False)
+    cases: list[dict[str, Any]] = []
+
+
+class PolicyAnswer(Body):
+    """A policy: the Cedar text is what is enforced; ``form`` is what it was made from."""
+
+    id: str
+    kind: Literal["access"] = "access"
+    scope: str
+    cedar: str
+    form: dict[str, Any] | None
+    reason: str
+    review_by: date | None
+    version: int
+
+
+@router.get("")
+async def get_policies(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    limit: Annotated[Limit, Query()] = 100,
+    after: Annotated[str, Query(max_length=250)] = "",
+) -> Page[PolicyAnswer]:
+    """The policies of the scopes in which the asker grants, audits or administers, in the order of their ids."""
+    found, following = page(await list_policies(house, asking), limit, after)
+    stamp(response)
+    return Page(items=[_answer(policy) for policy in found], next=following)
+
+
+@router.get("/{id}")
+async def get_policy(house: Housed, asking: Asking, response: Response, id: str) -> PolicyAnswer:  # noqa: A002
+    """One policy."""
+    policy = one(await list_policies(house, asking), id)
+    stamp(response, version=policy.version)
+    return _answer(policy)
+
+
+@router.put("/{id}")
+async def put_policy(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    id: str,  # noqa: A002 - as the address says it
+    body: PolicyBody,
+    after_version: AfterVersion,
+) -> PolicyAnswer:
+    """Write a policy, or change it; from the next request on everybody is decided by it."""
+    policy = await edit_policy(house, asking, _policy(id, body), after_version)
+    stamp(response, version=policy.version)
+    response.status_code = 200 if after_version else 201
+    return _answer(policy)
+
+
+@router.delete("/{id}", status_code=204)
+async def delete_policy(house: Housed, asking: Asking, id: str, after_version: AfterVersion) -> None:  # noqa: A002
+    """End a policy."""
+    await end_policy(house, asking, id, after_version)
+
+
+def _policy(id_: str, body: PolicyBody) -> Policy:
+    if body.kind != "access" or body.obligation is not None:
+        message = "Masks and row filters are not enforced anywhere yet, so they are not kept: use kind access."
+        raise InvalidPolicy(message, [Fault("kind", message)])
+    if body.cases:
+        message = "Cases are not checked yet, so they are not kept; leave them out."
+        raise InvalidPolicy(message, [Fault("cases", message)])
+    if (body.cedar is None) == (body.form is None):
+        message = "A policy is given as cedar or as form: exactly one of them."
+        raise InvalidPolicy(message, [Fault("cedar", message)])
+    form = None if body.form is None else body.form.model_dump(mode="json", exclude_defaults=True)
+    text = body.cedar if body.form is None else _form(body.form).cedar()
+    return Policy(id=id_, cedar=text or "", scope=body.scope, reason=body.reason, review_by=body.review_by, form=form)
+
+
+def _form(body: FormBody) -> Form:
+    named = body.principals
+    principals = (
+        *(parse_group(f"group:{group}") for group in named.groups),
+        *(parse_group(f"user:{user}") for user in named.users),
+        *(parse_group(f"service:{service}") for service in named.services),
+    )
+    resources = body.resources
+    return Form(
+        actions=frozenset(body.actions),
+        effect=body.effect,
+        principals=principals,
+        except_groups=tuple(parse_group(f"group:{group}") for group in body.except_groups),
+        domains=tuple(resources.domains),
+        names=tuple(resources.names),
+        tags_all=frozenset(resources.tags_all),
+        tags_any=frozenset(resources.tags_any),
+        tags_none=frozenset(resources.tags_none),
+        classifications=frozenset(resources.classifications),
+        environments=frozenset(body.environments),
+        purposes=frozenset(body.purposes),
+        valid_from=body.valid_from,
+        valid_to=body.valid_to,
+    )
+
+
+def _answer(policy: Policy) -> PolicyAnswer:
+    return PolicyAnswer(
+        id=policy.id,
+        scope=policy.scope,
+        cedar=policy.cedar,
+        form=None if policy.form is None else dict(policy.form),
+        reason=policy.reason,
+        review_by=policy.review_by,
+        version=policy.version,
+    )

@@ -1,0 +1,89 @@
+"""How each refusal travels: RFC 9457 ``application/problem+json``, with the one table of status codes."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import orjson
+from starlette.responses import Response
+
+from muniment.core import problems
+from muniment.core.problems import Invalid, Problem, TooMany
+
+MEDIA_TYPE = "application/problem+json"
+
+
+class WrongMethod(Problem):
+    """The address takes requests of other methods."""
+
+    title = "Wrong method"
+
+
+class Failed(Problem):
+    """A fault of ours: the operator's log says what."""
+
+    title = "Failed"
+
+
+#: Each problem that can reach a caller, and its status (RFC 9110, 15; 428 and 429: RFC 6585).
+STATUS: Mapping[type[Problem], int] = {
+    problems.NotSignedIn: 401,
+    problems.TokenRefused: 401,
+    problems.NotAllowed: 403,
+    problems.NotFound: 404,
+    WrongMethod: 405,
+    problems.Conflict: 409,
+    problems.StaleEdit: 412,
+    problems.TooLarge: 413,
+    problems.Invalid: 422,
+    problems.InvalidDefinition: 422,
+    problems.InvalidPolicy: 422,
+    problems.UnknownEnvironment: 422,
+    problems.VersionNeeded: 428,
+    problems.TooMany: 429,
+    Failed: 500,
+    problems.Unavailable: 503,
+    problems.LedgerUnavailable: 503,
+    problems.DatabaseUnavailable: 503,
+}
+
+#: Seconds after which it is worth trying again when something behind the service is away.
+_TRY_AGAIN = 5
+
+
+def name_of(problem: type[Problem]) -> str:
+    """The problem's name in its ``type``: ``StaleEdit`` is ``stale-edit``."""
+    return re.sub(r"(?<=[a-z])(?=[A-Z])", "-", problem.__name__).lower()
+
+
+def document(problem: Problem) -> dict[str, Any]:
+    """The problem as RFC 9457 writes it; ``errors`` names each place of an input that is wrong."""
+    written: dict[str, Any] = {
+        "type": f"/problems/{name_of(type(problem))}",
+        "title": problem.title,
+        "status": STATUS[type(problem)],
+        "detail": problem.detail,
+    }
+    if isinstance(problem, Invalid) and problem.faults:
+        written["errors"] = [{"at": fault.at, "message": fault.message} for fault in problem.faults]
+    return {**written, **problem.members}
+
+
+def answer(problem: Problem) -> Response:
+    """The problem as a response."""
+    status = STATUS[type(problem)]
+    headers = {"Cache-Control": "no-store"}
+    match status:
+        case 401:
+            headers["WWW-Authenticate"] = "Bearer" + (
+                ' error="invalid_token"' if isinstance(problem, problems.TokenRefused) else ""
+            )
+        case 429 if isinstance(problem, TooMany):
+            headers["Retry-After"] = str(problem.retry_after)
+        case 503:
+            headers["Retry-After"] = str(_TRY_AGAIN)
+        case _:
+            pass
+    return Response(orjson.dumps(document(problem)), status, headers, MEDIA_TYPE)

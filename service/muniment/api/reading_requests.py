@@ -1,0 +1,156 @@
+"""What reaches the routes: requests of a bounded size, well-formed, in readable characters, with an id.
+
+YAML bodies (``application/yaml``, RFC 9512) become the JSON that they mean, so that a
+steward can send a file as it is. A caller who leaves before the end of a body has asked
+nothing: what arrived of it is let go.
+"""
+
+from __future__ import annotations
+
+from collections.abc import MutableMapping
+from datetime import UTC, datetime
+from typing import Any
+from urllib.parse import unquote_to_bytes
+from uuid import UUID
+
+import anyio.to_thread
+import orjson
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from muniment.api.identifiers import new_id
+from muniment.api.plain_data import UNREADABLE, from_json, from_yaml
+from muniment.api.problems import answer
+from muniment.core.problems import Fault, Invalid, Problem, TooLarge
+
+#: The largest body that is read, in bytes.
+LARGEST_BODY = 1024 * 1024
+
+#: The largest that is read while other requests wait.
+_SMALL = 16 * 1024
+
+_YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+_REQUEST_ID = "Muniment-Request-Id"
+
+
+class _Left(Exception):  # noqa: N818 - nothing is wrong
+    """The caller left before the request was whole."""
+
+
+class ReadRequests:
+    """ASGI middleware: gives each request its id and time, and lets nothing unreadable through."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self.app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self.app(scope, receive, send)
+            return
+        at = datetime.now(UTC)
+        request_id = new_id(at)
+        scope.setdefault("state", {}).update(at=at, request_id=request_id)
+        named = _named(request_id, send)
+        if scope["method"] == "HEAD":
+            # Answered as GET is, without the body (RFC 9110, 9.3.2).
+            scope["method"], named = "GET", _without_body(named)
+        try:
+            _check_address(scope)
+            replayed = await _body(scope, receive)
+        except Problem as refused:
+            await answer(refused)(scope, receive, named)
+        except _Left:
+            return
+        else:
+            await self.app(scope, replayed, named)
+
+
+def name_answer(headers: MutableMapping[str, str], request_id: UUID) -> None:
+    """Put the request's id on an answer."""
+    headers[_REQUEST_ID] = str(request_id)
+
+
+def _named(request_id: UUID, send: Send) -> Send:
+    async def named(message: Message) -> None:
+        if message["type"] == "http.response.start":
+            name_answer(MutableHeaders(scope=message), request_id)
+        await send(message)
+
+    return named
+
+
+def _without_body(send: Send) -> Send:
+    async def without_body(message: Message) -> None:
+        await send({**message, "body": b""} if message["type"] == "http.response.body" else message)
+
+    return without_body
+
+
+def _check_address(scope: Scope) -> None:
+    address = scope.get("raw_path", b"") + b"?" + scope.get("query_string", b"")
+    try:
+        readable = unquote_to_bytes(address).decode()
+    except UnicodeDecodeError:
+        readable = "\x00"
+    if UNREADABLE.search(readable):
+        message = "The address holds characters that cannot be read as text."
+        raise Invalid(message, [Fault("address", message)])
+
+
+async def _body(scope: Scope, receive: Receive) -> Receive:
+    """The whole body, bounded and well-formed, ready to be read again as JSON."""
+    headers = Headers(scope=scope)
+    _check_length(headers.get("content-length", "0"))
+    body = await _all(receive)
+    media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    if body:
+        body = await _as_json(body, media)
+        scope["headers"] = [
+            (name, value) for name, value in scope["headers"] if name not in {b"content-type", b"content-length"}
+        ] + [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
+    return _replay(body, receive)
+
+
+def _check_length(declared: str) -> None:
+    if not (declared.isascii() and declared.isdigit()):
+        message = "Content-Length is not a number of bytes."
+        raise Invalid(message, [Fault("Content-Length", message)])
+    if len(declared) > len(str(LARGEST_BODY)) or int(declared) > LARGEST_BODY:
+        raise _too_large()
+
+
+def _too_large() -> TooLarge:
+    return TooLarge(f"A request's body has at most {LARGEST_BODY:,} bytes.")
+
+
+async def _all(receive: Receive) -> bytes:
+    parts: list[bytes] = []
+    size = 0
+    while True:
+        message = await receive()
+        if message["type"] == "http.disconnect":
+            raise _Left
+        parts.append(message.get("body", b""))
+        size += len(parts[-1])
+        if size > LARGEST_BODY:
+            raise _too_large()
+        if not message.get("more_body", False):
+            return b"".join(parts)
+
+
+async def _as_json(body: bytes, media: str) -> bytes:
+    read = from_yaml if media in _YAML else from_json
+
+    def written() -> bytes:
+        return orjson.dumps(read(body))
+
+    return written() if len(body) <= _SMALL else await anyio.to_thread.run_sync(written)
+
+
+def _replay(body: bytes, receive: Receive) -> Receive:
+    waiting: list[dict[str, Any]] = [{"type": "http.request", "body": body, "more_body": False}]
+
+    async def replay() -> Message:
+        return waiting.pop() if waiting else await receive()
+
+    return replay

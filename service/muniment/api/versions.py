@@ -1,0 +1,58 @@
+"""Versions at the doors: entity tags, and the conditions under which an edit may begin (RFC 9110, 13)."""
+
+from __future__ import annotations
+
+import re
+from typing import Annotated
+
+from fastapi import Depends, Header, Response
+
+from muniment.core.problems import Fault, Invalid, VersionNeeded
+
+_TAG = re.compile(r'"([1-9][0-9]{0,8})"\Z')
+
+#: What no answer may be kept for, and what it depends on besides its address.
+HEADERS = {
+    "Cache-Control": "private, no-cache",
+    "Vary": "Authorization, Accept, Accept-Encoding",
+}
+
+
+def after_version(
+    if_match: Annotated[str | None, Header(description='The version that the edit begins from, as `"7"`.')] = None,
+    if_none_match: Annotated[str | None, Header(description="`*` to make a new one.")] = None,
+) -> int:
+    """The version that an edit begins from: that of ``If-Match``, or 0 with ``If-None-Match: *``."""
+    if if_match is None and if_none_match is None:
+        raise VersionNeeded(
+            'Say which version you change: If-Match: "<version>" as its ETag says, or If-None-Match: * for a new one.'
+        )
+    if if_match is not None and if_none_match is not None:
+        message = "If-Match and If-None-Match exclude each other."
+        raise Invalid(message, [Fault("If-Match", message)])
+    if if_none_match is not None:
+        if if_none_match.strip() != "*":
+            message = "To make a new one, send If-None-Match: *."
+            raise Invalid(message, [Fault("If-None-Match", message)])
+        return 0
+    found = _TAG.match((if_match or "").strip())
+    if found is None:
+        message = 'If-Match holds one version, as the ETag says it: "7".'
+        raise Invalid(message, [Fault("If-Match", message)])
+    return int(found[1])
+
+
+AfterVersion = Annotated[int, Depends(after_version)]
+
+
+def stamp(
+    response: Response, *, version: int | None = None, revision: int | None = None, receipt: object = None
+) -> None:
+    """Put the version, the revision and the receipt of an answer on it."""
+    response.headers.update(HEADERS)
+    if version is not None:
+        response.headers["ETag"] = f'"{version}"'
+    if revision is not None:
+        response.headers["Muniment-Revision"] = str(revision)
+    if receipt is not None:
+        response.headers["Muniment-Receipt"] = str(receipt)

@@ -1,0 +1,294 @@
+"""Wires the house: settings in, a running service out. The only place that knows every floor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import version
+from typing import Any
+
+import httpx
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+
+from muniment.api import (
+    catalogs,
+    datasets,
+    domains,
+    environments,
+    explanations,
+    grants,
+    groups,
+    health,
+    ledger,
+    policies,
+    preflights,
+    schema,
+)
+from muniment.api.asking import Doorkeeper
+from muniment.api.identifiers import new_id
+from muniment.api.problems import MEDIA_TYPE, Failed, WrongMethod, answer
+from muniment.api.reading_requests import ReadRequests, name_answer
+from muniment.core.dataset_types import KnownTypes
+from muniment.core.groups import is_builtin
+from muniment.core.leases import Lengths
+from muniment.core.occasions import Occasion
+from muniment.core.policies import checked
+from muniment.core.problems import CannotStart, Fault, Invalid, InvalidPolicy, NotFound, Problem
+from muniment.core.realm import Realm
+from muniment.core.schema import schema_text
+from muniment.core.subjects import Kind, Subject, SubjectState
+from muniment.flows.begin_realm import begin_realm
+from muniment.flows.house import House
+from muniment.identity.bearer import Bearer
+from muniment.settings import Settings, read
+from muniment.store import embedded, issuers, migrations
+from muniment.store import ledger as ledger_store
+from muniment.store.databases import Database
+from muniment.store.ledger import Committer
+from muniment.store.realms import Realms
+from muniment.store.refusals import Refusals
+from muniment.store.subjects import Sightings
+
+logger = logging.getLogger("muniment")
+
+#: How often a worker makes sure that the ledger has room for the months to come.
+_HOUSEKEEPING_SECONDS = 6 * 3600
+_FETCH_SECONDS = 5
+
+#: Who acts where the service itself does.
+_SERVICE = SubjectState(Subject(Kind.SERVICE, "muniment"), issuer="muniment")
+
+
+@dataclass(frozen=True)
+class Wired:
+    """Everything one worker runs on, started; closed by :func:`wired`."""
+
+    house: House
+    doorkeeper: Doorkeeper
+
+
+def from_environment() -> FastAPI:
+    """The service as the environment configures it: what each worker process runs."""
+    settings = read()
+    return create_app(settings, database_url(settings))
+
+
+def database_url(settings: Settings) -> str:
+    """The database in force: the configured one, or the embedded one that runs already."""
+    url = settings.database_url or embedded.url_if_running(settings.data_dir)
+    if url is None:
+        raise CannotStart("The embedded PostgreSQL does not run. Start it with the service: muniment serve")
+    return url
+
+
+def create_app(settings: Settings, url: str) -> FastAPI:
+    """The service, ready to be served; what it needs is opened when its lifespan begins."""
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        async with wired(settings, url) as parts:
+            app.state.house = parts.house
+            app.state.doorkeeper = parts.doorkeeper
+            yield
+
+    app = FastAPI(
+        title="Muniment",
+        version=version("muniment"),
+        description="Serves to each user the Kedro catalog that this user may use, and nothing else.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        responses={"default": {"description": "A refusal (RFC 9457).", "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}},
+        exception_handlers={
+            Problem: _refused,
+            RequestValidationError: _misread,
+            HTTPException: _unrouted,
+            Exception: _failed,
+        },
+    )
+    app.state.public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    app.state.schema = schema_text(settings.attributes)
+    app.state.described_issuers = [
+        {"name": issuer.name, "issuer": issuer.issuer, "client_id": issuer.client_id, "default": issuer.default}
+        for issuer in settings.issuers
+    ]
+    for door in (
+        catalogs,
+        preflights,
+        explanations,
+        datasets,
+        domains,
+        environments,
+        groups,
+        policies,
+        grants,
+        ledger,
+        schema,
+    ):
+        app.include_router(door.router)
+    app.include_router(health.router)
+    app.add_middleware(ReadRequests)
+    return app
+
+
+async def prepare(settings: Settings, url: str) -> None:
+    """What happens once at each start of the service, before any worker: refuse to start, or make ready."""
+    db = Database.open(url)
+    try:
+        await migrations.require_current(db)
+        async with db.begin() as tx:
+            await issuers.hold(tx, {issuer.name: issuer.issuer for issuer in settings.issuers})
+            await ledger_store.ensure_partitions(tx, datetime.now(UTC).date())
+        await _begin(db, settings)
+        _check_policies(await Realms(db, schema_text(settings.attributes)).current())
+        _types(settings)
+    finally:
+        await db.close()
+
+
+@asynccontextmanager
+async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
+    """What one worker runs on: opened, started, and closed in the end."""
+    db = Database.open(url)
+    committer, refusals = Committer(db), Refusals(db)
+    try:
+        await migrations.require_current(db)
+        await committer.start()
+        await refusals.start()
+        keeping = asyncio.create_task(_keep_house(db), name="housekeeping")
+        try:
+            async with httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http:
+                doorkeeper = Doorkeeper(Bearer(settings.issuers, http), Sightings(db), refusals)
+                realms = Realms(db, schema_text(settings.attributes))
+                yield Wired(_house(settings, db, realms, committer), doorkeeper)
+        finally:
+            keeping.cancel()
+            await refusals.stop()
+            await committer.stop()
+    finally:
+        await db.close()
+
+
+def _house(settings: Settings, db: Database, realms: Realms, committer: Committer) -> House:
+    hours = settings.lease_hours
+    return House(
+        db=db,
+        realms=realms,
+        ledger=committer,
+        types=_types(settings),
+        lengths=Lengths(users=hours.users, services=hours.services),
+    )
+
+
+def _types(settings: Settings) -> KnownTypes:
+    try:
+        return KnownTypes.newest().registering(settings.dataset_types)
+    except Invalid as refused:
+        raise CannotStart(f"MUNIMENT_DATASET_TYPES: {refused.detail}") from refused
+
+
+async def _begin(db: Database, settings: Settings) -> None:
+    """Make the first administrator on an empty realm; later the setting changes nothing."""
+    if settings.bootstrap_admin is None:
+        return
+    at = datetime.now(UTC)
+    occasion = Occasion(_SERVICE, at, new_id(at), client="muniment serve")
+    if not await begin_realm(db, occasion, settings.bootstrap_admin):
+        named = (
+            settings.bootstrap_admin if is_builtin(settings.bootstrap_admin) else f"group:{settings.bootstrap_admin}"
+        )
+        logger.warning(
+            "MUNIMENT_BOOTSTRAP_ADMIN (%s) is ignored: the realm has begun, and says itself who administers it.", named
+        )
+
+
+def _check_policies(realm: Realm) -> None:
+    """Refuse to start when a policy uses an attribute that no issuer maps any more."""
+    for policy in realm.policies.values():
+        try:
+            checked(policy, schema=realm.schema, environments=realm.environment_names)
+        except InvalidPolicy as refused:
+            fault = refused.faults[0].message if refused.faults else refused.detail
+            raise CannotStart(
+                f"The policy {policy.id} does not fit the attributes that MUNIMENT_ISSUERS maps: {fault}. "
+                "Map the attribute again, change the policy with the release before, then start again."
+            ) from refused
+
+
+async def _keep_house(db: Database) -> None:
+    """Make room in the ledger before it is needed."""
+    while True:
+        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        try:
+            async with db.begin() as tx:
+                await ledger_store.ensure_partitions(tx, datetime.now(UTC).date())
+        except Problem as problem:
+            logger.warning("The ledger's partitions could not be made: %s", problem.detail)
+
+
+async def _refused(_request: Request, problem: Exception) -> Response:
+    assert isinstance(problem, Problem)  # noqa: S101 - Starlette's types say Exception
+    return answer(problem)
+
+
+async def _misread(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101 - Starlette's types say Exception
+    faults = [Fault(_place(each["loc"]), _words(each)) for each in error.errors()]
+    return answer(Invalid("The request does not say what it should; each place is listed.", faults))
+
+
+async def _unrouted(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's types say Exception
+    match error.status_code:
+        case 404:
+            return answer(NotFound())
+        case 405:
+            response = answer(WrongMethod(f"This address does not take {request.method} requests."))
+            response.headers.update(error.headers or {})
+            return response
+        case _:
+            return answer(Invalid(f"The request cannot be read: {error.detail}."))
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """A fault of ours: logged in full, told without any of it."""
+    logger.error("A request failed.", exc_info=error)
+    response = answer(Failed("Something in Muniment failed; the operator's log says what. Nothing was given."))
+    # This is outside of the middleware that names every other answer.
+    name_answer(response.headers, request.state.request_id)
+    return response
+
+
+def _place(loc: tuple[Any, ...]) -> str:
+    return ".".join(str(part) for part in (loc[1:] if loc and loc[0] in {"body", "query", "path", "header"} else loc))
+
+
+def _words(error: Mapping[str, Any]) -> str:
+    if error["type"] == "extra_forbidden":
+        return "There is no such field; take it away."
+    return str(error["msg"]).removeprefix("Value error, ")
+
+
+_PROBLEM: dict[str, Any] = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string"},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
+            },
+        },
+    },
+}

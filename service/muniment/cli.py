@@ -1,0 +1,125 @@
+"""``muniment``: serve, upgrade the database, show the configuration."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from typing import Any
+
+import click
+
+from muniment.core.problems import Problem
+from muniment.settings import Settings, in_force, read
+
+
+class _Commands(click.Group):
+    """Problems end a command with their words and exit code 1, never with a trace."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except Problem as problem:
+            click.echo(f"muniment: {problem.detail}", err=True)
+            sys.exit(1)
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(version("muniment"), prog_name="muniment")
+def main() -> None:
+    """Serve to each user the Kedro catalog that this user may use, and nothing else."""
+
+
+@main.command()
+@click.option("--upgrade", is_flag=True, help="Upgrade a configured database first; an embedded one always is.")
+def serve(upgrade: bool) -> None:
+    """Run the service."""
+    settings = read()
+    _log()
+    with _database(settings) as url:
+        _serve(settings, url, upgrade=upgrade or settings.database_url is None)
+
+
+def _serve(settings: Settings, url: str, *, upgrade: bool) -> None:
+    import uvicorn
+
+    from muniment.app import create_app, prepare
+    from muniment.store import migrations
+
+    if upgrade:
+        migrations.upgrade(url)
+
+    asyncio.run(prepare(settings, url))
+    if not settings.issuers:
+        click.echo("muniment: MUNIMENT_ISSUERS names no issuer, so nobody can sign in.", err=True)
+    click.echo(f"Muniment serves at http://{settings.host}:{settings.port} (Ctrl-C stops it)", err=True)
+    options: dict[str, Any] = {
+        "host": settings.host,
+        "port": settings.port,
+        "access_log": False,
+        "log_level": "warning",
+        "server_header": False,
+        "timeout_graceful_shutdown": 10,
+    }
+    if settings.workers == 1:
+        uvicorn.run(create_app(settings, url), **options)
+    else:
+        uvicorn.run("muniment.app:from_environment", factory=True, workers=settings.workers, **options)
+
+
+@main.group()
+def database() -> None:
+    """Look after the database's schema."""
+
+
+@database.command("upgrade")
+def upgrade_database() -> None:
+    """Bring the database to this release's schema."""
+    from muniment.store import migrations
+
+    settings = read()
+    _log()
+    with _database(settings) as url:
+        migrations.upgrade(url)
+    click.echo("The database is at this release's schema.")
+
+
+@main.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def config(as_json: bool) -> None:
+    """Show every setting in force and where its value came from; secrets are hidden."""
+    rows = in_force(read())
+    if as_json:
+        click.echo(json.dumps([{"name": r.name, "value": r.value, "source": r.source} for r in rows], indent=2))
+        return
+    width = max(len(r.name) for r in rows)
+    for setting in rows:
+        click.echo(f"{setting.name:<{width}}  {setting.value}  ({setting.source})")
+
+
+@contextmanager
+def _database(settings: Settings) -> Iterator[str]:
+    """The configured database, or the embedded one, which runs as long as this lasts."""
+    if settings.database_url is not None:
+        yield settings.database_url
+        return
+    from muniment.store import embedded
+    from muniment.store.postgres_binaries import in_directory
+
+    chosen = settings.postgres_binaries
+    server = embedded.start(settings.data_dir, binaries=in_directory(chosen) if chosen else None)
+    try:
+        yield server.url
+    finally:
+        server.stop()
+
+
+def _log() -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    for noisy in ("alembic", "httpx", "httpcore"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)

@@ -1,0 +1,203 @@
+"""Somebody looks at what there is: the datasets that they may know of, and nothing else.
+
+Discovering shows a dataset's name, domain, owner, description, tags, classification,
+columns, lifecycle and the names of its environments. Definitions need load or save
+there, or declare.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import datetime
+
+from muniment.core.datasets import Dataset, Definition, Lifecycle
+from muniment.core.decisions import Listing, Wanted, decide, decide_governing
+from muniment.core.environments import checked_known
+from muniment.core.ledger import Event, Outcome, row
+from muniment.core.occasions import Occasion
+from muniment.core.problems import NotFound
+from muniment.core.realm import Realm
+from muniment.core.schema import Action
+from muniment.core.visibility import find, sees_definitions, visible_successor
+from muniment.flows.house import House, aside
+from muniment.store import datasets
+
+
+@dataclass(frozen=True, slots=True)
+class Filter:
+    """What to look for; every field narrows. ``text`` is looked for in names and descriptions."""
+
+    text: str | None = None
+    domain: str | None = None
+    tag: str | None = None
+    owner: str | None = None
+    lifecycle: Lifecycle | None = None
+    environment: str | None = None
+
+    def matches(self, dataset: Dataset) -> bool:
+        """Whether a dataset is looked for."""
+        return (
+            (self.domain is None or f"{dataset.domain}.".startswith(f"{self.domain}."))
+            and (self.tag is None or self.tag in dataset.tags)
+            and (self.owner is None or self.owner == dataset.owner)
+            and (self.lifecycle is None or self.lifecycle is dataset.lifecycle)
+            and (self.text is None or self.text.casefold() in f"{dataset.name}\n{dataset.description}".casefold())
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """A dataset as one subject may see it: definitions only where they may, their own actions by environment."""
+
+    dataset: Dataset
+    definitions: Mapping[str, Definition] = field(default_factory=dict)
+    actions: Mapping[str, tuple[Action, ...]] = field(default_factory=dict)
+    governing: tuple[Action, ...] = ()
+    revision: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class SeenVersion:
+    """One version of a dataset, as one subject may see it."""
+
+    version: int
+    revision: int
+    at: datetime
+    subject: str
+    seen: Seen | None
+
+
+async def list_datasets(
+    house: House, occasion: Occasion, wanted: Filter, limit: int, after: str
+) -> tuple[list[Seen], str | None, int]:
+    """A page of the datasets that the asker may know of, in the order of their names, and where the next begins."""
+    realm = await house.realms.current()
+    if wanted.environment is not None:
+        checked_known([wanted.environment], realm.environment_names)
+    listings = {name: await house.listing(realm, occasion, Wanted(name)) for name in realm.environment_names}
+    found, following = await aside(lambda: _page(realm, occasion, wanted, listings, limit, after))
+    await house.ledger.record(
+        row(
+            occasion,
+            Event.DATASET_READ,
+            Outcome.ALLOWED,
+            revision=realm.revision,
+            environment=wanted.environment,
+            details={"listed": len(found), "after": after},
+        )
+    )
+    return found, following, realm.revision
+
+
+async def read_dataset(house: House, occasion: Occasion, name: str) -> Seen:
+    """One dataset, if the asker may know of it."""
+    realm = await house.realms.current()
+    dataset = await _declared(realm, occasion, name)
+    seen = await aside(lambda: _seen(realm, occasion, dataset))
+    await _record(house, occasion, realm, name)
+    return seen
+
+
+async def read_history(
+    house: House, occasion: Occasion, name: str, limit: int, after: int | None
+) -> tuple[list[SeenVersion], int | None, int]:
+    """The versions of a dataset, the newest first; each cut to what the asker may see of it now."""
+    realm = await house.realms.current()
+    dataset = await _declared(realm, occasion, name)
+    allowed = await aside(lambda: sees_definitions(realm, occasion.asker, occasion.at, dataset))
+    everything = allowed >= dataset.environments.keys()
+    async with house.db.begin() as tx:
+        versions = await datasets.LINE.history(tx, name, limit=limit + 1, after=after)
+    successor = await aside(lambda: visible_successor(realm, occasion.asker, occasion.at, dataset))
+    page = [
+        SeenVersion(
+            found.version,
+            found.revision,
+            found.at,
+            found.subject,
+            None if found.value is None else _cut(found.value, allowed, successor, everything=everything),
+        )
+        for found in versions[:limit]
+    ]
+    await _record(house, occasion, realm, name)
+    return page, page[-1].version if len(versions) > limit else None, realm.revision
+
+
+async def _declared(realm: Realm, occasion: Occasion, name: str) -> Dataset:
+    """The dataset that is declared under this very name, if the asker may know of it."""
+    dataset = await aside(lambda: find(realm, occasion.asker, occasion.at, name))
+    if dataset is None or name not in realm.datasets:
+        raise NotFound
+    return dataset
+
+
+def _page(
+    realm: Realm, occasion: Occasion, wanted: Filter, listings: Mapping[str, Listing], limit: int, after: str
+) -> tuple[list[Seen], str | None]:
+    declared = _domains_declared(realm, occasion)
+    asked = listings.values() if wanted.environment is None else [listings[wanted.environment]]
+    discovered = {
+        name
+        for listing in asked
+        for name, decided in listing.decided.items()
+        if decided.discover.allowed and realm.datasets[name].lifecycle is not Lifecycle.DRAFT
+    }
+    known = (
+        dataset
+        for name, dataset in sorted(realm.datasets.items())
+        if name > after and (name in discovered or dataset.domain in declared)
+    )
+    matching = (dataset for dataset in known if wanted.matches(dataset))
+    page: list[Seen] = []
+    for dataset in matching:
+        if len(page) == limit:
+            return page, page[-1].dataset.name
+        actions = {name: listing.decided[dataset.name].actions for name, listing in listings.items()}
+        page.append(Seen(dataset, actions={k: v for k, v in actions.items() if v}, revision=realm.revision))
+    return page, None
+
+
+def _domains_declared(realm: Realm, occasion: Occasion) -> frozenset[str]:
+    domains = sorted({dataset.domain for dataset in realm.datasets.values()})
+    decisions = decide_governing(realm, occasion.asker, Action.DECLARE, domains, occasion.at)
+    return frozenset(domain for domain, decision in zip(domains, decisions, strict=True) if decision.allowed)
+
+
+def _seen(realm: Realm, occasion: Occasion, dataset: Dataset) -> Seen:
+    allowed = sees_definitions(realm, occasion.asker, occasion.at, dataset)
+    decided = {
+        name: decide(realm, occasion.asker, Wanted(name), occasion.at, dataset).actions
+        for name in realm.environment_names
+    }
+    governing = tuple(
+        action
+        for action in (Action.DECLARE, Action.CLASSIFY, Action.GRANT, Action.APPROVE, Action.AUDIT)
+        if decide_governing(realm, occasion.asker, action, [dataset], occasion.at)[0].allowed
+    )
+    return Seen(
+        replace(dataset, successor=visible_successor(realm, occasion.asker, occasion.at, dataset)),
+        definitions={name: value for name, value in dataset.environments.items() if name in allowed},
+        actions={name: actions for name, actions in decided.items() if actions},
+        governing=governing,
+        revision=realm.revision,
+    )
+
+
+def _cut(dataset: Dataset, allowed: Iterable[str], successor: str | None, *, everything: bool) -> Seen:
+    """A past version, with the definitions and the successor alone that the asker may know of today."""
+    readable = dataset.environments.keys() if everything else set(allowed)
+    shown = replace(dataset, successor=successor if dataset.successor == successor else None)
+    return Seen(shown, {name: value for name, value in dataset.environments.items() if name in readable})
+
+
+async def _record(house: House, occasion: Occasion, realm: Realm, name: str) -> None:
+    await house.ledger.record(
+        row(
+            occasion,
+            Event.DATASET_READ,
+            Outcome.ALLOWED,
+            revision=realm.revision,
+            datasets=(name,),
+        )
+    )

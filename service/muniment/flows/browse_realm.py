@@ -1,0 +1,142 @@
+"""Somebody with a right there looks at the rules: domains, environments, groups, policies, grants."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+from muniment.core.decisions import decide_governing
+from muniment.core.domains import Domain
+from muniment.core.environments import Environment
+from muniment.core.grants import Grant
+from muniment.core.groups import Group
+from muniment.core.ledger import Event, Outcome, row
+from muniment.core.names import ROOT, lineage
+from muniment.core.occasions import Occasion
+from muniment.core.policies import Policy
+from muniment.core.problems import NotFound
+from muniment.core.realm import Realm
+from muniment.core.schema import Action
+from muniment.core.visibility import known, roles
+from muniment.flows.house import House, aside
+
+Thing = TypeVar("Thing", Domain, Environment, Group, Policy, Grant)
+
+#: Who reads rules: those who grant, audit or administer there.
+_READERS = (Action.GRANT, Action.AUDIT, Action.ADMINISTER)
+
+
+@dataclass(frozen=True, slots=True)
+class Myself:
+    """Who the asker is to this service: as signed in, with local groups and the roles on domains."""
+
+    groups: frozenset[str]
+    roles: Mapping[str, tuple[Action, ...]]
+    revision: int
+
+
+async def whoami(house: House, occasion: Occasion) -> Myself:
+    """Who the service takes the asker for."""
+    realm = await house.realms.current()
+    held = await aside(lambda: roles(realm, occasion.asker, occasion.at))
+    groups = realm.all_groups_of(occasion.asker) - {str(occasion.subject)}
+    return Myself(groups, held, realm.revision)
+
+
+async def list_domains(house: House, occasion: Occasion) -> Mapping[str, Domain]:
+    """The domains in which the asker has a right or knows of a dataset, and those above them."""
+    return await _read(house, occasion, _domains)
+
+
+async def list_environments(house: House, occasion: Occasion) -> Mapping[str, Environment]:
+    """All environments: their names are no secret; their variables are the governors'."""
+    return await _read(house, occasion, _environments)
+
+
+async def list_groups(house: House, occasion: Occasion) -> Mapping[str, Group]:
+    """The local groups, for those who write or audit rules somewhere."""
+    return await _read(house, occasion, _groups)
+
+
+async def list_policies(house: House, occasion: Occasion) -> Mapping[str, Policy]:
+    """The policies of the scopes whose rules the asker may read."""
+    return await _read(house, occasion, lambda realm, who: _of_scopes(realm, who, realm.policies))
+
+
+async def list_grants(house: House, occasion: Occasion) -> Mapping[str, Grant]:
+    """The grants of the scopes whose rules the asker may read."""
+    return await _read(house, occasion, lambda realm, who: _of_scopes(realm, who, realm.grants))
+
+
+def one(things: Mapping[str, Thing], key: str) -> Thing:
+    """The thing of this key, or the answer for what is not there or may not be known of."""
+    if key not in things:
+        raise NotFound
+    return things[key]
+
+
+def page(things: Mapping[str, Thing], limit: int, after: str) -> tuple[Sequence[Thing], str | None]:
+    """A page in the order of keys, and where the next begins."""
+    keys = [key for key in sorted(things) if key > after]
+    return [things[key] for key in keys[:limit]], keys[limit - 1] if len(keys) > limit else None
+
+
+async def _read(
+    house: House, occasion: Occasion, cut: Callable[[Realm, Occasion], dict[str, Thing]]
+) -> Mapping[str, Thing]:
+    realm = await house.realms.current()
+    found = await aside(lambda: cut(realm, occasion))
+    await house.ledger.record(row(occasion, Event.RULES_READ, Outcome.ALLOWED, revision=realm.revision))
+    return found
+
+
+def _domains(realm: Realm, occasion: Occasion) -> dict[str, Domain]:
+    held = roles(realm, occasion.asker, occasion.at)
+    names = known(realm, occasion.asker, occasion.at, realm.environment_names)
+    seen = {above for name in names for above in lineage(realm.datasets[name].domain)}
+    seen.update(above for domain in held for above in lineage(domain))
+    return {
+        name: domain if {Action.DECLARE, Action.ADMINISTER} & set(held.get(name, ())) else _without_means(domain)
+        for name, domain in realm.domains.items()
+        if name in seen
+    }
+
+
+def _environments(realm: Realm, occasion: Occasion) -> dict[str, Environment]:
+    governs = any({Action.DECLARE, Action.ADMINISTER} & set(held) for held in _roles(realm, occasion).values())
+    return {
+        name: environment if governs else replace(environment, variables={})
+        for name, environment in realm.environments.items()
+    }
+
+
+def _groups(realm: Realm, occasion: Occasion) -> dict[str, Group]:
+    if not any(set(_READERS) & set(held) for held in _roles(realm, occasion).values()):
+        return {}
+    return dict(realm.groups)
+
+
+def _of_scopes(realm: Realm, occasion: Occasion, things: Mapping[str, Thing]) -> dict[str, Thing]:
+    scopes = sorted({_scope(thing) for thing in things.values()})
+    readable = {
+        scope
+        for action in _READERS
+        for scope, decision in zip(
+            scopes, decide_governing(realm, occasion.asker, action, scopes, occasion.at), strict=True
+        )
+        if decision.allowed
+    }
+    return {key: thing for key, thing in things.items() if _scope(thing) in readable}
+
+
+def _roles(realm: Realm, occasion: Occasion) -> Mapping[str, tuple[Action, ...]]:
+    return roles(realm, occasion.asker, occasion.at)
+
+
+def _scope(thing: object) -> str:
+    return thing.scope if isinstance(thing, Policy | Grant) else ROOT
+
+
+def _without_means(domain: Domain) -> Domain:
+    return replace(domain, variables={}, locations=())

@@ -1,0 +1,116 @@
+"""Somebody changes the realm: one revision, one ledger row, one transaction, or nothing.
+
+Each kind of change has a flow of its own that says what the change is and who may make
+it; what holds for all of them is here. The counter's lock is taken first, so a change is
+judged by the realm that it changes, and revisions follow commit order.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from muniment.core.delegation import check_administrator_left, check_not_widening
+from muniment.core.ledger import Event, Outcome, row
+from muniment.core.names import ROOT
+from muniment.core.occasions import Occasion
+from muniment.core.problems import NotAllowed, NotFound
+from muniment.core.realm import Change, Noun, Realm
+from muniment.core.schema import Action
+from muniment.core.visibility import may_govern
+from muniment.flows.house import House, aside
+from muniment.store import changes, ledger, revisions, subjects
+
+
+@dataclass(frozen=True, slots=True)
+class Edit:
+    """One change and the version that it begins from; 0 means that the thing must not exist yet."""
+
+    change: Change
+    after_version: int
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What a flow wants to change, and how the ledger tells it."""
+
+    event: Event
+    edits: tuple[Edit, ...]
+    datasets: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    details: Mapping[str, object] = field(default_factory=dict)
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """What stands after a change: the nouns with their versions (nothing for one that was ended), and the revision."""
+
+    nouns: tuple[Noun | None, ...]
+    revision: int
+
+
+#: Looks at the realm as it is and says what to change; raises a Problem when it may not be.
+Planner = Callable[[Realm], Plan]
+
+
+async def change_realm(house: House, occasion: Occasion, plan_of: Planner) -> Changed:
+    """Carry out a change, all or none; a refused one is written down before the refusal leaves."""
+    try:
+        return await _carried_out(house, occasion, plan_of)
+    except (NotAllowed, NotFound) as refused:
+        await house.ledger.record(
+            row(
+                occasion,
+                Event.CHANGE_REFUSED,
+                Outcome.DENIED,
+                details={"problem": refused.title, "detail": refused.detail},
+            )
+        )
+        raise
+
+
+async def _carried_out(house: House, occasion: Occasion, plan_of: Planner) -> Changed:
+    async with house.db.begin() as tx:
+        before = await house.realms.within(tx)
+        plan = await aside(lambda: plan_of(before))
+        revision = await revisions.next(tx, occasion, plan.reason)
+        after = before.after(revision, [edit.change for edit in plan.edits])
+        await aside(lambda: check_not_widening(before, after, occasion.asker, occasion.at))
+        if await aside(lambda: _may_leave_nobody(before, after, occasion)):
+            others = [seen.state for seen in await subjects.newest(tx)]
+            await aside(lambda: check_administrator_left(after, occasion.asker, others, occasion.at))
+        nouns = await changes.append(tx, revision, [(edit.change, edit.after_version) for edit in plan.edits])
+        await ledger.append(
+            tx,
+            [
+                row(
+                    occasion,
+                    plan.event,
+                    Outcome.DONE,
+                    revision=revision,
+                    datasets=plan.datasets,
+                    policies=plan.policies,
+                    details={**plan.details, "versions": _versions(plan.edits, nouns), "reason": plan.reason},
+                )
+            ],
+        )
+    return Changed(tuple(nouns), revision)
+
+
+def _may_leave_nobody(before: Realm, after: Realm, occasion: Occasion) -> bool:
+    """Whether rules changed under which even the one who changed them no longer administers."""
+    same = all(getattr(before, shelf) is getattr(after, shelf) for shelf in ("policies", "grants", "groups"))
+    return not same and not may_govern(after, occasion.asker, occasion.at, Action.ADMINISTER, ROOT)
+
+
+def _versions(edits: Sequence[Edit], nouns: Sequence[Noun | None]) -> list[dict[str, object]]:
+    return [
+        {
+            "kind": edit.change.kind.__name__.lower(),
+            "key": edit.change.key,
+            "before": edit.after_version,
+            "after": noun.version if noun else None,
+        }
+        for edit, noun in zip(edits, nouns, strict=True)
+    ]

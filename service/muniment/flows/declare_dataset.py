@@ -1,0 +1,184 @@
+"""A steward declares, changes or retires a dataset.
+
+``declare`` on its domain is needed, and ``classify`` for what changes who sees it: owner,
+tags, classification, sensitivity. Where one may not declare, a dataset that one does not
+know of and one that was never there give the same answer.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import replace
+from datetime import datetime
+
+from muniment.core.dataset_types import KnownTypes
+from muniment.core.datasets import Dataset, Definition, Lifecycle
+from muniment.core.decisions import decide_governing
+from muniment.core.definitions import check, path_variables_of, variables_of, with_variables
+from muniment.core.environments import BASE, checked_known
+from muniment.core.ledger import Event
+from muniment.core.locations import parse_location, reach, safe_in_path
+from muniment.core.names import ROOT, checked_dataset, lineage
+from muniment.core.occasions import Occasion
+from muniment.core.problems import Fault, Invalid, InvalidDefinition, NotAllowed, NotFound
+from muniment.core.realm import Change, Realm
+from muniment.core.schema import Action
+from muniment.core.subjects import SubjectState
+from muniment.core.visibility import find, knows, may_govern
+from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.flows.house import House
+
+#: How many columns a dataset can have.
+_MOST_COLUMNS = 10_000
+
+
+async def declare_dataset(house: House, occasion: Occasion, proposed: Dataset, after_version: int) -> Dataset:
+    """Put a dataset as it shall be; ``after_version`` 0 declares a new one. The domain's owner owns it by default."""
+
+    def plan(realm: Realm) -> Plan:
+        checked_dataset(proposed.name)
+        check_may_declare(realm, occasion.asker, occasion.at, proposed.name)
+        owned = proposed if proposed.owner else replace(proposed, owner=realm.owner_of(proposed.domain))
+        current = realm.datasets.get(owned.name)
+        _check_may_classify(realm, occasion.asker, occasion.at, current, owned)
+        _check(realm, house.types, owned, occasion.asker, occasion.at)
+        edit = Edit(Change(Dataset, owned.name, owned), after_version)
+        return Plan(Event.DATASET_DECLARED, (edit,), datasets=(owned.name,))
+
+    changed = await change_realm(house, occasion, plan)
+    return _only(changed.nouns)
+
+
+async def retire_dataset(house: House, occasion: Occasion, name: str, after_version: int) -> Dataset:
+    """Take a dataset out of every catalog; its history and its name stay."""
+
+    def plan(realm: Realm) -> Plan:
+        checked_dataset(name)
+        check_may_declare(realm, occasion.asker, occasion.at, name)
+        if name not in realm.datasets:
+            raise NotFound
+        retired = replace(realm.datasets[name], lifecycle=Lifecycle.RETIRED)
+        edit = Edit(Change(Dataset, name, retired), after_version)
+        return Plan(Event.DATASET_RETIRED, (edit,), datasets=(name,))
+
+    changed = await change_realm(house, occasion, plan)
+    return _only(changed.nouns)
+
+
+def check_may_declare(realm: Realm, asker: SubjectState, at: datetime, name: str) -> None:
+    """Refuse whoever may not declare there: openly if they know of the dataset, else as if nothing were there."""
+    domain = name.rpartition(".")[0]
+    standing = next((above for above in lineage(domain) if above in realm.domains), ROOT)
+    dataset = find(realm, asker, at, name)
+    if may_govern(realm, asker, at, Action.DECLARE, standing):
+        if domain not in realm.domains:
+            message = f"There is no domain {domain} yet; an administrator makes it with PUT /v1/domains/{domain}."
+            raise Invalid(message, [Fault("name", message)])
+        return
+    declared = realm.datasets.get(name, Dataset(name=name, owner=realm.owner_of(domain)))
+    may_declare = decide_governing(realm, asker, Action.DECLARE, [declared], at)[0].allowed
+    if may_declare and name in realm.datasets:
+        return
+    if dataset is not None and name in realm.datasets:
+        raise NotAllowed(f"You may not declare in {domain}; its owner is group:{realm.owner_of(domain)}.")
+    raise NotFound
+
+
+def _check_may_classify(
+    realm: Realm, asker: SubjectState, at: datetime, current: Dataset | None, proposed: Dataset
+) -> None:
+    standing = current or Dataset(name=proposed.name, owner=realm.owner_of(proposed.domain))
+    privileged = [
+        field
+        for field in ("owner", "tags", "classification", "sensitivity", "layer")
+        if getattr(standing, field) != getattr(proposed, field)
+    ]
+    resource = proposed.domain if current is None else current
+    if privileged and not decide_governing(realm, asker, Action.CLASSIFY, [resource], at)[0].allowed:
+        named = ", ".join(privileged)
+        raise NotAllowed(f"To set {named} you need classify in {proposed.domain}: they change who sees the dataset.")
+
+
+def _check(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectState, at: datetime) -> None:
+    checked_known(set(proposed.environments) - {BASE}, realm.environment_names, at="environments")
+    faults = [
+        *faults_of_definitions(realm, types, proposed),
+        *_faults_of_columns(proposed),
+        *_faults_of_successor(realm, asker, at, proposed),
+    ]
+    if faults:
+        count = "One thing" if len(faults) == 1 else f"{len(faults)} things"
+        raise InvalidDefinition(f"{count} must change before this can be declared: {faults[0].message}", faults)
+
+
+def faults_of_definitions(realm: Realm, types: KnownTypes, proposed: Dataset) -> Iterable[Fault]:
+    """What is wrong with a dataset's definitions where its domain stands now: types, paths, variables.
+
+    Each is checked as it is written, and again as it is served in each environment: the
+    values of variables are nobody's until they stand in a place.
+    """
+    placed = {name: [parse_location(text) for text in domain.locations] for name, domain in realm.domains.items()}
+    locations, foreign = reach(proposed.domain, placed)
+
+    def faults(definition: Definition, at: str) -> list[Fault]:
+        return check(definition, name=proposed.name, types=types, locations=locations, foreign=foreign, at=at)
+
+    for environment, definition in sorted(proposed.environments.items()):
+        at = f"environments.{environment}"
+        found = faults(definition, at)
+        yield from found
+        if not found and variables_of(definition):
+            for served in _served_by(realm, proposed, environment):
+                variables = realm.variables_of(proposed.domain, served)
+                yield from _faults_when_filled(types, definition, variables, faults, f"{at} (in {served})")
+
+
+def _served_by(realm: Realm, proposed: Dataset, environment: str) -> Iterable[str]:
+    """The environments in which a definition is the one in force."""
+    if environment != BASE:
+        return (environment,)
+    return (name for name in realm.environment_names if name not in proposed.environments)
+
+
+def _faults_when_filled(
+    types: KnownTypes,
+    definition: Definition,
+    variables: Mapping[str, str],
+    faults: Callable[[Definition, str], list[Fault]],
+    at: str,
+) -> list[Fault]:
+    unsafe = [
+        Fault(at, f"The variable {name} stands in a path; its value could leave it.")
+        for name in sorted(path_variables_of(definition, types))
+        if name in variables and not safe_in_path(variables[name])
+    ]
+    try:
+        return unsafe or faults(with_variables(definition, variables), at)
+    except InvalidDefinition as refused:
+        return [Fault(at, refused.detail)]
+
+
+def _faults_of_columns(proposed: Dataset) -> Iterable[Fault]:
+    counted = Counter(column.name for column in proposed.columns)
+    for name in sorted(name for name, times in counted.items() if times > 1):
+        yield Fault("columns", f"The column {name!r} is described twice.")
+    if len(proposed.columns) > _MOST_COLUMNS:
+        yield Fault("columns", f"A dataset has at most {_MOST_COLUMNS:,} columns.")
+
+
+def _faults_of_successor(realm: Realm, asker: SubjectState, at: datetime, proposed: Dataset) -> Iterable[Fault]:
+    if proposed.successor is None:
+        return
+    successor = realm.datasets.get(proposed.successor)
+    if successor is None or not knows(realm, asker, at, successor):
+        yield Fault("successor", "The successor does not exist, or you may not know of it.")
+    elif proposed.successor == proposed.name:
+        yield Fault("successor", "A dataset cannot succeed itself.")
+
+
+def _only(nouns: Iterable[object]) -> Dataset:
+    (dataset,) = nouns
+    if not isinstance(dataset, Dataset):
+        raise NotFound
+    return dataset

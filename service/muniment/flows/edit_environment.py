@@ -1,0 +1,34 @@
+"""An administrator makes or changes an environment of the closed list."""
+
+from __future__ import annotations
+
+from muniment.core.environments import Environment
+from muniment.core.ledger import Event
+from muniment.core.names import ROOT, checked_environment
+from muniment.core.occasions import Occasion
+from muniment.core.problems import NotAllowed, NotFound
+from muniment.core.realm import Change, Realm
+from muniment.core.schema import Action
+from muniment.core.visibility import may_govern
+from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.flows.edit_domain import check_definitions
+from muniment.flows.house import House
+
+
+async def edit_environment(house: House, occasion: Occasion, proposed: Environment, after_version: int) -> Environment:
+    """Put an environment as it shall be; ``base`` too has variables."""
+
+    def plan(realm: Realm) -> Plan:
+        checked_environment(proposed.name)
+        if not may_govern(realm, occasion.asker, occasion.at, Action.ADMINISTER, ROOT):
+            raise NotAllowed("Environments are an administrator's: you need administer on all.")
+        change = Change(Environment, proposed.name, proposed)
+        check_definitions(house.types, realm.after(realm.revision, [change]))
+        edit = Edit(change, after_version)
+        return Plan(Event.ENVIRONMENT_CHANGED, (edit,), details={"environment": proposed.name})
+
+    changed = await change_realm(house, occasion, plan)
+    (environment,) = changed.nouns
+    if not isinstance(environment, Environment):
+        raise NotFound
+    return environment

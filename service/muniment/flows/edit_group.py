@@ -1,0 +1,52 @@
+"""An administrator makes, changes or ends a local group; the provider's groups are read-only here."""
+
+from __future__ import annotations
+
+from muniment.core.groups import Group, checked
+from muniment.core.ledger import Event
+from muniment.core.names import ROOT
+from muniment.core.occasions import Occasion
+from muniment.core.problems import Conflict, NotAllowed, NotFound
+from muniment.core.realm import Change, Realm
+from muniment.core.schema import Action
+from muniment.core.visibility import may_govern
+from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.flows.house import House
+from muniment.store import subjects
+
+
+async def edit_group(house: House, occasion: Occasion, proposed: Group, after_version: int) -> Group:
+    """Put a local group as it shall be. It may not take the name of a group that a provider has sent."""
+    async with house.db.begin() as tx:
+        providers = await subjects.provider_groups(tx, [proposed.name])
+
+    def plan(realm: Realm) -> Plan:
+        _check_may(realm, occasion)
+        checked(proposed, dict(realm.groups))
+        if proposed.name in providers and proposed.name not in realm.groups:
+            raise Conflict("The identity provider has a group of this name; choose another for the local one.")
+        edit = Edit(Change(Group, proposed.name, proposed), after_version)
+        return Plan(Event.GROUP_CHANGED, (edit,), details={"group": proposed.name})
+
+    changed = await change_realm(house, occasion, plan)
+    (group,) = changed.nouns
+    if not isinstance(group, Group):
+        raise NotFound
+    return group
+
+
+async def end_group(house: House, occasion: Occasion, name: str, after_version: int) -> None:
+    """End a local group; its members keep what other groups give them."""
+
+    def plan(realm: Realm) -> Plan:
+        _check_may(realm, occasion)
+        if name not in realm.groups:
+            raise NotFound
+        return Plan(Event.GROUP_CHANGED, (Edit(Change(Group, name, None), after_version),), details={"group": name})
+
+    await change_realm(house, occasion, plan)
+
+
+def _check_may(realm: Realm, occasion: Occasion) -> None:
+    if not may_govern(realm, occasion.asker, occasion.at, Action.ADMINISTER, ROOT):
+        raise NotAllowed("Groups are an administrator's: you need administer on all.")

@@ -1,0 +1,139 @@
+"""A steward writes, changes or ends a policy or a grant: a grant *is* a policy, made from a template."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from muniment.core.delegation import check_rule
+from muniment.core.environments import checked_known
+from muniment.core.grants import Grant
+from muniment.core.ledger import Event
+from muniment.core.names import ROOT, checked_id, lineage
+from muniment.core.occasions import Occasion
+from muniment.core.policies import Compiled, Policy, checked, compiled
+from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
+from muniment.core.realm import Change, Realm
+from muniment.core.schema import Action
+from muniment.core.visibility import knows, may_govern
+from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.flows.house import House
+
+
+async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_version: int) -> Policy:
+    """Put a policy as it shall be; its text comes back in Cedar's own formatting."""
+
+    def plan(realm: Realm) -> Plan:
+        checked_id(proposed.id)
+        _check_scope(realm, occasion, proposed.scope)
+        current = realm.policies.get(proposed.id)
+        sound = checked(proposed, schema=realm.schema, environments=realm.environment_names)
+        _check_may(realm, occasion, current, sound)
+        edit = Edit(Change(Policy, sound.id, sound), after_version)
+        return Plan(Event.POLICY_CHANGED, (edit,), policies=(sound.id,), reason=sound.reason)
+
+    changed = await change_realm(house, occasion, plan)
+    (policy,) = changed.nouns
+    if not isinstance(policy, Policy):
+        raise NotFound
+    return policy
+
+
+async def end_policy(house: House, occasion: Occasion, id_: str, after_version: int) -> None:
+    """End a policy; it is never satisfied again, and its history stays."""
+
+    def plan(realm: Realm) -> Plan:
+        current = realm.policies.get(id_)
+        if current is None or not may_see_rules(realm, occasion, current.scope):
+            raise NotFound
+        _check_may(realm, occasion, current, None)
+        return Plan(Event.POLICY_ENDED, (Edit(Change(Policy, id_, None), after_version),), policies=(id_,))
+
+    await change_realm(house, occasion, plan)
+
+
+async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_version: int) -> Grant:
+    """Make or change a grant. It ends, or says why it does not."""
+
+    def plan(realm: Realm) -> Plan:
+        checked_id(proposed.id)
+        _check_scope(realm, occasion, proposed.scope)
+        _check_target(realm, occasion, proposed)
+        checked_known(proposed.environments, realm.environment_names, at="environments")
+        if proposed.until is None and not proposed.because.strip():
+            message = "A grant ends at a time, or says why it does not: give until, or because."
+            raise Invalid(message, [Fault("until", message)])
+        current = realm.grants.get(proposed.id)
+        policy = proposed.policy()
+        sound = checked(replace(policy, scope=ROOT), schema=realm.schema, environments=realm.environment_names)
+        standing = current.policy() if current is not None else None
+        _check_may(realm, occasion, standing, replace(sound, scope=policy.scope))
+        edit = Edit(Change(Grant, proposed.id, proposed), after_version)
+        return Plan(Event.GRANT_MADE, (edit,), _datasets(proposed), (policy.id,), reason=proposed.because)
+
+    changed = await change_realm(house, occasion, plan)
+    (grant,) = changed.nouns
+    if not isinstance(grant, Grant):
+        raise NotFound
+    return grant
+
+
+async def end_grant(house: House, occasion: Occasion, id_: str, after_version: int) -> None:
+    """End a grant before its time."""
+
+    def plan(realm: Realm) -> Plan:
+        current = realm.grants.get(id_)
+        if current is None or not may_see_rules(realm, occasion, current.scope):
+            raise NotFound
+        _check_may(realm, occasion, current.policy(), None)
+        edit = Edit(Change(Grant, id_, None), after_version)
+        return Plan(Event.GRANT_ENDED, (edit,), _datasets(current), (current.policy().id,))
+
+    await change_realm(house, occasion, plan)
+
+
+def may_see_rules(realm: Realm, occasion: Occasion, scope: str) -> bool:
+    """Whether the asker may read the policies and grants of a scope: who grants, audits or administers there."""
+    return any(
+        may_govern(realm, occasion.asker, occasion.at, action, scope)
+        for action in (Action.GRANT, Action.AUDIT, Action.ADMINISTER)
+    )
+
+
+def _check_scope(realm: Realm, occasion: Occasion, scope: str) -> None:
+    """The scope stands, as far as the asker may know; else there is nothing here."""
+    standing = next((above for above in lineage(scope) if above in realm.domains), ROOT)
+    if scope in {ROOT, standing}:
+        return
+    if not may_see_rules(realm, occasion, standing):
+        raise NotFound
+    message = f"There is no domain {scope}."
+    raise Invalid(message, [Fault("scope", message)])
+
+
+def _check_target(realm: Realm, occasion: Occasion, proposed: Grant) -> None:
+    if not proposed.on_dataset:
+        return
+    dataset = realm.datasets.get(proposed.on)
+    if dataset is None or not knows(realm, occasion.asker, occasion.at, dataset):
+        raise NotFound
+
+
+def _check_may(realm: Realm, occasion: Occasion, current: Policy | None, proposed: Policy | None) -> None:
+    """The writer may change what stood, and may hand on what the change hands on: a forbid's end does so too."""
+    if current is not None:
+        if not may_see_rules(realm, occasion, current.scope):
+            raise NotAllowed("This id is taken; choose another.")
+        check_rule(realm, occasion.asker, occasion.at, current.scope, _if(current, "forbid"))
+    if proposed is not None:
+        if proposed.scope != ROOT and not may_see_rules(realm, occasion, proposed.scope):
+            raise NotFound
+        check_rule(realm, occasion.asker, occasion.at, proposed.scope, _if(proposed, "permit"))
+
+
+def _if(policy: Policy, effect: str) -> Compiled | None:
+    read = compiled(policy)
+    return read if read.effect == effect else None
+
+
+def _datasets(grant: Grant) -> tuple[str, ...]:
+    return (grant.on,) if grant.on_dataset else ()

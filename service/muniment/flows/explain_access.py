@@ -1,0 +1,92 @@
+"""Somebody asks why: why this subject may, or may not, do this to that dataset.
+
+Nobody is told anything about a dataset they may not know of. About another subject only
+those are told who may grant or audit there.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from muniment.core.decisions import EVALUATOR, Wanted
+from muniment.core.environments import checked_known
+from muniment.core.explanations import Explanation, command, explain
+from muniment.core.ledger import Event, Outcome, row
+from muniment.core.occasions import Occasion
+from muniment.core.problems import NotAllowed, NotFound
+from muniment.core.realm import Realm
+from muniment.core.schema import Action
+from muniment.core.subjects import Subject, SubjectState
+from muniment.core.visibility import find, may_govern
+from muniment.flows.house import House, aside
+from muniment.store import subjects
+
+
+@dataclass(frozen=True, slots=True)
+class Explained:
+    """The explanation, whom it is about, as of when that subject was last seen, and what to type to ask again."""
+
+    explanation: Explanation
+    subject: Subject
+    seen_at: datetime
+    command: str
+    revision: int
+    receipt: UUID
+
+
+async def explain_access(
+    house: House, occasion: Occasion, wanted: Wanted, action: Action, name: str, about: Subject | None
+) -> Explained:
+    """Decide again and say why; the asking is written down too."""
+    realm = await house.realms.current()
+    checked_known([wanted.environment], realm.environment_names)
+    dataset = await aside(lambda: find(realm, occasion.asker, occasion.at, name, wanted))
+    if dataset is None:
+        raise NotFound
+    asker, seen_at = occasion.asker, occasion.at
+    if about is not None and about != occasion.subject:
+        _check_may_ask(realm, occasion, dataset.domain)
+        asker, seen_at = await _newest_state(house, about)
+    explanation = await aside(lambda: explain(realm, asker, wanted, occasion.at, action, dataset))
+    answer = Explained(
+        explanation,
+        asker.subject,
+        seen_at,
+        command(action, name, wanted.environment),
+        realm.revision,
+        occasion.receipt,
+    )
+    await house.ledger.record(
+        row(
+            occasion,
+            Event.ACCESS_EXPLAINED,
+            Outcome.ALLOWED if explanation.decision.allowed else Outcome.DENIED,
+            receipt=answer.receipt,
+            revision=realm.revision,
+            environment=wanted.environment,
+            project=wanted.project,
+            purpose=wanted.purpose,
+            datasets=(name,),
+            policies=explanation.decision.because,
+            evaluator=EVALUATOR,
+            details={"action": action.value, "about": str(asker.subject)},
+        )
+    )
+    return answer
+
+
+def _check_may_ask(realm: Realm, occasion: Occasion, domain: str) -> None:
+    if not any(
+        may_govern(realm, occasion.asker, occasion.at, action, domain) for action in (Action.GRANT, Action.AUDIT)
+    ):
+        raise NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")
+
+
+async def _newest_state(house: House, about: Subject) -> tuple[SubjectState, datetime]:
+    async with house.db.begin() as tx:
+        seen = await subjects.newest_of(tx, about)
+    if seen is None:
+        raise NotFound
+    return seen.state, seen.seen_at

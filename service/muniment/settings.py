@@ -1,0 +1,185 @@
+"""What is configured: the environment, and before it a TOML file; read once, nowhere else.
+
+A setting in the environment (``MUNIMENT_…``) stands before the one in the file that
+``MUNIMENT_CONFIG`` names. What is not known is refused by name.
+"""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any
+
+import platformdirs
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
+
+from muniment.core.groups import parse_group
+from muniment.core.problems import CannotStart, Invalid
+from muniment.identity.issuers import Issuer, issuers_from
+
+PREFIX = "MUNIMENT_"
+
+#: The file of settings, and the variables that other parts of Muniment read before there are settings.
+_CONFIG = "MUNIMENT_CONFIG"
+
+#: Variables with the prefix that belong to the client or to development, not to the service.
+_OTHERS = frozenset({_CONFIG, "MUNIMENT_URL", "MUNIMENT_TOKEN", "MUNIMENT_ENVIRONMENT", "MUNIMENT_DEV_VENV"})
+
+
+class LeaseHours(BaseModel):
+    """How long leases are: people sign in each day, jobs run over a weekend."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    users: float = Field(default=12, gt=0, le=24 * 7)
+    services: float = Field(default=72, gt=0, le=24 * 14)
+
+
+class Settings(BaseSettings):
+    """The service's settings; each field is ``MUNIMENT_<NAME>`` in the environment."""
+
+    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+
+    database_url: str | None = Field(
+        default=None, description="PostgreSQL (postgresql://…); absent: the embedded server under the data directory."
+    )
+    data_dir: Path = Field(
+        default_factory=lambda: Path(platformdirs.user_data_dir("muniment", appauthor=False)),
+        description="Where the embedded database is kept.",
+    )
+    postgres_binaries: Path | None = Field(
+        default=None, description="A directory with PostgreSQL's programs for the embedded server; absent: the wheel's."
+    )
+    host: str = Field(default="127.0.0.1", description="The address to listen on.")
+    port: int = Field(default=8420, ge=1, le=65535, description="The port to listen on.")
+    workers: int = Field(default=1, ge=1, le=64, description="How many processes serve.")
+    issuers: Annotated[tuple[Issuer, ...], NoDecode] = Field(
+        default=(), description="The OpenID Connect issuers whose tokens are accepted, as a JSON list."
+    )
+    bootstrap_admin: str | None = Field(
+        default=None, description="user:ID, service:ID or group:ID that administers a database at revision 0."
+    )
+    public_url: str | None = Field(default=None, description="How clients reach the service.")
+    lease_hours: LeaseHours = Field(
+        default_factory=LeaseHours, description='How long leases are: {"users": 12, "services": 72}.'
+    )
+    dataset_types: tuple[str, ...] = Field(
+        default=(), description="Further dataset types that definitions may use, as a JSON list of full names."
+    )
+
+    @field_validator("database_url")
+    @classmethod
+    def _postgres_only(cls, url: str | None) -> str | None:
+        if url is not None and url.partition("://")[0] not in {"postgresql", "postgres", "postgresql+psycopg"}:
+            raise ValueError("must begin with postgresql://; Muniment speaks to PostgreSQL alone")
+        return url and "postgresql+psycopg://" + url.partition("://")[2]
+
+    @field_validator("issuers", mode="before")
+    @classmethod
+    def _issuers(cls, given: object) -> tuple[Issuer, ...]:
+        if isinstance(given, tuple):
+            return given
+        return issuers_from(given) if isinstance(given, str | list) and given not in ("", []) else ()
+
+    @field_validator("bootstrap_admin")
+    @classmethod
+    def _administrator(cls, text: str | None) -> str | None:
+        try:
+            return text and parse_group(text)
+        except Invalid as refused:
+            raise ValueError(refused.detail) from refused
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """The caller's word, then the environment's; the file arrives as the caller's defaults do not have it."""
+        del settings_cls, dotenv_settings, file_secret_settings
+        return env_settings, init_settings
+
+    @property
+    def attributes(self) -> Mapping[str, str]:
+        """The attributes of subjects that policies can read, with their types."""
+        return {name: claim.type for issuer in self.issuers for name, claim in issuer.attributes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class InForce:
+    """One setting as it stands: its name, its value (secrets hidden) and where that came from."""
+
+    name: str
+    value: str
+    source: str
+
+
+def read(environ: Mapping[str, str] | None = None) -> Settings:
+    """The settings in force; raises :class:`CannotStart` with every one that is wrong."""
+    environ = os.environ if environ is None else environ
+    strangers = sorted(
+        name
+        for name in environ
+        if name.startswith(PREFIX) and name not in _OTHERS and name.removeprefix(PREFIX).lower() not in _names()
+    )
+    if strangers:
+        raise CannotStart(
+            f"There is no setting {', '.join(strangers)}; take it away, or see `muniment config` for those there are."
+        )
+    given: dict[str, Any] = {**_file(environ.get(_CONFIG))}
+    try:
+        return Settings(**given)
+    except ValidationError as refused:
+        wrong = "; ".join(
+            f"{PREFIX}{'_'.join(map(str, error['loc'][:1])).upper()}: {error['msg'].removeprefix('Value error, ')}"
+            for error in refused.errors()
+        )
+        raise CannotStart(f"{wrong}. Mend the environment or the file in {_CONFIG}, then start again.") from None
+
+
+def in_force(settings: Settings, environ: Mapping[str, str] | None = None) -> tuple[InForce, ...]:
+    """Every setting with its value and where it came from, for ``muniment config``."""
+    environ = os.environ if environ is None else environ
+    path = environ.get(_CONFIG)
+    file = _file(path)
+    found = []
+    for name in sorted(_names()):
+        variable = PREFIX + name.upper()
+        source = "environment" if variable in environ else f"file {path}" if name in file else "default"
+        found.append(InForce(variable, _shown(name, getattr(settings, name)), source))
+    return tuple(found)
+
+
+def _names() -> frozenset[str]:
+    return frozenset(Settings.model_fields)
+
+
+def _shown(name: str, value: object) -> str:
+    if name == "database_url" and isinstance(value, str):
+        scheme, _, rest = value.partition("://")
+        before, at, after = rest.rpartition("@")
+        return f"{scheme}://{before.partition(':')[0]}{':***' if ':' in before else ''}{at}{after}"
+    if name == "issuers" and isinstance(value, tuple):
+        return ", ".join(f"{issuer.name}={issuer.issuer}" for issuer in value) or "none"
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    return "not set" if value is None else str(value) if not isinstance(value, tuple) else ", ".join(map(str, value))
+
+
+def _file(path: str | None) -> dict[str, Any]:
+    if not path:
+        return {}
+    try:
+        with Path(path).open("rb") as file:
+            return tomllib.load(file)
+    except OSError as failed:
+        raise CannotStart(f"{_CONFIG} names {path}, which cannot be read: {failed.strerror}.") from failed
+    except tomllib.TOMLDecodeError as failed:
+        raise CannotStart(f"{path} is not TOML: {failed}. Mend it, then start again.") from failed
