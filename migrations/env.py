@@ -3,6 +3,7 @@
 The URL comes from ``muniment.store.migrations``, or with the ``alembic`` command from ``-x url=…``.
 """
 
+import re
 from typing import Final
 
 from alembic import context
@@ -47,7 +48,7 @@ def _url() -> URL:
 
 def _is_compared(name: str | None, kind: str, _parents: object) -> bool:
     """The ledger's partitions come with time, and are no page's."""
-    return not (kind == "table" and name is not None and name.startswith("ledger_"))
+    return not (kind == "table" and re.fullmatch(r"ledger_\d{4}_\d{2}", name or ""))
 
 
 if context.is_offline_mode():

@@ -122,7 +122,7 @@ async def test_each_question_finds_its_rows_and_no_others(db, question, answer):
     assert [each.id.int for each in await found(db, **question)] == answer
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "not a cursor", "A" * 32 + "=", "f" + "_" * 31, "é"])
+@pytest.mark.parametrize("cursor", ["", "x", "not a cursor", "A" * 33, "f" + "_" * 31, "é"])
 async def test_a_cursor_that_is_none_is_refused(tx, cursor):
     with pytest.raises(Invalid, match="no cursor of the ledger"):
         await ledger.reading(tx, Question(), after=cursor)

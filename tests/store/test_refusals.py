@@ -6,7 +6,7 @@ import pytest
 
 from muniment.store import refusals
 from muniment.store.databases import Database
-from muniment.store.refusals import ELSEWHERE, KEPT, MOST_A_MINUTE, RefusedSignins, Refusals
+from muniment.store.refusals import ELSEWHERE, KEPT, MOST_A_MINUTE, Refusals, RefusedSignins
 
 pytestmark = pytest.mark.anyio
 
