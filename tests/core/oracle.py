@@ -206,7 +206,9 @@ def case_of(random: Random, *, rules: int = 9) -> Case:
     """
     kinds = [dataset_of(random, "sales.orders") for _ in range(random.choice([1, 20]))]
     kinds.append(replace(kinds[0], tags=frozenset(random.sample(TAGS, 2))))
-    written = tuple(_rule(random, f"p{number}") for number in range(random.randint(3, rules)))
+    individual = random.random() < 0.3
+    count = random.randint(3, rules)
+    written = tuple(_rule(random, f"p{number}", individual=individual) for number in range(count))
     groups = _local_groups(random)
     realm = Realm(
         revision=1,
@@ -252,7 +254,7 @@ def asker_of(random: Random) -> SubjectState:
 
 
 def rule_of(random: Random, id_: str, effect: str) -> Rule:
-    return replace(_rule(random, id_), effect=effect)
+    return replace(_rule(random, id_, individual=True), effect=effect)
 
 
 def _local_groups(random: Random) -> dict[str, Group]:
@@ -265,11 +267,11 @@ def _local_groups(random: Random) -> dict[str, Group]:
     return made
 
 
-def _rule(random: Random, id_: str) -> Rule:
+def _rule(random: Random, id_: str, *, individual: bool) -> Rule:
     effect = "forbid" if random.random() < 0.25 else "permit"
     head = f"{_principal(random)}, {_action(random)}, {_resource(random)}"
     clauses = tuple(
-        f"{random.choice(['when', 'when', 'unless'])} {{ {_condition(random, 2)} }}"
+        f"{random.choice(['when', 'when', 'unless'])} {{ {_condition(random, 2, individual=individual)} }}"
         for _ in range(random.choice([0, 0, 1, 1, 2] if effect == "permit" else [1, 1, 2]))
     )
     return Rule(id_, effect, head, clauses, random.choice(("all", "all", "all", *DOMAINS)))
@@ -317,26 +319,32 @@ def _resource(random: Random) -> str:
     )
 
 
-def _condition(random: Random, depth: int) -> str:
+def _condition(random: Random, depth: int, *, individual: bool) -> str:
     if depth == 0 or random.random() < 0.4:
-        return random.choice(_atoms(random))
-    left, right = _condition(random, depth - 1), _condition(random, depth - 1)
+        return _atom(random, individual=individual)
+    left, right = (_condition(random, depth - 1, individual=individual) for _ in range(2))
     return random.choice(
         [
             f"({left} && {right})",
             f"({left} || {right})",
             f"!({left})",
-            f"(if {random.choice(_atoms(random))} then {left} else {right})",
+            f"(if {_atom(random, individual=individual)} then {left} else {right})",
         ]
     )
 
 
-def _atoms(random: Random) -> list[str]:
-    """Every operator in every position in which a policy can have it; some of these err."""
+def _atom(random: Random, *, individual: bool) -> str:
+    """Every operator in every position in which a policy can have it; some of these err.
+
+    One ``individual`` policy makes the engine look at each dataset alone, so most realms have
+    none; where there is one, few others tell datasets apart by their names.
+    """
+    kinds = [_looking_closely, _describing, _asking] if individual else [_naming, _naming, _describing, _asking]
+    return random.choice(random.choice(kinds)(random))
+
+
+def _naming(random: Random) -> list[str]:
     name, domain = random.choice((*NAMES, *MADE)), random.choice(DOMAINS)
-    group, tag = random.choice((*LOCAL, *TOLD)), random.choice(TAGS)
-    moment = (NOON + timedelta(milliseconds=random.choice([-5000, -1, 0, 1, 2, 60_000]))).replace(tzinfo=None)
-    compared = random.choice(["<", "<=", "==", "!=", ">", ">="])
     return [
         f'resource is Dataset && resource.name == "{name}"',
         f'resource is Dataset && "{name}" != resource.name',
@@ -346,11 +354,24 @@ def _atoms(random: Random) -> list[str]:
         f'resource == Dataset::"{name}"',
         f'Dataset::"{name}" == resource',
         f'resource in [Dataset::"{name}", Dataset::"{random.choice(NAMES)}"]',
-        random.choice([f'[Dataset::"{name}"].contains(resource)', f'[resource.owner].contains(Group::"{group}")']),
-        f'resource is Dataset && resource.name == (if resource.sensitivity < 5 then "{name}" else "none")',
-        f'resource is Dataset && (if context.environment == "prod" then resource.name else "none") == "{name}"',
         f'resource in Domain::"{domain}"',
         f'resource is Dataset in Domain::"{domain}"',
+    ]
+
+
+def _looking_closely(random: Random) -> list[str]:
+    name = random.choice(NAMES)
+    return [
+        f'[Dataset::"{name}"].contains(resource)',
+        f'resource is Dataset && resource.name == (if resource.sensitivity < 5 then "{name}" else "none")',
+        f'resource is Dataset && (if context.environment == "prod" then resource.name else "none") == "{name}"',
+        f'resource is Dataset && [resource.name].contains("{name}")',
+    ]
+
+
+def _describing(random: Random) -> list[str]:
+    group, tag = random.choice((*LOCAL, *TOLD)), random.choice(TAGS)
+    return [
         f'resource is Dataset && resource.tags.contains("{tag}")',
         f'resource is Dataset && resource.tags.containsAny(["{tag}", "none"])',
         f'resource is Dataset && !resource.tags.containsAll(["{tag}"])',
@@ -363,8 +384,17 @@ def _atoms(random: Random) -> list[str]:
         "resource.sensitivity * 4611686018427387904 >= 0",
         f'resource.owner == Group::"{group}"',
         f'resource.owner in Group::"{group}"',
+        f'[resource.owner].contains(Group::"{group}")',
         "principal in resource.owner",
         "principal has clearance && principal.clearance >= resource.sensitivity",
+    ]
+
+
+def _asking(random: Random) -> list[str]:
+    group = random.choice((*LOCAL, *TOLD))
+    moment = (NOON + timedelta(milliseconds=random.choice([-5000, -1, 0, 1, 2, 60_000]))).replace(tzinfo=None)
+    compared = random.choice(["<", "<=", "==", "!=", ">", ">="])
+    return [
         "principal.clearance > 0",
         'principal has skills && principal.skills.contains("sql")',
         f'principal in Group::"{group}"',

@@ -153,7 +153,7 @@ def _fresh() -> Iterator[None]:
 )
 def test_an_engine_with_a_fault_in_it_is_caught(monkeypatch, fault: Callable[[pytest.MonkeyPatch], None]):
     fault(monkeypatch)
-    assert any(differences(case_of(Random(seed), rules=14)) for seed in range(500))
+    assert any(differences(case_of(Random(seed), rules=14)) for seed in range(200))
 
 
 # --- laws ------------------------------------------------------------------------------------------
@@ -198,7 +198,8 @@ def test_a_listing_holds_until_its_end(random, part):
     case = case_of(random)
     listing = list_all(case.realm, case.asker, case.wanted, case.at)
     end = listing.until or case.at + timedelta(days=400)
-    for moment in (case.at + (end - case.at) * part, end - timedelta(microseconds=1)):
+    last = end - timedelta(microseconds=1)
+    for moment in (min(case.at + (end - case.at) * part, last), last):
         again = list_all(case.realm, case.asker, case.wanted, moment)
         assert again.decided == listing.decided
         assert again.until == listing.until

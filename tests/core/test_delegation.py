@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable
 from dataclasses import replace
 from datetime import timedelta
@@ -173,8 +174,9 @@ def test_changing_the_owner_of_a_domain_is_seen():
 
 
 def test_a_permission_that_begins_later_is_seen():
-    text = f'permit (principal, action == Action::"load", resource in Domain::"hr") when {{ context.now > datetime("{LATER:%Y-%m-%d}") }};'
-    assert "load hr.people" in with_policy(text)
+    begins = f'when {{ context.now > datetime("{LATER:%Y-%m-%d}") }}'
+    found = with_policy(f'permit (principal, action == Action::"load", resource in Domain::"hr") {begins};')
+    assert "load hr.people" in found
 
 
 def test_a_permission_that_only_lengthens_is_seen():
@@ -280,7 +282,7 @@ def test_the_refusal_names_some_of_what_would_be_gained():
 
 @given(st.randoms(use_true_random=False))
 def test_whatever_is_gained_is_found(random):
-    """By brute force: every dataset that stands, in every circumstance that the cases know."""
+    """By brute force: every dataset that stands, in some of all the circumstances that the cases know."""
     case = case_of(random)
     change = random.choice(
         [
@@ -293,16 +295,14 @@ def test_whatever_is_gained_is_found(random):
     after = case.realm.after(2, [change])
     found = gains(case.realm, after, case.asker, case.at)
     standing = case.realm.datasets.keys() & after.datasets.keys()
+    circumstances = itertools.product(("dev", "prod"), (None, "churn", "else"), (None, "audit", "else"), (0, 30, 3600))
     expected = {
         Gain(action, name)
-        for environment in ("dev", "prod")
-        for purpose in (None, "audit", "else")
-        for project in (None, "churn", "else")
-        for seconds in (0, 30, 3600)
+        for environment, project, purpose, seconds in random.sample(list(circumstances), 12)
         for name, action in _newly(case.realm, after, case.asker, Wanted(environment, project, purpose), seconds)
         if name in standing
     }
-    assert expected <= {Gain(gain.action, gain.resource) for gain in found}
+    assert expected <= set(found)
 
 
 def _newly(before: Realm, after: Realm, asker: SubjectState, wanted: Wanted, seconds: int) -> set[tuple[str, Action]]:

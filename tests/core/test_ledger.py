@@ -19,7 +19,7 @@ OCCASION = Occasion(ANN, NOON, UUID(int=7), address="10.0.0.1", client="kedro-mu
 def test_a_row_begins_with_who_asked_when_and_in_which_request():
     made = row(OCCASION, Event.LEASE_SERVED, Outcome.ALLOWED, datasets=("sales.orders",), revision=4)
     assert (made.subject, made.issuer, made.subject_state) == ("user:ann", "corp", ANN.digest)
-    assert made.id == OCCASION.row_id
+    assert (made.id, made.receipt) == (OCCASION.row_id, OCCASION.receipt)
     assert (made.at, made.request_id, made.address, made.client) == (NOON, UUID(int=7), "10.0.0.1", "kedro-muniment/1")
     assert (made.datasets, made.revision, made.environment) == (("sales.orders",), 4, None)
 
@@ -27,7 +27,7 @@ def test_a_row_begins_with_who_asked_when_and_in_which_request():
 def test_what_an_event_may_tell_of_its_own_is_what_a_row_has_beside_its_occasion():
     of_the_occasion = {"id", "at", "event", "outcome", "subject", "issuer", "subject_state", "address", "client"}
     fields = {field.name for field in dataclasses.fields(Row)}
-    assert set(Rest.__annotations__) == fields - of_the_occasion - {"request_id"}
+    assert set(Rest.__annotations__) == fields - of_the_occasion - {"request_id", "receipt"}
 
 
 def test_a_row_does_not_change():

@@ -129,7 +129,7 @@ def rows(table: str) -> list[list[str]]:
 
 def words(cell: str) -> list[str]:
     """What stands in backticks."""
-    return re.findall(r"`([^`]+)`", cell)
+    return re.findall(r"`([^`\n]+)`", cell)
 
 
 def named(table: str) -> list[str]:
@@ -218,6 +218,12 @@ def test_the_reference_lists_every_verb_of_dev():
     assert named(section("reference/commands.md", "`./dev`")) == [f"./dev {verb}" for verb in _verbs()]
 
 
+def test_the_reference_names_every_option_of_the_demonstration():
+    (row,) = [row for row in rows(section("reference/commands.md", "`./dev`")) if words(row[0]) == ["./dev demo"]]
+    options = re.findall(r'"(--[\w-]+)"', (ROOT / "demo" / "__main__.py").read_text(encoding="utf-8"))
+    assert {word for word in words(row[1]) if word.startswith("--")} == set(options)
+
+
 @cache
 def _verbs() -> tuple[str, ...]:
     loader = SourceFileLoader("dev_as_documented", str(ROOT / "dev"))
@@ -294,7 +300,7 @@ def test_the_reference_has_a_heading_for_every_route_and_no_other():
 
 
 def test_the_reference_tells_which_routes_need_no_token():
-    (sentence,) = re.findall(r"Only (.*?) need none\.", text("reference/routes.md"), re.DOTALL)
+    (sentence,) = re.findall(r"Only\s+(.*?)\s+need\s+none\.", text("reference/routes.md"), re.DOTALL)
     described = _app().openapi()["paths"]
     guarded = {path for path, methods in described.items() if all("security" in each for each in methods.values())}
     assert set(words(sentence)) == {path for name in _routes() for path in [name.partition(" ")[2]]} - guarded
@@ -666,7 +672,7 @@ class _Tutorial:
             stdout=subprocess.PIPE,
             stderr=subprocess.STDOUT,
             text=True,
-            timeout=180,
+            timeout=300,
             check=False,
         )
         assert done.returncode == 0, done.stdout

@@ -227,6 +227,6 @@ async def test_a_postgres_that_does_not_answer_keeps_nobody_waiting(db, database
         begin = time.monotonic()
         with pytest.raises(LedgerUnavailable, match="could not be recorded"):
             await committer.record(row())
-        assert time.monotonic() - begin < 2
+        assert time.monotonic() - begin < 8
     await committer.record(row())
     await committer.stop()

@@ -1,7 +1,6 @@
 """The realm in memory is the one in Postgres, at every revision, for every request."""
 
 import asyncio
-import time
 from dataclasses import replace
 from datetime import UTC, datetime
 from uuid import uuid4
@@ -250,15 +249,3 @@ async def test_waiting_requests_are_refused_when_postgres_is_away():
     realms = Realms(Database.open("postgresql://muniment@127.0.0.1:1/muniment"), SCHEMA)
     outcomes = await asyncio.gather(*(realms.current() for _ in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailable] * 5
-
-
-async def test_ten_thousand_datasets_are_read_in_less_than_a_second(db):
-    names = [f"sales.number{number}" for number in range(10_000)]
-    definition = {
-        "base": {"type": "pandas.CSVDataset", "filepath": "s3://lake/sales/orders.csv", "load_args": {"sep": ","}}
-    }
-    await change(db, *((Change(Dataset, name, Dataset(name, "sales", environments=definition)), 0) for name in names))
-    begin = time.perf_counter()
-    realm = await Realms(db, SCHEMA).current()
-    assert len(realm.datasets) == 10_000
-    assert time.perf_counter() - begin < 1
