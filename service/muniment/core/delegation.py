@@ -32,8 +32,10 @@ _Case = TypeVar("_Case")
 #: Cases that rules tell apart, each with the datasets for which they do.
 _Cases = list[tuple[_Case, set[str]]]
 
-#: How many questions (a dataset in one environment, moment, purpose and project) are asked of one change.
-_MOST_QUESTIONS = 100_000
+#: How much is asked about one change: datasets in every circumstance, and something for each circumstance itself.
+#: At the limit that takes some 20 seconds; a change by somebody whom it does not concern asks nothing.
+_MOST_EFFORT = 100_000
+_EFFORT_OF_ASKING = 20
 
 #: How many of a rule's literals are tried on datasets that are yet to come.
 _MOST_TEXTS = 8
@@ -181,22 +183,28 @@ class _Comparison:
             if became.allowed and not was.allowed:
                 yield Gain(action, self._shown(resource))
 
-    def _circumstances(self) -> Iterable[tuple[Wanted, datetime, Sequence[str]]]:
-        """Every environment, moment, purpose and project that some policy knows, with the datasets it is about."""
+    def _circumstances(self) -> Sequence[tuple[Wanted, datetime, Sequence[str]]]:
+        """Every environment, moment, purpose and project that some policy knows, with the datasets it is about.
+
+        What would take too long to go through is refused before the first question is asked.
+        """
         moments, purposes, projects = self._told_apart()
-        asked = 0
+        found: list[tuple[Wanted, datetime, Sequence[str]]] = []
+        effort = 0
         for environment in self._after.environment_names:
             for (moment, early), (purpose, meant), (project, inside) in itertools.product(moments, purposes, projects):
                 names = sorted(early & meant & inside)
-                asked += len(names)
-                if asked > _MOST_QUESTIONS:
+                if not names:
+                    continue
+                effort += _EFFORT_OF_ASKING + len(names)
+                if effort > _MOST_EFFORT:
                     detail = (
                         "This may widen your own access, and speaks of too much to be sure that it does not; "
                         "make several changes of it, or let somebody else make it."
                     )
                     raise NotAllowed(detail)
-                if names:
-                    yield Wanted(environment, project, purpose), moment, names
+                found.append((Wanted(environment, project, purpose), moment, names))
+        return found
 
     def _told_apart(self) -> tuple[_Cases[datetime], _Cases[str | None], _Cases[str | None]]:
         """The moments, purposes and projects that matter, each with the datasets for which it does."""

@@ -84,7 +84,6 @@ class Row:
 class Rest(TypedDict, total=False):
     """What a row tells beside its occasion; the fields of :class:`Row`."""
 
-    receipt: UUID | None
     revision: int | None
     environment: str | None
     project: str | None
@@ -109,6 +108,7 @@ def row(occasion: Occasion, event: Event, outcome: Outcome, **rest: Unpack[Rest]
         address=occasion.address,
         client=occasion.client,
         request_id=occasion.request_id,
+        receipt=occasion.receipt,
         **rest,
     )
 

@@ -21,7 +21,7 @@ from cedarpy import pst
 from muniment.core.environments import checked_known
 from muniment.core.names import ROOT, domain_of, lineage
 from muniment.core.problems import Fault, InvalidPolicy
-from muniment.core.schema import Action, parsed
+from muniment.core.schema import Action, attributes, parsed
 
 #: The longest Cedar text of one policy, in characters.
 LONGEST_TEXT = 32_768
@@ -132,7 +132,8 @@ def checked(policy: Policy, *, schema: str, environments: Iterable[str]) -> Poli
 
     Beyond Cedar's validation: one id holds exactly one static policy; environments that
     it compares with exist; and ``context.now`` is only compared with literals, so that
-    every decision knows until when it holds.
+    every decision knows until when it holds. And whatever it asks for with ``has`` is an
+    attribute that somebody or something may have: to Cedar, a misspelt one is just never there.
     """
     read = compiled(policy)
     found = cedarpy.validate_policies(policy.cedar, parsed(schema))
@@ -140,6 +141,11 @@ def checked(policy: Policy, *, schema: str, environments: Iterable[str]) -> Poli
     reading = _Reading()
     reading.read(read.tree)
     faults.extend(Fault("cedar", message) for message in reading.refused)
+    faults.extend(
+        Fault("cedar", f"There is no attribute {attribute} of {variable}.")
+        for variable, attribute in sorted(reading.attributes)
+        if attribute not in attributes(schema)[variable]
+    )
     if not found.validation_passed or faults:
         message = "The policy does not fit the schema, or says what cannot be enforced; each fault is listed."
         raise InvalidPolicy(message, faults or [Fault("cedar", "Cedar's validator refuses it.")])
@@ -323,6 +329,7 @@ class _Reading:
         self.projects: set[str] = set()
         self.samples: set[str] = set()
         self.texts: set[str] = set()
+        self.attributes: set[tuple[str, str]] = set()
         self.refused: list[str] = []
         self._noted: dict[pst.Expr, set[str]] = {
             _NAME: self.names,
@@ -411,10 +418,20 @@ class _Reading:
                 'context.now < datetime("2027-01-01T00:00:00Z").'
             )
         elif isinstance(base, pst.Var):
+            self._note_attribute(base, node)
             self._note_another(node)
         else:
             self._refuse_known(base)
             self._expression(base)
+
+    def _note_attribute(self, base: pst.Var, node: pst.Expr) -> None:
+        match node:
+            case pst.HasAttr(_, (name, *_)) | pst.GetAttr(_, str(name)) if base.name in {
+                "principal",
+                "resource",
+                "context",
+            }:
+                self.attributes.add((base.name, name))
 
     def _note_another(self, node: pst.Expr) -> None:
         """Whatever looks at the purpose or project at all may do so for one that nobody names."""

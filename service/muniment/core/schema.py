@@ -41,6 +41,12 @@ _TYPES = {"string": "String", "long": "Long", "boolean": "Bool", "set": "Set<Str
 _OURS = frozenset({"issuer"})
 _ATTRIBUTE = re.compile(r"[a-z][a-zA-Z0-9_]{0,63}\Z")
 
+_BLOCKS = {
+    "principal": re.compile(r"entity User, Service [^{]*\{([^}]*)\}"),
+    "resource": re.compile(r"entity (?:Domain|Dataset) [^{]*\{([^}]*)\}"),
+    "context": re.compile(r"context: \{([^}]*)\}"),
+}
+
 _TEXT = """\
 entity Group in [Group];
 entity User, Service in [Group] {{ {subject} }};
@@ -83,6 +89,15 @@ def schema_text(attributes: Mapping[str, str]) -> str:
             raise CannotStart(detail)
     subject = ["issuer: String", *(f"{name}?: {_TYPES[type_]}" for name, type_ in sorted(attributes.items()))]
     return _TEXT.format(subject=", ".join(subject))
+
+
+@cache
+def attributes(text: str) -> Mapping[str, frozenset[str]]:
+    """The attributes that ``principal``, ``resource`` and ``context`` may have, in any request at all."""
+    return {
+        variable: frozenset(name for found in block.findall(text) for name in re.findall(r"(\w+)\??:", found))
+        for variable, block in _BLOCKS.items()
+    }
 
 
 @cache

@@ -41,14 +41,20 @@ def find(realm: Realm, asker: SubjectState, at: datetime, name: str, wanted: Wan
     tell a hidden dataset from one that was never there.
     """
     dataset = realm.resolve(name)
-    imagined = Dataset(name=name, owner=realm.owner_of(domain_of(name)))
-    judged = dataset or imagined
-    may_know = knows(realm, asker, at, judged) or (
-        wanted is not None
-        and judged.lifecycle is not Lifecycle.DRAFT
-        and decide(realm, asker, wanted, at, judged).discover.allowed
+    if dataset is None or dataset.lifecycle is Lifecycle.DRAFT:
+        supposed = imagined(realm, name)
+        for each in (*map(Wanted, realm.environment_names), *([wanted] if wanted else [])):
+            decide(realm, asker, each, at, supposed)
+        return dataset if may_govern(realm, asker, at, Action.DECLARE, supposed.domain) else None
+    may_know = knows(realm, asker, at, dataset) or (
+        wanted is not None and decide(realm, asker, wanted, at, dataset).discover.allowed
     )
     return dataset if may_know else None
+
+
+def imagined(realm: Realm, name: str) -> Dataset:
+    """A dataset of this name as it might be declared: what is decided on where nothing stands."""
+    return Dataset(name=name, owner=realm.owner_of(domain_of(name)))
 
 
 def knows(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> bool:
