@@ -10,7 +10,13 @@ whatever it is given (``POST /sign``), so that tests can make tokens that no iss
 
 ``people.json`` says who there is: ``{"ann": {"groups": ["analysts"], "claims": {"clr": 3}},
 "nightly": {"kind": "service", "secret": "…"}}``.
+
+The token endpoint is Authlib's authorization server, told here who there is, how Starlette
+asks and answers, and how a token is signed.
 """
+
+# Authlib has no types: to mypy, each of its classes that is built upon here is Any.
+# mypy: allow-subclassing-any
 
 from __future__ import annotations
 
@@ -26,21 +32,37 @@ import tempfile
 import threading
 import time
 import uuid
-from base64 import b64decode, urlsafe_b64encode
-from collections.abc import Iterator, Mapping
+import warnings
+from base64 import urlsafe_b64encode
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, cast
-from urllib.parse import parse_qs, unquote
+from urllib.parse import parse_qs
 
 import httpx
 import uvicorn
+from authlib.deprecate import AuthlibDeprecationWarning
+from authlib.oauth2.rfc6749 import (
+    AuthorizationServer,
+    BaseGrant,
+    ClientCredentialsGrant,
+    ClientMixin,
+    InvalidClientError,
+    InvalidRequestError,
+    OAuth2Request,
+    TokenEndpointMixin,
+)
+from authlib.oauth2.rfc6749.requests import BasicOAuth2Payload
+from authlib.oauth2.rfc6750 import BearerTokenGenerator
+from authlib.oauth2.rfc8414 import get_well_known_url
+from authlib.oidc.discovery import OpenIDProviderMetadata
 from joserfc.jwk import Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 DEMO_GRANT = "urn:muniment:demo"
@@ -50,13 +72,16 @@ CLIENT = "kedro-muniment"
 
 Algorithm = Literal["RS256", "Ed25519"]
 
+_GRANT_TYPES = ("client_credentials", DEMO_GRANT)
+_SECRET_METHODS = ("client_secret_basic", "client_secret_post")
+
 _LIFETIME_SECONDS = 3600
 _START_SECONDS = 20
 
 
 @dataclass(frozen=True)
-class Person:
-    """Someone, or a service, for whom tokens are made."""
+class Person(ClientMixin):
+    """Someone, or a service, for whom tokens are made. A service is its own OAuth client."""
 
     id: str
     kind: Literal["user", "service"] = "user"
@@ -69,13 +94,22 @@ class Person:
         """One member of ``people.json``; a field that is not known is an error."""
         return cls(id=id_, **{**given, "groups": tuple(given.get("groups", ()))})
 
+    def get_client_id(self) -> str:
+        """What the person's tokens say was signed in with."""
+        return self.id if self.kind == "service" else CLIENT
 
-class NoTokenError(Exception):
-    """The token request is refused, with an error code of RFC 6749."""
+    def check_client_secret(self, client_secret: str) -> bool:
+        return self.secret is not None and hmac.compare_digest(client_secret.encode(), self.secret.encode())
 
-    def __init__(self, error: str, description: str) -> None:
-        super().__init__(description)
-        self.error = error
+    def check_endpoint_auth_method(self, method: str, _endpoint: str) -> bool:
+        return method in _SECRET_METHODS
+
+    def check_grant_type(self, grant_type: str) -> bool:
+        return grant_type in _GRANT_TYPES
+
+    def get_allowed_scope(self, _scope: str | None) -> str:
+        """None: what somebody may do is Muniment's to say."""
+        return ""
 
 
 class Keys:
@@ -109,19 +143,118 @@ class Keys:
         return f"{signed}.{_base64url(signature)}"
 
 
+class TokenRequest(OAuth2Request):
+    """A request to the token endpoint, with its form read."""
+
+    def __init__(self, uri: str, request: Request, body: bytes) -> None:
+        super().__init__(request.method, uri, headers=request.headers)
+        values = parse_qs(body.decode(errors="replace"))
+        self.payload = BasicOAuth2Payload({name: given[-1] for name, given in values.items()})
+
+    @property
+    def form(self) -> Mapping[str, str]:
+        return cast("Mapping[str, str]", self.payload.data)
+
+
+class ServiceGrant(ClientCredentialsGrant):
+    """A token for a service, by its secret."""
+
+    TOKEN_ENDPOINT_AUTH_METHODS = _SECRET_METHODS
+
+
+class DemonstrationGrant(BaseGrant, TokenEndpointMixin):
+    """A token for anyone, for the asking, with the claims that are asked for; a claim that is null is left out."""
+
+    GRANT_TYPE = DEMO_GRANT
+
+    def validate_token_request(self) -> None:
+        form = self.request.form
+        person = self.server.people.get(form.get("subject"))
+        if person is None:
+            raise InvalidRequestError("There is nobody of that name here.")
+        self.request.client = person
+        self.request.user = replace(person, claims={**person.claims, **_changes(form.get("claims", "{}"))})
+
+    def create_token_response(self) -> tuple[int, Mapping[str, object], Sequence[tuple[str, str]]]:
+        token = self.generate_token(user=self.request.user, include_refresh_token=False)
+        self.save_token(token)
+        return 200, token, self.TOKEN_RESPONSE_HEADER
+
+
+class TokenServer(AuthorizationServer):
+    """Authlib's authorization server, for Starlette; its access tokens are those of RFC 9068.
+
+    They are signed here: Authlib's own generator of such tokens signs with neither
+    Ed25519 nor a named key, and leaves out no claim.
+    """
+
+    def __init__(self, url: str, people: Mapping[str, Person], keys: Keys) -> None:
+        super().__init__()
+        self.url = url
+        self.people = people
+        self.keys = keys
+        self.register_grant(ServiceGrant)
+        self.register_grant(DemonstrationGrant)
+        generator = BearerTokenGenerator(self._access_token, expires_generator=_LIFETIME_SECONDS)
+        self.register_token_generator("default", generator)
+
+    def create_oauth2_request(self, request: tuple[Request, bytes]) -> TokenRequest:
+        """Starlette reads a body asynchronously and Authlib does not, so it comes beside its request."""
+        return TokenRequest(f"{self.url}/token", *request)
+
+    def handle_response(self, status: int, body: object, headers: Sequence[tuple[str, str]]) -> JSONResponse:
+        return JSONResponse(body, status_code=status, headers=dict(headers))
+
+    def query_client(self, client_id: str) -> Person | None:
+        """Services are clients; people are not."""
+        person = self.people.get(client_id)
+        return person if person is not None and person.kind == "service" else None
+
+    def authenticate_client(self, request: TokenRequest, methods: Sequence[str], endpoint: str = "token") -> Person:
+        try:
+            return cast("Person", super().authenticate_client(request, methods, endpoint))
+        except UnicodeDecodeError:
+            raise InvalidClientError("The Authorization header cannot be read.", status_code=401) from None
+
+    def save_token(self, token: Mapping[str, object], request: TokenRequest) -> None:
+        """Nothing is kept: whoever knows the keys can check a token."""
+
+    def send_signal(self, name: str, *_: object, **__: object) -> None:
+        """Nobody listens."""
+
+    def _access_token(self, *, client: Person, user: Person | None, **_: object) -> str:
+        person, now = user or client, int(time.time())
+        claims = {
+            "iss": self.url,
+            "sub": person.id,
+            "aud": AUDIENCE,
+            "exp": now + _LIFETIME_SECONDS,
+            "iat": now,
+            "jti": uuid.uuid4().hex,
+            "client_id": client.get_client_id(),
+            "kind": person.kind,
+            "groups": list(person.groups),
+            **person.claims,
+        }
+        present = {name: value for name, value in claims.items() if value is not None}
+        return self.keys.sign({"typ": "at+jwt"}, json.dumps(present))
+
+
 @dataclass(frozen=True)
 class SmallIssuer:
     """What the issuer answers; each method is one address."""
 
     url: str
-    people: Mapping[str, Person]
     keys: Keys
+    tokens: TokenServer
 
     def app(self) -> Starlette:
         """The issuer as an ASGI application."""
+        self.metadata().validate()
         return Starlette(
             routes=[
                 Route("/.well-known/openid-configuration", self.discovery),
+                Route(get_well_known_url(self.url), self.discovery),
                 Route("/jwks", self.jwks),
                 Route("/token", self.token, methods=["POST"]),
                 Route("/rotate", self.rotate, methods=["POST"]),
@@ -129,37 +262,33 @@ class SmallIssuer:
             ]
         )
 
-    async def discovery(self, _: Request) -> JSONResponse:
-        """OpenID Connect Discovery 1.0."""
-        return JSONResponse(
+    def metadata(self) -> OpenIDProviderMetadata:
+        """RFC 8414, and OpenID Connect Discovery 1.0."""
+        return OpenIDProviderMetadata(
             {
                 "issuer": self.url,
                 "jwks_uri": f"{self.url}/jwks",
                 "token_endpoint": f"{self.url}/token",
-                "grant_types_supported": ["client_credentials", DEMO_GRANT],
-                "token_endpoint_auth_methods_supported": ["client_secret_basic", "client_secret_post", "none"],
-                "response_types_supported": [],
+                "grant_types_supported": list(_GRANT_TYPES),
+                "token_endpoint_auth_methods_supported": [*_SECRET_METHODS, "none"],
+                # Both must name something, though nobody signs in here and no ID token is made.
+                "response_types_supported": ["none"],
+                "id_token_signing_alg_values_supported": sorted({"RS256", self.keys.algorithm}),
                 "subject_types_supported": ["public"],
-                "id_token_signing_alg_values_supported": [self.keys.algorithm],
             }
         )
+
+    async def discovery(self, _: Request) -> JSONResponse:
+        """The metadata."""
+        return JSONResponse(self.metadata())
 
     async def jwks(self, _: Request) -> JSONResponse:
         """The key set."""
         return JSONResponse(self.keys.published(), media_type="application/jwk-set+json")
 
-    async def token(self, request: Request) -> JSONResponse:
+    async def token(self, request: Request) -> Response:
         """An access token: for a service by its secret, for anyone by the demonstration's own grant."""
-        form = {name: values[-1] for name, values in parse_qs((await request.body()).decode()).items()}
-        try:
-            person = self._asked_for(request, form)
-            claims = {**self._claims(person), **_changes(form)}
-        except NoTokenError as refusal:
-            return JSONResponse({"error": refusal.error, "error_description": str(refusal)}, status_code=400)
-        present = {name: value for name, value in claims.items() if value is not None}
-        text = self.keys.sign({"typ": "at+jwt"}, json.dumps(present))
-        answer = {"access_token": text, "token_type": "Bearer", "expires_in": _LIFETIME_SECONDS}
-        return JSONResponse(answer, headers={"Cache-Control": "no-store"})
+        return cast("Response", self.tokens.create_token_response((request, await request.body())))
 
     async def rotate(self, request: Request) -> JSONResponse:
         """Sign with a new key from now on; ``?withdraw=true`` no longer publishes the old ones."""
@@ -171,66 +300,20 @@ class SmallIssuer:
         wanted = await request.json()
         return JSONResponse({"token": self.keys.sign(wanted["header"], wanted["payload"])})
 
-    def _asked_for(self, request: Request, form: Mapping[str, str]) -> Person:
-        grant = form.get("grant_type")
-        if grant == DEMO_GRANT:
-            return self._person(form.get("subject", ""), "invalid_request")
-        if grant != "client_credentials":
-            raise NoTokenError("unsupported_grant_type", f"Only client_credentials and {DEMO_GRANT} are known here.")
-        client, secret = _credentials(request, form)
-        service = self._person(client, "invalid_client")
-        if service.kind != "service" or not service.secret or not hmac.compare_digest(secret, service.secret):
-            raise NoTokenError("invalid_client", "There is no such service, or it has another secret.")
-        return service
-
-    def _person(self, id_: str, error: str) -> Person:
-        try:
-            return self.people[id_]
-        except KeyError:
-            raise NoTokenError(error, f"There is nobody called {id_!r} here.") from None
-
-    def _claims(self, person: Person) -> dict[str, object]:
-        now = int(time.time())
-        return {
-            "iss": self.url,
-            "sub": person.id,
-            "aud": AUDIENCE,
-            "exp": now + _LIFETIME_SECONDS,
-            "iat": now,
-            "jti": uuid.uuid4().hex,
-            "client_id": person.id if person.kind == "service" else CLIENT,
-            "kind": person.kind,
-            "groups": list(person.groups),
-            **person.claims,
-        }
-
 
 def _base64url(raw: bytes) -> str:
     return urlsafe_b64encode(raw).rstrip(b"=").decode()
 
 
-def _changes(form: Mapping[str, str]) -> dict[str, object]:
-    """Claims that the demonstration's grant asks to be other than usual; null leaves one out."""
-    if form.get("grant_type") != DEMO_GRANT or "claims" not in form:
-        return {}
+def _changes(text: str) -> dict[str, object]:
+    """Claims that are asked to be other than usual."""
     try:
-        changes = json.loads(form["claims"])
+        changes = json.loads(text)
     except ValueError:
         changes = None
     if not isinstance(changes, dict):
-        raise NoTokenError("invalid_request", "“claims” must be a JSON object.")
+        raise InvalidRequestError("The claims must be a JSON object.")
     return changes
-
-
-def _credentials(request: Request, form: Mapping[str, str]) -> tuple[str, str]:
-    scheme, _, value = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() != "basic":
-        return form.get("client_id", ""), form.get("client_secret", "")
-    try:
-        client, _, secret = b64decode(value, validate=True).decode().partition(":")
-    except ValueError:
-        raise NoTokenError("invalid_client", "The Authorization header can't be read.") from None
-    return unquote(client), unquote(secret)
 
 
 @dataclass(frozen=True)
@@ -245,6 +328,11 @@ class RunningIssuer:
         """An access token for this subject; claims given here replace the usual ones, None leaves one out."""
         form = {"grant_type": DEMO_GRANT, "subject": subject, "claims": json.dumps(claims)}
         return str(self._post("/token", data=form)["access_token"])
+
+    def service_token(self, service: str, secret: str) -> str:
+        """An access token as a service gets one from any issuer: by its secret. Authlib's OAuthError if refused."""
+        with _oauth2_client()(service, secret, trust_env=False, timeout=10, verify=_no_authorities()) as client:
+            return str(client.fetch_token(f"{self.url}/token", grant_type="client_credentials")["access_token"])
 
     def sign(self, header: Mapping[str, object], payload: Mapping[str, object] | str) -> str:
         """A token with exactly this payload, really signed; the header is completed with ``alg`` and ``kid``."""
@@ -283,13 +371,25 @@ def running_issuer(
         command += ["--port", str(port), "--port-file", str(port_file)]
         process = subprocess.Popen(command, stdin=subprocess.PIPE, cwd=Path(__file__).parents[1])
         url = f"http://127.0.0.1:{_port_of(process, port_file)}"
-        # Plain HTTP on this machine: an empty context saves reading every certificate authority of the world.
-        with httpx.Client(trust_env=False, timeout=10, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as http:
+        with httpx.Client(trust_env=False, timeout=10, verify=_no_authorities()) as http:
             issuer = RunningIssuer(url, process, http)
             try:
                 yield issuer
             finally:
                 issuer.stop()
+
+
+def _no_authorities() -> ssl.SSLContext:
+    """For plain HTTP on this machine: it saves reading every certificate authority of the world."""
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+
+
+def _oauth2_client() -> Any:
+    """Authlib's client. It prefers httpx2 and says so where it finds httpx, which Muniment stays on."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The httpx module is deprecated", AuthlibDeprecationWarning)
+        from authlib.integrations.httpx_client import OAuth2Client
+    return OAuth2Client
 
 
 def _port_of(process: subprocess.Popen[bytes], port_file: Path) -> int:
@@ -308,7 +408,8 @@ def serve(people: Mapping[str, Person], algorithm: Algorithm, port: int, port_fi
     """Serve until standard input closes."""
     listening = socket.create_server(("127.0.0.1", port))
     number = listening.getsockname()[1]
-    issuer = SmallIssuer(f"http://127.0.0.1:{number}", people, Keys(algorithm))
+    url, keys = f"http://127.0.0.1:{number}", Keys(algorithm)
+    issuer = SmallIssuer(url, keys, TokenServer(url, people, keys))
     server = uvicorn.Server(uvicorn.Config(issuer.app(), log_level="warning", lifespan="off", access_log=False))
     if port_file is not None:
         unfinished = port_file.with_suffix(".unfinished")

@@ -1,0 +1,1 @@
+"""Revenue by quarter and segment, beside its target."""

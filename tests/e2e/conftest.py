@@ -1,0 +1,126 @@
+"""Muniment as it is run: a process of its own, on a database of its own, asked over HTTP by people with tokens."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import httpx
+import psycopg
+import pytest
+
+from demo.issuer import RunningIssuer, running_issuer
+from muniment.store.embedded import EmbeddedPostgres
+
+PEOPLE = {
+    "ada": {"claims": {"name": "Ada, who administers"}},
+    "sam": {"claims": {"name": "Sam the steward"}},
+    "ann": {"claims": {"name": "Ann the analyst"}},
+}
+_START_SECONDS = 120
+
+
+@dataclass
+class Api:
+    """The service, asked by whom the test says."""
+
+    url: str
+    issuer: RunningIssuer
+    http: httpx.Client
+
+    def ask(self, person: str, method: str, path: str, **rest: Any) -> httpx.Response:
+        headers = {"Authorization": f"Bearer {self.issuer.token(person)}", **rest.pop("headers", {})}
+        return self.http.request(method, self.url + path, headers=headers, **rest)
+
+    def get(self, person: str, path: str, **params: str) -> Any:
+        answer = self.ask(person, "GET", path, params=params, headers={"Accept": "application/json"})
+        assert answer.status_code == 200, answer.text
+        return answer.json()
+
+    def make(self, person: str, kind: str, name: str, **body: Any) -> Any:
+        """Enter something that is not there yet."""
+        path = f"/v1/{kind}/{quote(name, safe='')}"
+        answer = self.ask(person, "PUT", path, json=body, headers={"If-None-Match": "*"})
+        assert answer.status_code == 201, answer.text
+        return answer.json()
+
+
+@pytest.fixture(scope="session")
+def issuer() -> Iterator[RunningIssuer]:
+    with running_issuer(PEOPLE) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def service(
+    postgres: EmbeddedPostgres, issuer: RunningIssuer, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[Api]:
+    """`muniment serve` on an empty database; Ada administers."""
+    with psycopg.connect(postgres.database_url("postgres").replace("+psycopg", "", 1), autocommit=True) as connection:
+        connection.execute("CREATE DATABASE e2e")
+    folder = tmp_path_factory.mktemp("service")
+    port = _free_port()
+    env = _own_environment(
+        MUNIMENT_DATABASE_URL=postgres.database_url("e2e"),
+        MUNIMENT_DATA_DIR=str(folder),
+        MUNIMENT_ISSUERS=json.dumps([{"name": "corp", "default": True, "issuer": issuer.url, "audience": "muniment"}]),
+        MUNIMENT_BOOTSTRAP_ADMIN="user:ada",
+        MUNIMENT_PORT=str(port),
+    )
+    log = folder / "service.log"
+    with (
+        log.open("wb") as said,
+        httpx.Client(trust_env=False, timeout=60, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as http,
+    ):
+        command = [Path(sys.executable).with_name("muniment"), "serve", "--upgrade"]
+        process = subprocess.Popen(command, env=env, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            _wait_until_ready(f"http://127.0.0.1:{port}", http, process, log)
+            yield Api(f"http://127.0.0.1:{port}", issuer, http)
+        finally:
+            process.terminate()
+            process.wait(30)
+
+
+def _wait_until_ready(url: str, http: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_SECONDS
+    while process.poll() is None and time.monotonic() < deadline:
+        try:
+            if http.get(f"{url}/readyz").is_success:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.05)
+    pytest.fail(f"Muniment did not start:\n{log.read_text()}")
+
+
+@pytest.fixture(scope="session")
+def own_environment() -> Callable[..., dict[str, str]]:
+    """This environment without settings of Muniment and Kedro that are not the test's."""
+    return _own_environment
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """A port of this machine on which nobody listens."""
+    return _free_port
+
+
+def _own_environment(**added: str) -> dict[str, str]:
+    left = {name: value for name, value in os.environ.items() if not name.startswith(("MUNIMENT_", "KEDRO_"))}
+    return {**left, "DO_NOT_TRACK": "1", **added}
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        return int(listening.getsockname()[1])
