@@ -108,7 +108,7 @@ class Person(ClientMixin):
         return grant_type in _GRANT_TYPES
 
     def get_allowed_scope(self, _scope: str | None) -> str:
-        """None: what somebody may do is Muniment's to say."""
+        """No scope at all: what somebody may do is Muniment's to say."""
         return ""
 
 

@@ -25,6 +25,7 @@ from demo.telling import DemonstrationFailed
 HOST = "127.0.0.1"
 USUAL_PORT = 8420
 _MARK = "demo.json"
+_UNFINISHED = "demo.json.unfinished"
 _LOCK = "demo.lock"
 
 
@@ -66,7 +67,7 @@ class Place:
             "entered": self.entered,
             "started": self.started,
         }
-        unfinished = self.folder / f"{_MARK}.unfinished"
+        unfinished = self.folder / _UNFINISHED
         unfinished.write_text(json.dumps(kept, indent=1))
         unfinished.replace(self.folder / _MARK)
 
@@ -76,19 +77,18 @@ def taken(folder: Path, *, fresh: bool) -> Iterator[Place]:
     """The folder, for this demonstration alone; ``fresh`` empties it first."""
     _refuse_what_is_not_ours(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(folder / _LOCK)
     try:
-        lock.acquire(timeout=0)
+        held = FileLock(folder / _LOCK).acquire(timeout=0)
     except Timeout:
         raise DemonstrationFailed(
             f"Another demonstration runs in {folder}. End that one, or choose another folder with --data-dir."
         ) from None
-    with lock:
+    with held:
         if fresh:
             _empty(folder)
         place = _remembered(folder)
-        place.logs.mkdir(exist_ok=True)
         place.remember()
+        place.logs.mkdir(exist_ok=True)
         yield place
 
 
@@ -134,7 +134,7 @@ def _refuse_what_is_not_ours(folder: Path) -> None:
     if folder.exists() and not folder.is_dir():
         raise DemonstrationFailed(f"{folder} is not a folder. Choose another with --data-dir.")
     found = {entry.name for entry in folder.iterdir()} if folder.exists() else set()
-    if found - {_LOCK} and _MARK not in found:
+    if found - {_LOCK, _UNFINISHED} and _MARK not in found:
         raise DemonstrationFailed(f"{folder} holds something that no demonstration made. Choose another --data-dir.")
 
 
