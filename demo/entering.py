@@ -74,7 +74,11 @@ class Desk:
     def token(self, person: str) -> str:
         """An access token of this person, asked for once."""
         if person not in self._tokens:
-            self._tokens[person] = self.issuer.token(person)
+            known = people()[person]
+            is_service = known.get("kind") == "service"
+            self._tokens[person] = (
+                self.issuer.service_token(person, known["secret"]) if is_service else self.issuer.token(person)
+            )
         return self._tokens[person]
 
     def get(self, person: str, path: str, **params: str) -> Any:

@@ -11,6 +11,11 @@ from pathlib import Path
 import httpx
 import psutil
 import pytest
+from authlib.integrations.base_client import OAuthError
+from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
+from authlib.oidc.discovery import OpenIDProviderMetadata
+from joserfc.jwk import KeySet
+from joserfc.jwt import decode
 
 from demo.issuer import DEMO_GRANT
 
@@ -18,31 +23,73 @@ SECRET = "a-secret-of-the-demonstration"
 ROOT = Path(__file__).parents[2]
 
 
-def test_a_service_gets_a_token_by_its_secret(corp):
+def test_a_service_gets_a_token_of_rfc_9068_by_its_secret(corp, lab):
+    for issuer, algorithm in ((corp, "RS256"), (lab, "Ed25519")):
+        keys = KeySet.import_key_set(issuer.http.get(issuer.url + "/jwks").json())
+        token = decode(issuer.service_token("nightly", SECRET), keys, algorithms=[algorithm])
+        assert token.header == {"alg": algorithm, "kid": keys.keys[0].kid, "typ": "at+jwt"}
+        moments = [token.claims.pop(name) for name in ("exp", "iat")]
+        assert moments[0] - moments[1] == 3600
+        assert token.claims.pop("jti")
+        assert token.claims == {
+            "iss": issuer.url, "sub": "nightly", "aud": "muniment", "client_id": "nightly",
+            "kind": "service", "groups": ["jobs"],
+        }  # fmt: skip
+
+
+def test_a_service_with_another_secret_gets_none(corp):
+    with pytest.raises(OAuthError, match="invalid_client"):
+        corp.service_token("nightly", "wrong")
+
+
+def test_the_secret_may_come_in_the_header_or_in_the_form(corp):
     form = {"grant_type": "client_credentials"}
     by_header = corp.http.post(corp.url + "/token", data=form, auth=("nightly", SECRET))
     by_form = corp.http.post(corp.url + "/token", data={**form, "client_id": "nightly", "client_secret": SECRET})
     for answer in (by_header, by_form):
         assert answer.json()["token_type"] == "Bearer"
+        assert answer.json()["expires_in"] == 3600
         assert answer.headers["Cache-Control"] == "no-store"
 
 
 @pytest.mark.parametrize(
-    ("form", "error"),
+    ("form", "status", "error"),
     [
-        ({"grant_type": "client_credentials", "client_id": "nightly", "client_secret": "wrong"}, "invalid_client"),
-        ({"grant_type": "client_credentials", "client_id": "ann", "client_secret": ""}, "invalid_client"),
-        ({"grant_type": "client_credentials", "client_id": "nobody", "client_secret": ""}, "invalid_client"),
-        ({"grant_type": "password", "username": "ann"}, "unsupported_grant_type"),
-        ({"grant_type": DEMO_GRANT, "subject": "nobody"}, "invalid_request"),
-        ({"grant_type": DEMO_GRANT, "subject": "ann", "claims": "[]"}, "invalid_request"),
-        ({}, "unsupported_grant_type"),
+        ({"grant_type": "client_credentials", "client_id": "nightly", "client_secret": "wrong"}, 401, "invalid_client"),
+        ({"grant_type": "client_credentials", "client_id": "ann", "client_secret": "x"}, 400, "invalid_client"),
+        ({"grant_type": "client_credentials", "client_id": "ann", "client_secret": ""}, 401, "invalid_client"),
+        ({"grant_type": "client_credentials", "client_id": "nightly"}, 401, "invalid_client"),
+        ({"grant_type": "client_credentials", "client_id": "nobody", "client_secret": ""}, 401, "invalid_client"),
+        ({"grant_type": "password", "username": "ann"}, 400, "unsupported_grant_type"),
+        ({"grant_type": DEMO_GRANT, "subject": "nobody"}, 400, "invalid_request"),
+        ({"grant_type": DEMO_GRANT, "subject": 'Zoë "Z"'}, 400, "invalid_request"),
+        ({"grant_type": DEMO_GRANT}, 400, "invalid_request"),
+        ({"grant_type": DEMO_GRANT, "subject": "ann", "claims": "[]"}, 400, "invalid_request"),
+        ({}, 400, "unsupported_grant_type"),
     ],
     ids=str,
 )
-def test_other_token_requests_are_refused_as_oauth_says(corp, form, error):
+def test_other_token_requests_are_refused_as_oauth_says(corp, form, status, error):
     answer = corp.http.post(corp.url + "/token", data=form)
-    assert (answer.status_code, answer.json()["error"]) == (400, error)
+    assert (answer.status_code, answer.json()["error"]) == (status, error)
+
+
+@pytest.mark.parametrize("given", ["Basic /w==", "Basic ?", "Basic bmlnaHRseQ==", "Bearer x"])
+def test_a_header_without_credentials_is_refused_as_oauth_says(corp, given):
+    form = {"grant_type": "client_credentials"}
+    answer = corp.http.post(corp.url + "/token", data=form, headers={"Authorization": given})
+    assert (answer.status_code, answer.json()["error"]) == (401, "invalid_client")
+    assert answer.headers["WWW-Authenticate"].startswith("Basic ")
+
+
+def test_its_metadata_are_valid_and_the_same_at_both_addresses(corp, lab):
+    for issuer in (corp, lab):
+        names = ("openid-configuration", "oauth-authorization-server")
+        one, other = (issuer.http.get(f"{issuer.url}/.well-known/{name}").json() for name in names)
+        assert one == other
+        assert one["issuer"] == issuer.url
+        OpenIDProviderMetadata(one).validate()
+        AuthorizationServerMetadata(one).validate()
 
 
 def test_only_public_halves_of_keys_are_published(corp, lab):

@@ -7,6 +7,7 @@ import json
 import pytest
 
 from muniment.core.problems import CannotStart
+from muniment.core.schema import parsed, schema_text
 from muniment.identity.issuers import AttributeClaim, ServicesWhere, issuers_from, safe_address
 
 CORP = {"name": "corp", "issuer": "https://login.corp.example/realms/a", "audience": "muniment", "default": True}
@@ -79,6 +80,13 @@ def test_everything_can_be_said_in_json():
         ([{**CORP, "attributes": {"clr": {"claim": "clr", "type": "long", "to": 1}}}], "a field “to”"),
         ([{**CORP, "attributes": {"issuer": {"claim": "x", "type": "string"}}}], "attribute “issuer”"),
         ([{**CORP, "attributes": {"has": {"claim": "x", "type": "string"}}}], "attribute “has”"),
+        (
+            [{**CORP, "attributes": {"Clearance": {"claim": "clr", "type": "long"}}}],
+            "attribute “Clearance”: a name begins",
+        ),
+        ([{**CORP, "attributes": {"_clr": {"claim": "clr", "type": "long"}}}], "attribute “_clr”"),
+        ([{**CORP, "attributes": {"clr\n": {"claim": "clr", "type": "long"}}}], "attribute “clr\n”"),
+        ([{**CORP, "attributes": {"c" * 65: {"claim": "clr", "type": "long"}}}], "attribute “c{65}”"),
         ([{**CORP, "attributes": {"two words": {"claim": "x", "type": "string"}}}], "attribute “two words”"),
     ],
 )
@@ -86,6 +94,12 @@ def test_a_wrong_setting_stops_the_start_and_says_where(given, reason):
     with pytest.raises(CannotStart, match=reason) as refusal:
         issuers_from(given)
     assert refusal.value.detail.endswith("muniment config")
+
+
+@pytest.mark.parametrize("name", ["c", "clearanceLevel_2", "c" * 64])
+def test_an_attribute_that_the_settings_take_the_schema_takes_too(name):
+    (corp,) = issuers_from([{**CORP, "attributes": {name: {"claim": "clr", "type": "long"}}}])
+    parsed(schema_text({name: attribute.type for name, attribute in corp.attributes.items()}))
 
 
 def test_an_attribute_has_one_type_at_all_issuers():

@@ -29,7 +29,8 @@ ALGORITHMS = (
 USUAL_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
-_ATTRIBUTE = re.compile(r"(?!__cedar)[A-Za-z_][A-Za-z0-9_]{0,99}")
+#: What the Cedar schema takes as a name.
+_ATTRIBUTE = re.compile(r"[a-z][a-zA-Z0-9_]{0,63}")
 #: Words of Cedar, and the attribute that every subject has already.
 _TAKEN = frozenset({"true", "false", "if", "then", "else", "in", "is", "like", "has", "issuer"})
 _LONGEST_LEEWAY = 300
@@ -172,7 +173,11 @@ def _attributes(fields: _Fields) -> Mapping[str, AttributeClaim]:
     found: dict[str, AttributeClaim] = {}
     for name, given in fields.mapping("attributes").items():
         if not _ATTRIBUTE.fullmatch(name) or name in _TAKEN:
-            fields.refuse("attributes", f"can't have an attribute “{name}”: policies could not name it")
+            fields.refuse(
+                "attributes",
+                f"can't have an attribute “{name}”: a name begins with a small letter, goes on with letters, digits "
+                f"and _, has at most 64 in all, and is neither “issuer” nor a word of Cedar",
+            )
         inner = _Fields(f"{fields.where}, attribute “{name}”", given)
         claim, type_ = inner.text("claim"), inner.text("type")
         if type_ not in {"string", "long", "boolean", "set"}:

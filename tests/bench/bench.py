@@ -1,0 +1,122 @@
+"""`./dev bench`: how fast the service is, on this machine, beside the same machine's bare ASGI answer.
+
+    ./dev bench            every realm, every question: some minutes
+    ./dev bench --quick    the smallest and the largest realm, fewer questions: a minute or two
+    ./dev bench --json FILE
+
+It starts what it needs (PostgreSQL, an issuer, the service, the bare answer), listens on
+127.0.0.1 alone, and leaves nothing behind. It holds nothing against a target: it tells.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import signal
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from demo.issuer import RunningIssuer
+    from tests.bench.measures import Measured, Plan, Tell
+    from tests.bench.report import Machine
+    from tests.bench.servers import Postgres
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Measure and print; 130 when it was interrupted, 1 when something was not as it must be."""
+    parser = argparse.ArgumentParser(prog="./dev bench", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="the smallest and the largest realm: a minute or two")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
+    chosen = parser.parse_args(arguments)
+    if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
+        parser.error(f"there is no folder for {chosen.json}")
+    # `python tests/bench/bench.py` puts this folder on the path; what is imported stands below the checkout.
+    sys.path[0] = str(Path(__file__).parents[2])
+    for name in ("SIGTERM", "SIGHUP"):
+        if hasattr(signal, name):
+            signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
+    try:
+        return _bench(quick=chosen.quick, json_file=chosen.json)
+    except KeyboardInterrupt:
+        print("\nStopped, with everything that was started.", file=sys.stderr)
+        return 130
+
+
+def _bench(*, quick: bool, json_file: Path | None) -> int:
+    from muniment.core.problems import Problem
+    from tests.bench import report
+    from tests.bench.caller import WrongAnswer
+    from tests.bench.fixture import Misshapen
+    from tests.bench.measures import FULL, QUICK
+    from tests.bench.servers import DidNotStart
+
+    plan = QUICK if quick else FULL
+    began = time.monotonic()
+
+    def tell(words: str) -> None:
+        print(f"[{time.monotonic() - began:4.0f} s] {words}", file=sys.stderr, flush=True)
+
+    try:
+        machine, measured = _measured(plan, tell)
+    except (DidNotStart, Misshapen, WrongAnswer, Problem, OSError, EOFError) as failed:
+        print(f"\nThe benchmark ends without a result: {str(failed) or repr(failed)}", file=sys.stderr)
+        return 1
+    seconds = time.monotonic() - began
+    print(report.text(machine, plan, measured, seconds), flush=True)
+    if json_file is not None:
+        json_file.write_text(report.as_json(machine, plan, measured, seconds), encoding="utf-8")
+    return 0
+
+
+def _measured(plan: Plan, tell: Tell) -> tuple[Machine, list[Measured]]:
+    """Start what all realms are measured with, measure one after the other, and stop it."""
+    import uvloop
+
+    from tests.bench.report import Machine
+    from tests.bench.servers import postgres
+
+    tell("starting PostgreSQL, an issuer and the bare answer")
+    with postgres() as server, _issuer(plan) as issuer:
+        machine = Machine(server.version(), [server.commit_milliseconds()], load_before=os.getloadavg())
+        with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+            measured = runner.run(_each(plan, server, issuer, machine, tell))
+        machine.load_after = os.getloadavg()
+    return machine, measured
+
+
+async def _each(plan: Plan, server: Postgres, issuer: RunningIssuer, machine: Machine, tell: Tell) -> list[Measured]:
+    from tests.bench.measures import measure
+    from tests.bench.servers import bare
+
+    measured = []
+    async with bare() as constant:
+        for size in plan.sizes:
+            measured.append(await measure(size, plan, server, constant, issuer, tell))
+            machine.commit_ms.append(server.commit_milliseconds())
+    return measured
+
+
+@contextmanager
+def _issuer(plan: Plan) -> Iterator[RunningIssuer]:
+    """The issuer of everybody's tokens. It is born deaf to Ctrl-C, and ends when this block does."""
+    from demo.issuer import running_issuer
+    from tests.bench.fixture import STEWARD, people
+
+    known = {person.id: person.as_claimed() for person in people(plan.subjects)} | {STEWARD: {}}
+    with ExitStack() as stack:
+        heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
+        try:
+            issuer = stack.enter_context(running_issuer(known))
+        finally:
+            signal.signal(signal.SIGINT, heard)
+        yield issuer
+
+
+if __name__ == "__main__":
+    sys.exit(main())
