@@ -9,8 +9,8 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
-from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -80,10 +80,16 @@ def database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="session")
+def made_database(postgres: EmbeddedPostgres, _template: str) -> Callable[[], AbstractContextManager[str]]:
+    """Makes the URL of a further migrated database, which is there as long as its block."""
+    return lambda: _made(postgres, _template)
+
+
 @pytest.fixture(scope="module")
-def module_database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
+def module_database(made_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
     """The URL of a migrated database that the tests of a module share."""
-    with _made(postgres, _template) as url:
+    with made_database() as url:
         yield url
 
 

@@ -104,6 +104,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         lifespan=lifespan,
         docs_url=None,
         redoc_url=None,
+        redirect_slashes=False,
         responses={"default": {"description": "A refusal (RFC 9457).", "content": {MEDIA_TYPE: {"schema": _PROBLEM}}}},
         exception_handlers={
             Problem: _refused,

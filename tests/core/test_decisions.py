@@ -318,9 +318,27 @@ def test_the_evaluator_that_the_ledger_names_is_the_one_that_decides():
 
 def test_what_is_remembered_ends_at_its_moment_and_the_oldest_goes_first():
     memory: Memory[str, int] = Memory(2)
-    memory.put("a", 1, NOON)
-    memory.put("b", 2, None)
-    assert memory.get("a", NOON) is None
-    assert memory.get("a", NOON - timedelta(microseconds=1)) == 1
-    memory.put("c", 3, None)
-    assert (memory.get("a", NOON - timedelta(1)), memory.get("b", NOON), memory.get("c", NOON)) == (1, None, 3)
+    memory.put(7, "a", 1, NOON)
+    memory.put(7, "b", 2, None)
+    assert memory.get(7, "a", NOON) is None
+    assert memory.get(7, "a", NOON - timedelta(microseconds=1)) == 1
+    memory.put(7, "c", 3, None)
+    held = (memory.get(7, "a", NOON - timedelta(1)), memory.get(7, "b", NOON), memory.get(7, "c", NOON))
+    assert held == (1, None, 3)
+
+
+def test_a_newer_revision_forgets_all_that_was_remembered_and_hears_of_no_older_one():
+    memory: Memory[str, int] = Memory(10)
+    memory.put(7, "a", 1, None)
+    assert memory.get(8, "a", NOON) is None
+    memory.put(8, "b", 2, None)
+    memory.put(7, "a", 1, None)
+    assert (memory.get(7, "a", NOON), memory.get(8, "a", NOON), memory.get(8, "b", NOON)) == (None, None, 2)
+
+
+def test_what_weighs_too_much_is_not_remembered():
+    memory: Memory[str, int] = Memory(10)
+    memory.put(7, "a", 1, None, weight=6)
+    memory.put(7, "b", 2, None, weight=6)
+    memory.put(7, "c", 3, None, weight=11)
+    assert [memory.get(7, key, NOON) for key in "abc"] == [None, 2, None]

@@ -6,7 +6,7 @@ from datetime import datetime
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Request
+from fastapi import Depends, Request, Response
 from fastapi.security import HTTPBearer
 
 from muniment.core.occasions import Occasion
@@ -58,10 +58,14 @@ def house_of(request: Request) -> House:
     return house
 
 
-async def occasion_of(request: Request, _documented: Annotated[object, Depends(_scheme)]) -> Occasion:
-    """The occasion of a request that a signed-in subject makes."""
+async def occasion_of(
+    request: Request, response: Response, _documented: Annotated[object, Depends(_scheme)]
+) -> Occasion:
+    """The occasion of a request that a signed-in subject makes; what is answered carries its receipt."""
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    return await doorkeeper.occasion(request)
+    occasion = await doorkeeper.occasion(request)
+    response.headers["Muniment-Receipt"] = str(occasion.receipt)
+    return occasion
 
 
 #: What a route takes to know who asks, and the house it calls its flow with.

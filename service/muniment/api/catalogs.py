@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
@@ -23,6 +24,7 @@ Names = Annotated[
     str | None,
     Query(max_length=100_000, description="Only these names, comma-separated; those of factory patterns are resolved."),
 ]
+_WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller holds it already."}}
 
 
@@ -141,11 +143,23 @@ def _tags(if_none_match: str | None) -> frozenset[str]:
 
 
 def _prefers_json(accept: str) -> bool:
-    """YAML is the default: JSON is given where it is asked for before any YAML or anything at all."""
-    for part in accept.split(","):
-        media = part.partition(";")[0].strip().lower()
-        if media in {"application/json", "application/*"}:
-            return media == "application/json"
-        if media in {Media.YAML.value, "*/*"}:
-            return False
-    return False
+    """Whether ``Accept`` asks for JSON more than for YAML, which is the default (RFC 9110, 12.5.1)."""
+    wished = _wish(accept, Media.JSON.value)
+    return wished > max(_wish(accept, Media.YAML.value), (0.0, 0, 0))
+
+
+def _wish(accept: str, media: str) -> tuple[float, int, int]:
+    """How much a medium is asked for: its weight, how exactly it is named, and how early."""
+    patterns = (media, "application/*", "*/*")
+    found: list[tuple[int, int, float]] = []
+    for place, part in enumerate(accept.split(",")):
+        name, *parameters = (text.strip().lower() for text in part.split(";"))
+        if name in patterns:
+            found.append((-patterns.index(name), -place, _weight(parameters)))
+    exactly, early, weight = max(found, default=(-len(patterns), 0, 0.0))
+    return weight, exactly, early
+
+
+def _weight(parameters: list[str]) -> float:
+    given = next((text.removeprefix("q=") for text in parameters if text.startswith("q=")), "1")
+    return float(given) if _WEIGHT.fullmatch(given) else 0.0

@@ -174,10 +174,10 @@ async def put_dataset(
     house: Housed, asking: Asking, response: Response, name: str, body: DatasetBody, after_version: AfterVersion
 ) -> SeenBody:
     """Declare a dataset, or change it from the version that the edit began from."""
-    declared = await declare_dataset(house, asking, _dataset(name, body), after_version)
-    stamp(response, version=declared.version)
+    kept = await declare_dataset(house, asking, _dataset(name, body), after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
-    return _body(Seen(declared, declared.environments))
+    return _body(Seen(kept.noun, kept.noun.environments))
 
 
 @router.delete("/{name}")
@@ -185,9 +185,9 @@ async def delete_dataset(
     house: Housed, asking: Asking, response: Response, name: str, after_version: AfterVersion
 ) -> SeenBody:
     """Retire a dataset: no catalog holds it any more; its name and history stay."""
-    retired = await retire_dataset(house, asking, name, after_version)
-    stamp(response, version=retired.version)
-    return _body(Seen(retired, retired.environments))
+    kept = await retire_dataset(house, asking, name, after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
+    return _body(Seen(kept.noun, kept.noun.environments))
 
 
 def _dataset(name: str, body: DatasetBody) -> Dataset:

@@ -15,7 +15,7 @@ from muniment.core.domains import Domain
 from muniment.core.groups import parse_group, write_group
 from muniment.core.names import parent_of
 from muniment.core.problems import Fault, Invalid
-from muniment.flows.browse_realm import list_domains, one, page
+from muniment.flows.browse_realm import list_domains
 from muniment.flows.edit_domain import edit_domain
 
 router = APIRouter(prefix="/v1/domains", tags=["domains"])
@@ -52,16 +52,18 @@ async def get_domains(
     after: Annotated[str, Query(max_length=250)] = "",
 ) -> Page[DomainAnswer]:
     """The domains that the asker may know of, in the order of their names."""
-    found, following = page(await list_domains(house, asking), limit, after)
-    stamp(response)
+    shelf = await list_domains(house, asking)
+    found, following = shelf.page(limit, after)
+    stamp(response, revision=shelf.revision)
     return Page(items=[_answer(domain) for domain in found], next=following)
 
 
 @router.get("/{name}")
 async def get_domain(house: Housed, asking: Asking, response: Response, name: str) -> DomainAnswer:
     """One domain."""
-    domain = one(await list_domains(house, asking), name)
-    stamp(response, version=domain.version)
+    shelf = await list_domains(house, asking)
+    domain = shelf.one(name)
+    stamp(response, version=domain.version, revision=shelf.revision)
     return _answer(domain)
 
 
@@ -80,10 +82,10 @@ async def put_domain(
         variables=body.variables,
         locations=tuple(body.locations),
     )
-    domain = await edit_domain(house, asking, proposed, after_version)
-    stamp(response, version=domain.version)
+    kept = await edit_domain(house, asking, proposed, after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
-    return _answer(domain)
+    return _answer(kept.noun)
 
 
 def _answer(domain: Domain) -> DomainAnswer:

@@ -11,7 +11,7 @@ from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Line, Page, Text
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.environments import Environment
-from muniment.flows.browse_realm import list_environments, one, page
+from muniment.flows.browse_realm import list_environments
 from muniment.flows.edit_environment import edit_environment
 
 router = APIRouter(prefix="/v1/environments", tags=["environments"])
@@ -45,16 +45,18 @@ async def get_environments(
     after: Annotated[str, Query(max_length=250)] = "",
 ) -> Page[EnvironmentAnswer]:
     """The environments, in the order of their names."""
-    found, following = page(await list_environments(house, asking), limit, after)
-    stamp(response)
+    shelf = await list_environments(house, asking)
+    found, following = shelf.page(limit, after)
+    stamp(response, revision=shelf.revision)
     return Page(items=[_answer(environment) for environment in found], next=following)
 
 
 @router.get("/{name}")
 async def get_environment(house: Housed, asking: Asking, response: Response, name: str) -> EnvironmentAnswer:
     """One environment."""
-    environment = one(await list_environments(house, asking), name)
-    stamp(response, version=environment.version)
+    shelf = await list_environments(house, asking)
+    environment = shelf.one(name)
+    stamp(response, version=environment.version, revision=shelf.revision)
     return _answer(environment)
 
 
@@ -64,10 +66,10 @@ async def put_environment(
 ) -> EnvironmentAnswer:
     """Make an environment, or change it."""
     proposed = Environment(name, body.description, body.variables)
-    environment = await edit_environment(house, asking, proposed, after_version)
-    stamp(response, version=environment.version)
+    kept = await edit_environment(house, asking, proposed, after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
-    return _answer(environment)
+    return _answer(kept.noun)
 
 
 def _answer(environment: Environment) -> EnvironmentAnswer:

@@ -78,7 +78,7 @@ async def get_explanation(
     wanted = Wanted(environment, project, purpose)
     answer = await explain_access(house, asking, wanted, Action(action), dataset, about)
     explained = answer.explanation
-    stamp(response, revision=answer.revision, receipt=answer.receipt)
+    stamp(response, revision=answer.revision)
     return ExplanationBody(
         subject=str(answer.subject),
         action=explained.action,

@@ -16,7 +16,7 @@ from muniment.core.groups import parse_group, write_group
 from muniment.core.names import checked_dataset, checked_domain
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action
-from muniment.flows.browse_realm import list_grants, one, page
+from muniment.flows.browse_realm import list_grants
 from muniment.flows.edit_policy import edit_grant, end_grant
 
 router = APIRouter(prefix="/v1/grants", tags=["grants"])
@@ -70,16 +70,18 @@ async def get_grants(
     after: Annotated[str, Query(max_length=250)] = "",
 ) -> Page[GrantAnswer]:
     """The grants of the scopes in which the asker grants, audits or administers, in the order of their ids."""
-    found, following = page(await list_grants(house, asking), limit, after)
-    stamp(response)
+    shelf = await list_grants(house, asking)
+    found, following = shelf.page(limit, after)
+    stamp(response, revision=shelf.revision)
     return Page(items=[_answer(grant) for grant in found], next=following)
 
 
 @router.get("/{id}")
 async def get_grant(house: Housed, asking: Asking, response: Response, id: str) -> GrantAnswer:  # noqa: A002
     """One grant."""
-    grant = one(await list_grants(house, asking), id)
-    stamp(response, version=grant.version)
+    shelf = await list_grants(house, asking)
+    grant = shelf.one(id)
+    stamp(response, version=grant.version, revision=shelf.revision)
     return _answer(grant)
 
 
@@ -93,16 +95,22 @@ async def put_grant(
     after_version: AfterVersion,
 ) -> GrantAnswer:
     """Make a grant, or change it."""
-    grant = await edit_grant(house, asking, _grant(id, body), after_version)
-    stamp(response, version=grant.version)
+    kept = await edit_grant(house, asking, _grant(id, body), after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
-    return _answer(grant)
+    return _answer(kept.noun)
 
 
 @router.delete("/{id}", status_code=204)
-async def delete_grant(house: Housed, asking: Asking, id: str, after_version: AfterVersion) -> None:  # noqa: A002
+async def delete_grant(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    id: str,  # noqa: A002
+    after_version: AfterVersion,
+) -> None:
     """End a grant before its time."""
-    await end_grant(house, asking, id, after_version)
+    stamp(response, revision=await end_grant(house, asking, id, after_version))
 
 
 def _grant(id_: str, body: GrantBody) -> Grant:

@@ -12,7 +12,7 @@ from muniment.api.bodies import Body, Limit, Name, Page, Text
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.groups import Group, parse_group, write_group
 from muniment.core.subjects import Subject
-from muniment.flows.browse_realm import list_groups, one, page
+from muniment.flows.browse_realm import list_groups
 from muniment.flows.edit_group import edit_group, end_group
 
 router = APIRouter(prefix="/v1/groups", tags=["groups"])
@@ -46,16 +46,18 @@ async def get_groups(
     after: Annotated[str, Query(max_length=250)] = "",
 ) -> Page[GroupAnswer]:
     """The local groups, in the order of their names."""
-    found, following = page(await list_groups(house, asking), limit, after)
-    stamp(response)
+    shelf = await list_groups(house, asking)
+    found, following = shelf.page(limit, after)
+    stamp(response, revision=shelf.revision)
     return Page(items=[_answer(group) for group in found], next=following)
 
 
 @router.get("/{name}")
 async def get_group(house: Housed, asking: Asking, response: Response, name: str) -> GroupAnswer:
     """One local group."""
-    group = one(await list_groups(house, asking), name)
-    stamp(response, version=group.version)
+    shelf = await list_groups(house, asking)
+    group = shelf.one(name)
+    stamp(response, version=group.version, revision=shelf.revision)
     return _answer(group)
 
 
@@ -70,16 +72,22 @@ async def put_group(
         parents=frozenset(map(parse_group, body.parents)),
         description=body.description,
     )
-    group = await edit_group(house, asking, proposed, after_version)
-    stamp(response, version=group.version)
+    kept = await edit_group(house, asking, proposed, after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
-    return _answer(group)
+    return _answer(kept.noun)
 
 
 @router.delete("/{name}", status_code=204)
-async def delete_group(house: Housed, asking: Asking, name: str, after_version: AfterVersion) -> None:
+async def delete_group(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    name: str,
+    after_version: AfterVersion,
+) -> None:
     """End a local group."""
-    await end_group(house, asking, name, after_version)
+    stamp(response, revision=await end_group(house, asking, name, after_version))
 
 
 def _answer(group: Group) -> GroupAnswer:

@@ -17,7 +17,7 @@ from muniment.core.names import ROOT
 from muniment.core.policies import LONGEST_TEXT, Policy
 from muniment.core.problems import Fault, InvalidPolicy
 from muniment.core.schema import Action
-from muniment.flows.browse_realm import list_policies, one, page
+from muniment.flows.browse_realm import list_policies
 from muniment.flows.edit_policy import edit_policy, end_policy
 
 router = APIRouter(prefix="/v1/policies", tags=["policies"])
@@ -94,16 +94,18 @@ async def get_policies(
     after: Annotated[str, Query(max_length=250)] = "",
 ) -> Page[PolicyAnswer]:
     """The policies of the scopes in which the asker grants, audits or administers, in the order of their ids."""
-    found, following = page(await list_policies(house, asking), limit, after)
-    stamp(response)
+    shelf = await list_policies(house, asking)
+    found, following = shelf.page(limit, after)
+    stamp(response, revision=shelf.revision)
     return Page(items=[_answer(policy) for policy in found], next=following)
 
 
 @router.get("/{id}")
 async def get_policy(house: Housed, asking: Asking, response: Response, id: str) -> PolicyAnswer:  # noqa: A002
     """One policy."""
-    policy = one(await list_policies(house, asking), id)
-    stamp(response, version=policy.version)
+    shelf = await list_policies(house, asking)
+    policy = shelf.one(id)
+    stamp(response, version=policy.version, revision=shelf.revision)
     return _answer(policy)
 
 
@@ -117,16 +119,22 @@ async def put_policy(
     after_version: AfterVersion,
 ) -> PolicyAnswer:
     """Write a policy, or change it; from the next request on everybody is decided by it."""
-    policy = await edit_policy(house, asking, _policy(id, body), after_version)
-    stamp(response, version=policy.version)
+    kept = await edit_policy(house, asking, _policy(id, body), after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
-    return _answer(policy)
+    return _answer(kept.noun)
 
 
 @router.delete("/{id}", status_code=204)
-async def delete_policy(house: Housed, asking: Asking, id: str, after_version: AfterVersion) -> None:  # noqa: A002
+async def delete_policy(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    id: str,  # noqa: A002
+    after_version: AfterVersion,
+) -> None:
     """End a policy."""
-    await end_policy(house, asking, id, after_version)
+    stamp(response, revision=await end_policy(house, asking, id, after_version))
 
 
 def _policy(id_: str, body: PolicyBody) -> Policy:

@@ -55,7 +55,7 @@ async def post_preflight(house: Housed, asking: Asking, body: PreflightBody, res
     """A verdict with its reason for each dataset that a run will load or save."""
     wanted = Wanted(body.environment, body.project, body.purpose)
     answer = await preflight(house, asking, wanted, body.load, body.save)
-    stamp(response, revision=answer.revision, receipt=answer.receipt)
+    stamp(response, revision=answer.revision)
     return PreflightAnswer(
         allowed=answer.allowed,
         verdicts=[

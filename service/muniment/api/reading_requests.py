@@ -7,7 +7,6 @@ nothing: what arrived of it is let go.
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -33,7 +32,7 @@ _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/
 _REQUEST_ID = "Muniment-Request-Id"
 
 
-class _Left(Exception):  # noqa: N818 - nothing is wrong
+class _Left(Exception):
     """The caller left before the request was whole."""
 
 
@@ -65,7 +64,7 @@ class ReadRequests:
             await self.app(scope, replayed, named)
 
 
-def name_answer(headers: MutableMapping[str, str], request_id: UUID) -> None:
+def name_answer(headers: MutableHeaders, request_id: UUID) -> None:
     """Put the request's id on an answer."""
     headers[_REQUEST_ID] = str(request_id)
 

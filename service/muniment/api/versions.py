@@ -45,14 +45,9 @@ def after_version(
 AfterVersion = Annotated[int, Depends(after_version)]
 
 
-def stamp(
-    response: Response, *, version: int | None = None, revision: int | None = None, receipt: object = None
-) -> None:
-    """Put the version, the revision and the receipt of an answer on it."""
+def stamp(response: Response, *, revision: int, version: int | None = None) -> None:
+    """Put the version and the revision of an answer on it."""
     response.headers.update(HEADERS)
     if version is not None:
         response.headers["ETag"] = f'"{version}"'
-    if revision is not None:
-        response.headers["Muniment-Revision"] = str(revision)
-    if receipt is not None:
-        response.headers["Muniment-Receipt"] = str(receipt)
+    response.headers["Muniment-Revision"] = str(revision)

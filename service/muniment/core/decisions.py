@@ -18,7 +18,7 @@ import json
 import re
 from collections import OrderedDict, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Generic, NoReturn, TypeVar
 
@@ -122,9 +122,15 @@ def list_all(
 
 def decide(realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, dataset: Dataset) -> Decided:
     """Decide discover, load and save for one dataset, declared in the realm or resolved from a pattern."""
-    concerned = realm.concerning(asker)
-    (answer,) = _Cedar(realm, asker, concerned, [dataset]).decide(_context(wanted, at), [dataset.name])
-    return answer
+    return decide_each(realm, asker, wanted, at, [dataset])[0]
+
+
+def decide_each(
+    realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, datasets: Sequence[Dataset]
+) -> tuple[Decided, ...]:
+    """The same for several datasets of different names, in their order."""
+    cedar = _Cedar(realm, asker, realm.concerning(asker), datasets)
+    return tuple(cedar.decide(_context(wanted, at), [dataset.name for dataset in datasets]))
 
 
 def decide_governing(
@@ -138,19 +144,6 @@ def decide_governing(
     context = json.dumps({"now": _moment(at)})
     permits, forbids = cedar.permits(action, uids, context), cedar.forbids(action, uids, context)
     return tuple(_settled(p, f) for p, f in zip(permits, forbids, strict=True))
-
-
-def satisfied(
-    realm: Realm, asker: SubjectState, policies: Iterable[Compiled], wanted: Wanted, at: datetime
-) -> frozenset[str]:
-    """The datasets for which one of these policies, permit or forbid, speaks to the subject about data."""
-    concerned = tuple(policies)
-    named = [
-        names
-        for names, decided in _by_class(realm, asker, concerned, _context(wanted, at), None)
-        if any(decided[action].because or decided[action].beaten for action in DATA_ACTIONS)
-    ]
-    return frozenset(name for names in named for name in names)
 
 
 def next_boundary(policies: Iterable[Compiled], at: datetime) -> datetime | None:
@@ -326,24 +319,35 @@ def _moment(at: datetime) -> dict[str, object]:
     return {"__extn": {"fn": "datetime", "arg": write_datetime(at)}}
 
 
-@dataclass
 class Memory(Generic[Key, Value]):
-    """The last values decided, each usable until its own moment; the oldest are forgotten first."""
+    """What was decided at the newest revision, each usable until its own moment.
 
-    size: int
-    _held: OrderedDict[Key, tuple[Value, datetime | None]] = field(default_factory=OrderedDict)
+    ``most`` bounds the sum of what the values weigh; the ones not asked for longest go
+    first. A newer revision forgets everything: nobody asks for an older one again.
+    """
 
-    def get(self, key: Key, at: datetime) -> Value | None:
-        """The value, if it is held and ``at`` lies before its end."""
-        held = self._held.get(key)
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._revision = -1
+        self._weight = 0
+        self._held: OrderedDict[Key, tuple[Value, datetime | None, int]] = OrderedDict()
+
+    def get(self, revision: int, key: Key, at: datetime) -> Value | None:
+        """The value, if it is held for this revision and ``at`` lies before its end."""
+        held = self._held.get(key) if revision == self._revision else None
         if held is None or (held[1] is not None and at >= held[1]):
             return None
         self._held.move_to_end(key)
         return held[0]
 
-    def put(self, key: Key, value: Value, until: datetime | None) -> None:
-        """Hold a value until a moment, or for as long as there is room."""
-        self._held[key] = (value, until)
-        self._held.move_to_end(key)
-        while len(self._held) > self.size:
-            self._held.popitem(last=False)
+    def put(self, revision: int, key: Key, value: Value, until: datetime | None, weight: int = 1) -> None:
+        """Hold a value until a moment, or for as long as there is room; not one of an older revision."""
+        if revision < self._revision or weight > self._most:
+            return
+        if revision > self._revision:
+            self._held.clear()
+            self._revision, self._weight = revision, 0
+        self._weight += weight - (self._held.pop(key)[2] if key in self._held else 0)
+        self._held[key] = (value, until, weight)
+        while self._weight > self._most:
+            self._weight -= self._held.popitem(last=False)[1][2]

@@ -73,12 +73,24 @@ class _Other(TypedDict, total=False):
 
 
 def explain(
-    realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, action: Action, dataset: Dataset
+    realm: Realm,
+    asker: SubjectState,
+    wanted: Wanted,
+    at: datetime,
+    action: Action,
+    dataset: Dataset,
+    *,
+    decision: Decision | None = None,
+    thorough: bool = True,
 ) -> Explanation:
-    """Decide, and say why."""
+    """Decide, unless it is ``decision`` already, and say why.
+
+    To find what is missing many cases are tried; where many things are explained at once
+    only the first need be ``thorough``.
+    """
     question = _Question(realm, asker, wanted, at, action, dataset)
-    decision = question.decision()
-    missing = () if decision.allowed or decision.because else _missing(question)
+    decision = question.decision() if decision is None else decision
+    missing = _missing(question) if thorough and not (decision.allowed or decision.because) else ()
     return Explanation(
         action=action,
         dataset=dataset.name,

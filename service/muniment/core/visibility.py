@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from datetime import datetime
 
 from muniment.core.datasets import Dataset, Lifecycle
-from muniment.core.decisions import Wanted, decide, decide_governing, list_all
+from muniment.core.decisions import Wanted, decide, decide_each, decide_governing, list_all
 from muniment.core.environments import BASE
 from muniment.core.names import ROOT, domain_of
 from muniment.core.realm import Realm
@@ -35,21 +35,40 @@ def roles(realm: Realm, asker: SubjectState, at: datetime) -> dict[str, tuple[Ac
 
 
 def find(realm: Realm, asker: SubjectState, at: datetime, name: str, wanted: Wanted | None = None) -> Dataset | None:
-    """The dataset of a name, factory patterns resolved, if the subject may know of it; ``wanted`` may let them.
+    """The dataset of a name, factory patterns resolved, if the subject may know of it; ``wanted`` may let them."""
+    return find_each(realm, asker, at, [name], wanted)[name]
 
-    A name that nothing has is decided on all the same: how long the answer takes does not
-    tell a hidden dataset from one that was never there.
+
+def find_each(
+    realm: Realm, asker: SubjectState, at: datetime, names: Iterable[str], wanted: Wanted | None = None
+) -> dict[str, Dataset | None]:
+    """The same for several names.
+
+    The same work is done for each, whatever it is: a draft and a name that nothing has are
+    decided on as they might be declared. So how long the answer takes does not tell a
+    hidden dataset from one that was never there.
     """
-    dataset = realm.resolve(name)
-    if dataset is None or dataset.lifecycle is Lifecycle.DRAFT:
-        supposed = imagined(realm, name)
-        for each in (*map(Wanted, realm.environment_names), *([wanted] if wanted else [])):
-            decide(realm, asker, each, at, supposed)
-        return dataset if may_govern(realm, asker, at, Action.DECLARE, supposed.domain) else None
-    may_know = knows(realm, asker, at, dataset) or (
-        wanted is not None and decide(realm, asker, wanted, at, dataset).discover.allowed
-    )
-    return dataset if may_know else None
+    found = {name: realm.resolve(name) for name in names}
+    judged = [
+        imagined(realm, name) if dataset is None or dataset.lifecycle is Lifecycle.DRAFT else dataset
+        for name, dataset in found.items()
+    ]
+    domains = sorted({dataset.domain for dataset in judged})
+    declares = dict(zip(domains, decide_governing(realm, asker, Action.DECLARE, domains, at), strict=True))
+    asked = [*map(Wanted, realm.environment_names), *([wanted] if wanted else [])]
+    discovered = {
+        dataset.name
+        for each in asked
+        for dataset, decided in zip(judged, decide_each(realm, asker, each, at, judged), strict=True)
+        if decided.discover.allowed
+    }
+    return {
+        name: dataset
+        if dataset is not None
+        and (declares[dataset.domain].allowed or (name in discovered and dataset.lifecycle is not Lifecycle.DRAFT))
+        else None
+        for name, dataset in found.items()
+    }
 
 
 def imagined(realm: Realm, name: str) -> Dataset:

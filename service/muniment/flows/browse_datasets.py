@@ -93,7 +93,7 @@ async def list_datasets(
 async def read_dataset(house: House, occasion: Occasion, name: str) -> Seen:
     """One dataset, if the asker may know of it."""
     realm = await house.realms.current()
-    dataset = await _declared(realm, occasion, name)
+    dataset = await _declared(house, realm, occasion, name)
     seen = await aside(lambda: _seen(realm, occasion, dataset))
     await _record(house, occasion, realm, name)
     return seen
@@ -104,7 +104,7 @@ async def read_history(
 ) -> tuple[list[SeenVersion], int | None, int]:
     """The versions of a dataset, the newest first; each cut to what the asker may see of it now."""
     realm = await house.realms.current()
-    dataset = await _declared(realm, occasion, name)
+    dataset = await _declared(house, realm, occasion, name)
     allowed = await aside(lambda: sees_definitions(realm, occasion.asker, occasion.at, dataset))
     everything = allowed >= dataset.environments.keys()
     async with house.db.begin() as tx:
@@ -124,12 +124,13 @@ async def read_history(
     return page, page[-1].version if len(versions) > limit else None, realm.revision
 
 
-async def _declared(realm: Realm, occasion: Occasion, name: str) -> Dataset:
+async def _declared(house: House, realm: Realm, occasion: Occasion, name: str) -> Dataset:
     """The dataset that is declared under this very name, if the asker may know of it."""
-    dataset = await aside(lambda: find(realm, occasion.asker, occasion.at, name))
-    if dataset is None or name not in realm.datasets:
-        raise NotFound
-    return dataset
+    async with house.refusals_recorded(occasion, realm, name):
+        dataset = await aside(lambda: find(realm, occasion.asker, occasion.at, name))
+        if dataset is None or name not in realm.datasets:
+            raise NotFound
+        return dataset
 
 
 def _page(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TypeVar
+from typing import Generic, TypeVar
 
 from muniment.core.decisions import decide_governing
 from muniment.core.domains import Domain
@@ -36,59 +36,64 @@ class Myself:
     revision: int
 
 
+@dataclass(frozen=True, slots=True)
+class Shelf(Generic[Thing]):
+    """The things of one kind that the asker may read, by key, at a revision."""
+
+    things: Mapping[str, Thing]
+    revision: int
+
+    def one(self, key: str) -> Thing:
+        """The thing of this key, or the answer for what is not there or may not be known of."""
+        if key not in self.things:
+            raise NotFound
+        return self.things[key]
+
+    def page(self, limit: int, after: str) -> tuple[Sequence[Thing], str | None]:
+        """A page in the order of keys, and where the next begins."""
+        keys = [key for key in sorted(self.things) if key > after]
+        return [self.things[key] for key in keys[:limit]], keys[limit - 1] if len(keys) > limit else None
+
+
 async def whoami(house: House, occasion: Occasion) -> Myself:
     """Who the service takes the asker for."""
     realm = await house.realms.current()
     held = await aside(lambda: roles(realm, occasion.asker, occasion.at))
+    await house.ledger.record(row(occasion, Event.RULES_READ, Outcome.ALLOWED, revision=realm.revision))
     groups = realm.all_groups_of(occasion.asker) - {str(occasion.subject)}
     return Myself(groups, held, realm.revision)
 
 
-async def list_domains(house: House, occasion: Occasion) -> Mapping[str, Domain]:
+async def list_domains(house: House, occasion: Occasion) -> Shelf[Domain]:
     """The domains in which the asker has a right or knows of a dataset, and those above them."""
     return await _read(house, occasion, _domains)
 
 
-async def list_environments(house: House, occasion: Occasion) -> Mapping[str, Environment]:
+async def list_environments(house: House, occasion: Occasion) -> Shelf[Environment]:
     """All environments: their names are no secret; their variables are the governors'."""
     return await _read(house, occasion, _environments)
 
 
-async def list_groups(house: House, occasion: Occasion) -> Mapping[str, Group]:
+async def list_groups(house: House, occasion: Occasion) -> Shelf[Group]:
     """The local groups, for those who write or audit rules somewhere."""
     return await _read(house, occasion, _groups)
 
 
-async def list_policies(house: House, occasion: Occasion) -> Mapping[str, Policy]:
+async def list_policies(house: House, occasion: Occasion) -> Shelf[Policy]:
     """The policies of the scopes whose rules the asker may read."""
     return await _read(house, occasion, lambda realm, who: _of_scopes(realm, who, realm.policies))
 
 
-async def list_grants(house: House, occasion: Occasion) -> Mapping[str, Grant]:
+async def list_grants(house: House, occasion: Occasion) -> Shelf[Grant]:
     """The grants of the scopes whose rules the asker may read."""
     return await _read(house, occasion, lambda realm, who: _of_scopes(realm, who, realm.grants))
 
 
-def one(things: Mapping[str, Thing], key: str) -> Thing:
-    """The thing of this key, or the answer for what is not there or may not be known of."""
-    if key not in things:
-        raise NotFound
-    return things[key]
-
-
-def page(things: Mapping[str, Thing], limit: int, after: str) -> tuple[Sequence[Thing], str | None]:
-    """A page in the order of keys, and where the next begins."""
-    keys = [key for key in sorted(things) if key > after]
-    return [things[key] for key in keys[:limit]], keys[limit - 1] if len(keys) > limit else None
-
-
-async def _read(
-    house: House, occasion: Occasion, cut: Callable[[Realm, Occasion], dict[str, Thing]]
-) -> Mapping[str, Thing]:
+async def _read(house: House, occasion: Occasion, cut: Callable[[Realm, Occasion], dict[str, Thing]]) -> Shelf[Thing]:
     realm = await house.realms.current()
     found = await aside(lambda: cut(realm, occasion))
     await house.ledger.record(row(occasion, Event.RULES_READ, Outcome.ALLOWED, revision=realm.revision))
-    return found
+    return Shelf(found, realm.revision)
 
 
 def _domains(realm: Realm, occasion: Occasion) -> dict[str, Domain]:

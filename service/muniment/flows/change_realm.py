@@ -9,17 +9,26 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Generic, TypeVar
 
+from muniment.core.datasets import Dataset
 from muniment.core.delegation import check_administrator_left, check_not_widening
+from muniment.core.domains import Domain
+from muniment.core.environments import Environment
+from muniment.core.grants import Grant
+from muniment.core.groups import Group
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import ROOT
 from muniment.core.occasions import Occasion
+from muniment.core.policies import Policy
 from muniment.core.problems import NotAllowed, NotFound
 from muniment.core.realm import Change, Noun, Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import may_govern
 from muniment.flows.house import House, aside
 from muniment.store import changes, ledger, revisions, subjects
+
+Thing = TypeVar("Thing", Dataset, Domain, Environment, Group, Policy, Grant)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,9 +53,28 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """What stands after a change: the nouns with their versions (nothing for one that was ended), and the revision."""
+    """What stands after a change: the nouns with their versions (nothing for one that was ended), and the revision.
+
+    ``before`` is the realm that was changed.
+    """
 
     nouns: tuple[Noun | None, ...]
+    revision: int
+    before: Realm
+
+    def only(self, kind: type[Thing]) -> Kept[Thing]:
+        """The one noun that was put."""
+        (noun,) = self.nouns
+        if not isinstance(noun, kind):
+            raise NotFound
+        return Kept(noun, self.revision)
+
+
+@dataclass(frozen=True, slots=True)
+class Kept(Generic[Thing]):
+    """A noun as it stands after it was put, with its version, and the revision that it made."""
+
+    noun: Thing
     revision: int
 
 
@@ -95,7 +123,7 @@ async def _carried_out(house: House, occasion: Occasion, plan_of: Planner) -> Ch
                 )
             ],
         )
-    return Changed(tuple(nouns), revision)
+    return Changed(tuple(nouns), revision, before)
 
 
 def _may_leave_nobody(before: Realm, after: Realm, occasion: Occasion) -> bool:

@@ -25,15 +25,15 @@ from muniment.core.problems import Fault, Invalid, InvalidDefinition, NotAllowed
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import SubjectState
-from muniment.core.visibility import find, knows, may_govern
-from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.core.visibility import find, may_govern, visible_successor
+from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
 from muniment.flows.house import House
 
 #: How many columns a dataset can have.
 _MOST_COLUMNS = 10_000
 
 
-async def declare_dataset(house: House, occasion: Occasion, proposed: Dataset, after_version: int) -> Dataset:
+async def declare_dataset(house: House, occasion: Occasion, proposed: Dataset, after_version: int) -> Kept[Dataset]:
     """Put a dataset as it shall be; ``after_version`` 0 declares a new one. The domain's owner owns it by default."""
 
     def plan(realm: Realm) -> Plan:
@@ -46,12 +46,14 @@ async def declare_dataset(house: House, occasion: Occasion, proposed: Dataset, a
         edit = Edit(Change(Dataset, owned.name, owned), after_version)
         return Plan(Event.DATASET_DECLARED, (edit,), datasets=(owned.name,))
 
-    changed = await change_realm(house, occasion, plan)
-    return _only(changed.nouns)
+    return (await change_realm(house, occasion, plan)).only(Dataset)
 
 
-async def retire_dataset(house: House, occasion: Occasion, name: str, after_version: int) -> Dataset:
-    """Take a dataset out of every catalog; its history and its name stay."""
+async def retire_dataset(house: House, occasion: Occasion, name: str, after_version: int) -> Kept[Dataset]:
+    """Take a dataset out of every catalog; its history and its name stay.
+
+    Whoever retires it may not know of the successor that somebody else gave it.
+    """
 
     def plan(realm: Realm) -> Plan:
         checked_dataset(name)
@@ -63,7 +65,9 @@ async def retire_dataset(house: House, occasion: Occasion, name: str, after_vers
         return Plan(Event.DATASET_RETIRED, (edit,), datasets=(name,))
 
     changed = await change_realm(house, occasion, plan)
-    return _only(changed.nouns)
+    kept = changed.only(Dataset)
+    successor = visible_successor(changed.before, occasion.asker, occasion.at, kept.noun)
+    return replace(kept, noun=replace(kept.noun, successor=successor))
 
 
 def check_may_declare(realm: Realm, asker: SubjectState, at: datetime, name: str) -> None:
@@ -170,15 +174,8 @@ def _faults_of_columns(proposed: Dataset) -> Iterable[Fault]:
 def _faults_of_successor(realm: Realm, asker: SubjectState, at: datetime, proposed: Dataset) -> Iterable[Fault]:
     if proposed.successor is None:
         return
-    successor = realm.datasets.get(proposed.successor)
-    if successor is None or not knows(realm, asker, at, successor):
+    known = find(realm, asker, at, proposed.successor)
+    if known is None or proposed.successor not in realm.datasets:
         yield Fault("successor", "The successor does not exist, or you may not know of it.")
     elif proposed.successor == proposed.name:
         yield Fault("successor", "A dataset cannot succeed itself.")
-
-
-def _only(nouns: Iterable[object]) -> Dataset:
-    (dataset,) = nouns
-    if not isinstance(dataset, Dataset):
-        raise NotFound
-    return dataset

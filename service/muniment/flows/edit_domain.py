@@ -15,7 +15,7 @@ from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import may_govern
-from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
 from muniment.flows.declare_dataset import faults_of_definitions
 from muniment.flows.house import House
 
@@ -23,7 +23,7 @@ from muniment.flows.house import House
 _NAMED = 10
 
 
-async def edit_domain(house: House, occasion: Occasion, proposed: Domain, after_version: int) -> Domain:
+async def edit_domain(house: House, occasion: Occasion, proposed: Domain, after_version: int) -> Kept[Domain]:
     """Put a domain as it shall be. What stands in it must still be sound afterwards."""
 
     def plan(realm: Realm) -> Plan:
@@ -35,10 +35,7 @@ async def edit_domain(house: House, occasion: Occasion, proposed: Domain, after_
         return Plan(Event.DOMAIN_CHANGED, (Edit(change, after_version),), details={"domain": placed.name})
 
     changed = await change_realm(house, occasion, plan)
-    (domain,) = changed.nouns
-    if not isinstance(domain, Domain):
-        raise NotFound
-    return domain
+    return changed.only(Domain)
 
 
 def _check_may(realm: Realm, occasion: Occasion, proposed: Domain) -> None:

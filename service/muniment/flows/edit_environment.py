@@ -6,16 +6,18 @@ from muniment.core.environments import Environment
 from muniment.core.ledger import Event
 from muniment.core.names import ROOT, checked_environment
 from muniment.core.occasions import Occasion
-from muniment.core.problems import NotAllowed, NotFound
+from muniment.core.problems import NotAllowed
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import may_govern
-from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
 from muniment.flows.edit_domain import check_definitions
 from muniment.flows.house import House
 
 
-async def edit_environment(house: House, occasion: Occasion, proposed: Environment, after_version: int) -> Environment:
+async def edit_environment(
+    house: House, occasion: Occasion, proposed: Environment, after_version: int
+) -> Kept[Environment]:
     """Put an environment as it shall be; ``base`` too has variables."""
 
     def plan(realm: Realm) -> Plan:
@@ -28,7 +30,4 @@ async def edit_environment(house: House, occasion: Occasion, proposed: Environme
         return Plan(Event.ENVIRONMENT_CHANGED, (edit,), details={"environment": proposed.name})
 
     changed = await change_realm(house, occasion, plan)
-    (environment,) = changed.nouns
-    if not isinstance(environment, Environment):
-        raise NotFound
-    return environment
+    return changed.only(Environment)

@@ -10,12 +10,12 @@ from muniment.core.problems import Conflict, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import may_govern
-from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
 from muniment.flows.house import House
 from muniment.store import subjects
 
 
-async def edit_group(house: House, occasion: Occasion, proposed: Group, after_version: int) -> Group:
+async def edit_group(house: House, occasion: Occasion, proposed: Group, after_version: int) -> Kept[Group]:
     """Put a local group as it shall be. It may not take the name of a group that a provider has sent."""
     async with house.db.begin() as tx:
         providers = await subjects.provider_groups(tx, [proposed.name])
@@ -29,14 +29,11 @@ async def edit_group(house: House, occasion: Occasion, proposed: Group, after_ve
         return Plan(Event.GROUP_CHANGED, (edit,), details={"group": proposed.name})
 
     changed = await change_realm(house, occasion, plan)
-    (group,) = changed.nouns
-    if not isinstance(group, Group):
-        raise NotFound
-    return group
+    return changed.only(Group)
 
 
-async def end_group(house: House, occasion: Occasion, name: str, after_version: int) -> None:
-    """End a local group; its members keep what other groups give them."""
+async def end_group(house: House, occasion: Occasion, name: str, after_version: int) -> int:
+    """End a local group; its members keep what other groups give them. Gives the revision."""
 
     def plan(realm: Realm) -> Plan:
         _check_may(realm, occasion)
@@ -44,7 +41,7 @@ async def end_group(house: House, occasion: Occasion, name: str, after_version: 
             raise NotFound
         return Plan(Event.GROUP_CHANGED, (Edit(Change(Group, name, None), after_version),), details={"group": name})
 
-    await change_realm(house, occasion, plan)
+    return (await change_realm(house, occasion, plan)).revision
 
 
 def _check_may(realm: Realm, occasion: Occasion) -> None:

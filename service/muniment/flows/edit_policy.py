@@ -14,12 +14,12 @@ from muniment.core.policies import Compiled, Policy, checked, compiled
 from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
-from muniment.core.visibility import knows, may_govern
-from muniment.flows.change_realm import Edit, Plan, change_realm
+from muniment.core.visibility import find, may_govern
+from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
 from muniment.flows.house import House
 
 
-async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_version: int) -> Policy:
+async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_version: int) -> Kept[Policy]:
     """Put a policy as it shall be; its text comes back in Cedar's own formatting."""
 
     def plan(realm: Realm) -> Plan:
@@ -32,14 +32,11 @@ async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_
         return Plan(Event.POLICY_CHANGED, (edit,), policies=(sound.id,), reason=sound.reason)
 
     changed = await change_realm(house, occasion, plan)
-    (policy,) = changed.nouns
-    if not isinstance(policy, Policy):
-        raise NotFound
-    return policy
+    return changed.only(Policy)
 
 
-async def end_policy(house: House, occasion: Occasion, id_: str, after_version: int) -> None:
-    """End a policy; it is never satisfied again, and its history stays."""
+async def end_policy(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
+    """End a policy; it is never satisfied again, and its history stays. Gives the revision."""
 
     def plan(realm: Realm) -> Plan:
         current = realm.policies.get(id_)
@@ -48,10 +45,10 @@ async def end_policy(house: House, occasion: Occasion, id_: str, after_version: 
         _check_may(realm, occasion, current, None)
         return Plan(Event.POLICY_ENDED, (Edit(Change(Policy, id_, None), after_version),), policies=(id_,))
 
-    await change_realm(house, occasion, plan)
+    return (await change_realm(house, occasion, plan)).revision
 
 
-async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_version: int) -> Grant:
+async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_version: int) -> Kept[Grant]:
     """Make or change a grant. It ends, or says why it does not."""
 
     def plan(realm: Realm) -> Plan:
@@ -71,14 +68,11 @@ async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_ve
         return Plan(Event.GRANT_MADE, (edit,), _datasets(proposed), (policy.id,), reason=proposed.because)
 
     changed = await change_realm(house, occasion, plan)
-    (grant,) = changed.nouns
-    if not isinstance(grant, Grant):
-        raise NotFound
-    return grant
+    return changed.only(Grant)
 
 
-async def end_grant(house: House, occasion: Occasion, id_: str, after_version: int) -> None:
-    """End a grant before its time."""
+async def end_grant(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
+    """End a grant before its time; gives the revision."""
 
     def plan(realm: Realm) -> Plan:
         current = realm.grants.get(id_)
@@ -88,7 +82,7 @@ async def end_grant(house: House, occasion: Occasion, id_: str, after_version: i
         edit = Edit(Change(Grant, id_, None), after_version)
         return Plan(Event.GRANT_ENDED, (edit,), _datasets(current), (current.policy().id,))
 
-    await change_realm(house, occasion, plan)
+    return (await change_realm(house, occasion, plan)).revision
 
 
 def may_see_rules(realm: Realm, occasion: Occasion, scope: str) -> bool:
@@ -100,34 +94,36 @@ def may_see_rules(realm: Realm, occasion: Occasion, scope: str) -> bool:
 
 
 def _check_scope(realm: Realm, occasion: Occasion, scope: str) -> None:
-    """The scope stands, as far as the asker may know; else there is nothing here."""
-    standing = next((above for above in lineage(scope) if above in realm.domains), ROOT)
-    if scope in {ROOT, standing}:
+    """The scope stands, and the asker reads its rules; to anybody else there is nothing here, domain or none."""
+    if scope == ROOT:
         return
+    standing = next((above for above in lineage(scope) if above in realm.domains), ROOT)
     if not may_see_rules(realm, occasion, standing):
         raise NotFound
-    message = f"There is no domain {scope}."
-    raise Invalid(message, [Fault("scope", message)])
+    if scope != standing:
+        message = f"There is no domain {scope}."
+        raise Invalid(message, [Fault("scope", message)])
 
 
 def _check_target(realm: Realm, occasion: Occasion, proposed: Grant) -> None:
     if not proposed.on_dataset:
         return
-    dataset = realm.datasets.get(proposed.on)
-    if dataset is None or not knows(realm, occasion.asker, occasion.at, dataset):
+    known = find(realm, occasion.asker, occasion.at, proposed.on)
+    if known is None or proposed.on not in realm.datasets:
         raise NotFound
 
 
 def _check_may(realm: Realm, occasion: Occasion, current: Policy | None, proposed: Policy | None) -> None:
-    """The writer may change what stood, and may hand on what the change hands on: a forbid's end does so too."""
+    """The writer may change what stood, and may hand on what the change hands on: a forbid's end does so too.
+
+    Ids are one space for everybody, so that one is taken is told to those who could have taken it.
+    """
+    if proposed is not None:
+        check_rule(realm, occasion.asker, occasion.at, proposed.scope, _if(proposed, "permit"))
     if current is not None:
         if not may_see_rules(realm, occasion, current.scope):
             raise NotAllowed("This id is taken; choose another.")
         check_rule(realm, occasion.asker, occasion.at, current.scope, _if(current, "forbid"))
-    if proposed is not None:
-        if proposed.scope != ROOT and not may_see_rules(realm, occasion, proposed.scope):
-            raise NotFound
-        check_rule(realm, occasion.asker, occasion.at, proposed.scope, _if(proposed, "permit"))
 
 
 def _if(policy: Policy, effect: str) -> Compiled | None:

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
+from muniment.core.datasets import Dataset
 from muniment.core.decisions import EVALUATOR, Wanted
 from muniment.core.environments import checked_known
 from muniment.core.explanations import Explanation, command, explain
 from muniment.core.ledger import Event, Outcome, row
+from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound
 from muniment.core.realm import Realm
@@ -42,13 +44,15 @@ async def explain_access(
     """Decide again and say why; the asking is written down too."""
     realm = await house.realms.current()
     checked_known([wanted.environment], realm.environment_names)
-    dataset = await aside(lambda: find(realm, occasion.asker, occasion.at, name, wanted))
-    if dataset is None:
-        raise NotFound
-    asker, seen_at = occasion.asker, occasion.at
-    if about is not None and about != occasion.subject:
-        _check_may_ask(realm, occasion, dataset.domain)
-        asker, seen_at = await _newest_state(house, about)
+    async with house.refusals_recorded(occasion, realm, name):
+        asker, seen_at = occasion.asker, occasion.at
+        if about is None or about == occasion.subject:
+            dataset = await aside(lambda: find(realm, occasion.asker, occasion.at, name, wanted))
+        else:
+            dataset = await aside(lambda: _of_others(realm, occasion, wanted, name))
+            asker, seen_at = await _newest_state(house, about)
+        if dataset is None:
+            raise NotFound
     explanation = await aside(lambda: explain(realm, asker, wanted, occasion.at, action, dataset))
     answer = Explained(
         explanation,
@@ -63,7 +67,6 @@ async def explain_access(
             occasion,
             Event.ACCESS_EXPLAINED,
             Outcome.ALLOWED if explanation.decision.allowed else Outcome.DENIED,
-            receipt=answer.receipt,
             revision=realm.revision,
             environment=wanted.environment,
             project=wanted.project,
@@ -77,11 +80,15 @@ async def explain_access(
     return answer
 
 
-def _check_may_ask(realm: Realm, occasion: Occasion, domain: str) -> None:
-    if not any(
-        may_govern(realm, occasion.asker, occasion.at, action, domain) for action in (Action.GRANT, Action.AUDIT)
-    ):
-        raise NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")
+def _of_others(realm: Realm, occasion: Occasion, wanted: Wanted, name: str) -> Dataset | None:
+    """The dataset about which the asker may ask for others: who grants or audits there asks about all that is there."""
+    known = find(realm, occasion.asker, occasion.at, name, wanted)
+    domain = domain_of(name)
+    if any(may_govern(realm, occasion.asker, occasion.at, action, domain) for action in (Action.GRANT, Action.AUDIT)):
+        return realm.resolve(name)
+    if known is None:
+        raise NotFound
+    raise NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")
 
 
 async def _newest_state(house: House, about: Subject) -> tuple[SubjectState, datetime]:

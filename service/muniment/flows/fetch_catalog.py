@@ -16,13 +16,14 @@ from uuid import UUID
 from muniment.core import catalog as catalogs
 from muniment.core.catalog import Catalog
 from muniment.core.codings import encode
-from muniment.core.decisions import EVALUATOR, Listing, Wanted, boundaries, decide
+from muniment.core.decisions import EVALUATOR, Decided, Listing, Wanted, boundaries, decide
 from muniment.core.environments import checked_known
 from muniment.core.leases import ends
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
+from muniment.core.visibility import imagined
 from muniment.flows.house import House, aside
 
 #: How many names can be asked for at once.
@@ -95,7 +96,6 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
             occasion,
             Event.LEASE_SERVED if asked.media is Media.LEASE else Event.CATALOG_SERVED,
             Outcome.ALLOWED,
-            receipt=receipt,
             revision=realm.revision,
             environment=asked.wanted.environment,
             project=asked.wanted.project,
@@ -123,18 +123,19 @@ async def _prepared(house: House, realm: Realm, occasion: Occasion, asked: Asked
         names = asked.names
         return await aside(lambda: _of_names(house, realm, occasion, asked, names))
     listing = await house.listing(realm, occasion, asked.wanted)
-    key = (realm.revision, occasion.asker.digest, asked.wanted, asked.media is Media.LEASE)
-    known = house.prepared.get(key, occasion.at)
+    key = (occasion.asker.digest, asked.wanted, asked.media is Media.LEASE)
+    known = house.prepared.get(realm.revision, key, occasion.at)
     if isinstance(known, _Prepared):
         return known
     prepared = await aside(lambda: _of_all(house, realm, occasion, asked, listing))
-    house.prepared.put(key, prepared, _holds_until(house, realm, occasion, asked, listing))
+    until = _holds_until(house, realm, occasion, asked, listing)
+    house.prepared.put(realm.revision, key, prepared, until, 1 + len(prepared.catalog.entries))
     return prepared
 
 
 def _of_all(house: House, realm: Realm, occasion: Occasion, asked: Asked, listing: Listing) -> _Prepared:
     catalog = catalogs.catalog_of(realm, listing, asked.wanted)
-    return _Prepared(realm, catalog, _ends(house, realm, occasion, asked, listing))
+    return _Prepared(realm, catalog, _ends(house, realm, occasion, asked, catalog, listing.decided))
 
 
 def _of_names(house: House, realm: Realm, occasion: Occasion, asked: Asked, names: tuple[str, ...]) -> _Prepared:
@@ -143,19 +144,30 @@ def _of_names(house: House, realm: Realm, occasion: Occasion, asked: Asked, name
         message = f"At most {MOST_NAMES} names can be asked for at once; ask for the whole catalog, or in parts."
         raise Invalid(message, [Fault("names", message)])
     found = {dataset.name: dataset for dataset in map(realm.resolve, names) if dataset is not None}
+    # A name that nothing has is decided on too: how long it takes tells nobody that it is free.
     decided = {
-        name: decide(realm, occasion.asker, asked.wanted, occasion.at, dataset) for name, dataset in found.items()
+        name: decide(realm, occasion.asker, asked.wanted, occasion.at, found.get(name) or imagined(realm, name))
+        for name in names
     }
     entries = (catalogs.entry_of(found[name], decided[name], asked.wanted) for name in found)
-    listing = Listing(realm.revision, {n: d for n, d in decided.items() if n in realm.datasets}, None)
-    return _Prepared(realm, catalogs.made(realm, asked.wanted, entries), _ends(house, realm, occasion, asked, listing))
+    catalog = catalogs.made(realm, asked.wanted, entries)
+    return _Prepared(realm, catalog, _ends(house, realm, occasion, asked, catalog, decided))
 
 
-def _ends(house: House, realm: Realm, occasion: Occasion, asked: Asked, listing: Listing) -> Mapping[str, datetime]:
+def _ends(
+    house: House,
+    realm: Realm,
+    occasion: Occasion,
+    asked: Asked,
+    catalog: Catalog,
+    decided: Mapping[str, Decided],
+) -> Mapping[str, datetime]:
+    """When what the lease gives ends; of what it does not give (a draft, say) not even the tag may tell."""
     if asked.media is not Media.LEASE:
         return {}
     until = occasion.at + house.lengths.of(occasion.asker)
-    return ends(realm, occasion.asker, asked.wanted, occasion.at, until, listing)
+    given = Listing(realm.revision, {name: decided[name] for name in catalog.names}, None)
+    return ends(realm, occasion.asker, asked.wanted, occasion.at, until, given)
 
 
 def _holds_until(house: House, realm: Realm, occasion: Occasion, asked: Asked, listing: Listing) -> datetime | None:

@@ -6,7 +6,8 @@ to know of: what is remembered here is a function of a revision.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -16,22 +17,24 @@ from muniment.core.codings import Bodies
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.decisions import Listing, Memory, Wanted, list_all
 from muniment.core.leases import Lengths
+from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
+from muniment.core.problems import NotAllowed, NotFound
 from muniment.core.realm import Realm
 from muniment.store.databases import Database
 from muniment.store.ledger import Committer
 from muniment.store.realms import Realms
 
-#: How many subjects' listings are remembered, and how many catalogs ready to send.
-_LISTINGS = 512
+#: How many datasets all the remembered listings may hold together, and all catalogs ready to send.
+_DECIDED = 1_000_000
 
 #: How many bytes of encoded catalogs are held.
 _BODIES = 64 * 1024 * 1024
 
 Answer = TypeVar("Answer")
 
-#: A listing is a function of the revision, of who asks, and of what is asked about.
-_Asked = tuple[int, str, Wanted]
+#: At one revision a listing is a function of who asks and of what is asked about.
+_Asked = tuple[str, Wanted]
 
 
 @dataclass(frozen=True)
@@ -43,18 +46,36 @@ class House:
     ledger: Committer
     types: KnownTypes
     lengths: Lengths = field(default_factory=Lengths)
-    listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_LISTINGS))
-    prepared: Memory[tuple[int, str, Wanted, bool], object] = field(default_factory=lambda: Memory(_LISTINGS))
+    listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_DECIDED))
+    prepared: Memory[tuple[str, Wanted, bool], object] = field(default_factory=lambda: Memory(_DECIDED))
     bodies: Bodies = field(default_factory=lambda: Bodies(_BODIES))
 
     async def listing(self, realm: Realm, occasion: Occasion, wanted: Wanted) -> Listing:
         """What the asker may do to every dataset; decided once for each revision, asker and question."""
-        key = (realm.revision, occasion.asker.digest, wanted)
-        known = self.listings.get(key, occasion.at)
+        key = (occasion.asker.digest, wanted)
+        known = self.listings.get(realm.revision, key, occasion.at)
         if known is None:
             known = await aside(lambda: list_all(realm, occasion.asker, wanted, occasion.at))
-            self.listings.put(key, known, known.until)
+            self.listings.put(realm.revision, key, known, known.until, 1 + len(known.decided))
         return known
+
+    @asynccontextmanager
+    async def refusals_recorded(self, occasion: Occasion, realm: Realm, *datasets: str) -> AsyncIterator[None]:
+        """Write down that the asker was refused, or asked for what nothing has, before the refusal leaves."""
+        try:
+            yield
+        except (NotAllowed, NotFound) as refused:
+            await self.ledger.record(
+                row(
+                    occasion,
+                    Event.ACCESS_DENIED,
+                    Outcome.DENIED,
+                    revision=realm.revision,
+                    datasets=datasets,
+                    details={"problem": refused.title},
+                )
+            )
+            raise
 
 
 async def aside(work: Callable[[], Answer]) -> Answer:

@@ -11,19 +11,22 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from muniment.core.datasets import Dataset, Lifecycle
-from muniment.core.decisions import EVALUATOR, Wanted
+from muniment.core.decisions import EVALUATOR, Wanted, decide_each
 from muniment.core.environments import checked_known
-from muniment.core.explanations import UNKNOWN, command, explain
+from muniment.core.explanations import UNKNOWN, Explanation, command, explain
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
-from muniment.core.visibility import find, visible_successor
+from muniment.core.visibility import find_each, visible_successor
 from muniment.flows.house import House, aside
 
 #: How many names one run can ask about.
 MOST_NAMES = 2_000
+
+#: For how many refusals of one run it is looked for what would have made them a yes.
+_MOST_THOROUGH = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +75,6 @@ async def preflight(
             occasion,
             Event.PREFLIGHT_ALLOWED if answer.allowed else Event.ACCESS_DENIED,
             Outcome.ALLOWED if answer.allowed else Outcome.DENIED,
-            receipt=answer.receipt,
             revision=realm.revision,
             environment=wanted.environment,
             project=wanted.project,
@@ -87,33 +89,39 @@ async def preflight(
 
 
 def _verdicts(
-    realm: Realm, occasion: Occasion, wanted: Wanted, asked: Iterable[tuple[str, Action]]
+    realm: Realm, occasion: Occasion, wanted: Wanted, asked: Sequence[tuple[str, Action]]
 ) -> Iterable[Verdict]:
-    known: dict[str, Dataset | None] = {}
+    asker, at = occasion.asker, occasion.at
+    known = find_each(realm, asker, at, {name: None for name, _ in asked}, wanted)
+    datasets = [dataset for dataset in known.values() if dataset is not None]
+    decided = {d.name: each for d, each in zip(datasets, decide_each(realm, asker, wanted, at, datasets), strict=True)}
+    refused = 0
     for name, action in asked:
-        if name not in known:
-            known[name] = find(realm, occasion.asker, occasion.at, name, wanted)
-        found = known[name]
-        if found is None:
+        dataset = known[name]
+        if dataset is None:
             yield Verdict(name, action, allowed=False, known=False, reason=UNKNOWN)
-        else:
-            yield _verdict(realm, occasion, wanted, action, found)
+            continue
+        decision = decided[name][action]
+        explained = explain(
+            realm, asker, wanted, at, action, dataset, decision=decision, thorough=refused < _MOST_THOROUGH
+        )
+        refused += not decision.allowed
+        yield _verdict(realm, occasion, wanted, dataset, explained)
 
 
-def _verdict(realm: Realm, occasion: Occasion, wanted: Wanted, action: Action, dataset: Dataset) -> Verdict:
-    explained = explain(realm, occasion.asker, wanted, occasion.at, action, dataset)
+def _verdict(realm: Realm, occasion: Occasion, wanted: Wanted, dataset: Dataset, explained: Explanation) -> Verdict:
     successor = visible_successor(realm, occasion.asker, occasion.at, dataset)
     absent = _absent(dataset, wanted, successor)
     allowed = explained.decision.allowed and absent is None
     return Verdict(
         dataset.name,
-        action,
+        explained.action,
         allowed=allowed,
         known=True,
         reason=absent if explained.decision.allowed and absent else explained.reason,
         because=explained.decision.because,
         owner=explained.owner,
-        explain=None if allowed else command(action, dataset.name, wanted.environment),
+        explain=None if allowed else command(explained.action, dataset.name, wanted.environment),
         notice=_notice(dataset, successor),
     )
 

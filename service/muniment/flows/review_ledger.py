@@ -20,11 +20,12 @@ async def review_ledger(
     """A page of rows, the newest first, and where the next begins."""
     realm = await house.realms.current()
     own = question.subject == str(occasion.subject)
-    if not own and not await aside(lambda: may_govern(realm, occasion.asker, occasion.at, Action.AUDIT, ROOT)):
-        raise NotAllowed(
-            f"You may read what the ledger holds about yourself (subject={occasion.subject}); "
-            "to read about everybody you need audit on all."
-        )
+    async with house.refusals_recorded(occasion, realm):
+        if not own and not await aside(lambda: may_govern(realm, occasion.asker, occasion.at, Action.AUDIT, ROOT)):
+            raise NotAllowed(
+                f"You may read what the ledger holds about yourself (subject={occasion.subject}); "
+                "to read about everybody you need audit on all."
+            )
     await house.ledger.record(
         row(
             occasion,

@@ -6,18 +6,24 @@ block ends, and undone when anything is raised in it. Every connection says
 
 Postgres may go away and come back. A pooled connection that the server has closed is
 noticed before it is lent, without asking the server (an idle connection has nothing to
-say, so one that can be read from has ended); only what was under way fails.
+say, so one that can be read from has ended); only what was under way fails. And it may
+stand still, and then ends no statement itself: a transaction that takes too long has its
+connection cut. (Psycopg cannot be made to give up otherwise: of what is cancelled it
+awaits the end, and that is the server's word.)
 """
 
 from __future__ import annotations
 
+import asyncio
 import select
+import socket
 import sys
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from typing import Any
 
 import orjson
+import psycopg
 from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
@@ -35,11 +41,14 @@ _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 class Database:
     """A pool of connections; :meth:`begin` lends one for a transaction."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
+    def __init__(self, engine: AsyncEngine, transaction_seconds: float) -> None:
         self._engine = engine
+        self._transaction_seconds = transaction_seconds
 
     @classmethod
-    def open(cls, url: str, *, connections: int = 10, statement_seconds: float = 10) -> Database:
+    def open(
+        cls, url: str, *, connections: int = 10, statement_seconds: float = 10, transaction_seconds: float = 15
+    ) -> Database:
         """Ready to connect; nothing is sent before the first transaction."""
         address = parsed_url(url)
         engine = create_async_engine(
@@ -61,7 +70,7 @@ class Database:
             },
         )
         event.listen(engine.sync_engine, "checkout", _refuse_ended)
-        return cls(engine)
+        return cls(engine, transaction_seconds)
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -70,9 +79,11 @@ class Database:
         :class:`DatabaseUnavailable` when Postgres cannot be reached, does not answer in
         time or has no connection left; it tells whether the commit had begun.
         """
-        committing = False
+        committing, cutting = False, None
         try:
             async with self._engine.begin() as tx:
+                connection = (await tx.get_raw_connection()).driver_connection
+                cutting = asyncio.get_running_loop().call_later(self._transaction_seconds, _cut, connection)
                 yield tx
                 committing = True
         except (OperationalError, InterfaceError, PoolExhausted) as error:
@@ -81,6 +92,9 @@ class Database:
             if not error.connection_invalidated:
                 raise
             raise _unavailable(committing=committing) from error
+        finally:
+            if cutting is not None:
+                cutting.cancel()
 
     async def close(self) -> None:
         await self._engine.dispose()
@@ -125,6 +139,15 @@ def _refuse_ended(connection: Any, _record: Any, _proxy: Any) -> None:
     """Make the pool connect anew when the server has ended an idle connection."""
     if _readable(connection.driver_connection.pgconn.socket):
         raise DisconnectionError("The server has ended the connection.")
+
+
+def _cut(connection: Any) -> None:
+    """End a connection from this side, so that whoever waits for the server's word waits no longer."""
+    with (
+        suppress(OSError, psycopg.Error),
+        socket.fromfd(connection.pgconn.socket, socket.AF_UNIX, socket.SOCK_STREAM) as same,
+    ):
+        same.shutdown(socket.SHUT_RDWR)
 
 
 def _readable(descriptor: int) -> bool:

@@ -23,7 +23,7 @@ from uuid import UUID
 from psycopg.errors import CheckViolation
 from sqlalchemy import Row as DatabaseRow
 from sqlalchemy import Select, func, select, text, tuple_
-from sqlalchemy.exc import DataError, IntegrityError
+from sqlalchemy.exc import DataError, IntegrityError, InternalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.ledger import Event, Outcome, Question, Row
@@ -75,11 +75,14 @@ _APPEND: Final = text(
 
 async def append(tx: AsyncConnection, rows: Sequence[Row]) -> None:
     """Add rows that stand or fall with this transaction: those of a change."""
-    await _make_partitions(tx, (row.at for row in rows))
     try:
+        await _make_partitions(tx, (row.at for row in rows))
         await _append(tx, [_encoded(row) for row in rows])
     except DataError as error:
         raise _unkeepable() from error
+    except (IntegrityError, InternalError, ProgrammingError) as error:
+        logger.exception("the ledger refused the row of a change")
+        raise _unreachable() from error
 
 
 async def reading(

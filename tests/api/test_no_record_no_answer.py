@@ -1,0 +1,190 @@
+"""Promise 3: what cannot be written to the ledger is not served, and not done.
+
+Seen to fail, route by route, with the call of `house.ledger.record` taken out of a flow, and with `ledger.append` taken
+out of `change_realm`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+
+import psycopg
+import pytest
+
+from demo.issuer import RunningIssuer
+from tests.api.running import FOREVER, Running, dataset, found_company, grant, refusal, revision_of, running
+
+pytestmark = pytest.mark.anyio
+
+REFUSING = """
+    CREATE FUNCTION refuse_rows() RETURNS trigger LANGUAGE plpgsql AS
+      $$ BEGIN RAISE EXCEPTION 'the disk of the ledger is full' USING ERRCODE = '53100'; END $$;
+    CREATE TRIGGER refuse_rows BEFORE INSERT ON ledger FOR EACH ROW EXECUTE FUNCTION refuse_rows();
+"""
+
+WAYS = {
+    "its disk is full": (REFUSING, "DROP FUNCTION refuse_rows CASCADE"),
+    "a row breaks a rule": (
+        "ALTER TABLE ledger ADD CONSTRAINT no_more CHECK (false) NOT VALID",
+        "ALTER TABLE ledger DROP CONSTRAINT no_more",
+    ),
+    "it is gone": ("ALTER TABLE ledger RENAME TO ledger_elsewhere", "ALTER TABLE ledger_elsewhere RENAME TO ledger"),
+}
+
+READING = [
+    "/v1/catalog?environment=dev",
+    "/v1/catalog?environment=dev&names=sales.orders",
+    "/v1/leases?environment=dev",
+    "/v1/leases?environment=dev&names=sales.orders",
+    "/v1/explain?action=load&dataset=sales.orders&environment=dev",
+    "/v1/datasets",
+    "/v1/datasets/sales.orders",
+    "/v1/datasets/sales.orders/mine",
+    "/v1/datasets/sales.orders/history",
+    "/v1/domains",
+    "/v1/domains/sales",
+    "/v1/environments",
+    "/v1/environments/dev",
+    "/v1/groups",
+    "/v1/groups/planners",
+    "/v1/policies",
+    "/v1/policies/closed",
+    "/v1/grants",
+    "/v1/grants/analysts-load-orders",
+    "/v1/whoami",
+    "/v1/ledger",
+]
+
+UNDECIDED = {"/v1/schema", "/healthz", "/readyz", "/.well-known/muniment"}
+
+CHANGING = {
+    "/v1/datasets/sales.new": dataset("s3://lake/sales/new.csv"),
+    "/v1/domains/new": {"owner": "group:new"},
+    "/v1/environments/new": {},
+    "/v1/groups/new": {},
+    "/v1/policies/new": {"cedar": 'forbid (principal, action == Action::"save", resource);'},
+    "/v1/grants/new": grant("user:x", ["load"], on={"domain": "sales"}),
+}
+
+
+@pytest.fixture(scope="module")
+async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+    """The company, in which Root may also load the orders: so every address has something to give."""
+    async with running(issuer, module_database) as service:
+        await found_company(service)
+        other = service.somebody("root", sub="second")
+        await service.root.make("/v1/grants/second", grant("user:second", ["administer", "declare"], on={"domain": "all"}))
+        await other.make("/v1/grants/root-loads", grant("user:root", ["load"], on={"dataset": "sales.orders"}))
+        await service.root.make("/v1/groups/planners", {"members": ["user:ann"]})
+        await service.root.make("/v1/policies/closed", CHANGING["/v1/policies/new"])
+        yield service
+
+
+@contextmanager
+def no_ledger(service: Running, way: str) -> Iterator[None]:
+    """The ledger takes no rows, as long as the block lasts."""
+    before, after = WAYS[way]
+    with psycopg.connect(service.url.replace("+psycopg", ""), autocommit=True) as connection:
+        connection.execute(before)
+        try:
+            yield
+        finally:
+            connection.execute(after)
+
+
+def rows(service: Running) -> int:
+    with psycopg.connect(service.url.replace("+psycopg", "")) as connection:
+        (count,) = connection.execute("SELECT count(*) FROM ledger").fetchone() or (0,)
+        return int(count)
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_read_without_a_record(everything: Running, way: str) -> None:
+    root = everything.root
+    given = {path: await root.get(path) for path in READING}
+    assert {answer.status_code for answer in given.values()} == {200}
+
+    with no_ledger(everything, way):
+        for path in READING:
+            known = {"If-None-Match": given[path].headers.get("etag", "*")}
+            for headers in ({}, known):
+                answer = await root.get(path, headers=headers)
+                refusal(answer, 503)
+                assert "sales" not in answer.text
+                assert "etag" not in answer.headers
+        refusal(await root.post("/v1/preflight", {"environment": "dev", "load": ["sales.orders"]}), 503)
+
+    for path in READING:
+        assert (await root.get(path)).status_code == 200
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_changed_without_a_record(everything: Running, way: str) -> None:
+    before = await revision_of(everything)
+
+    with no_ledger(everything, way):
+        for path, body in CHANGING.items():
+            refusal(await everything.root.put(path, body, after=0), 503)
+        refusal(await everything.root.delete("/v1/grants/analysts-load-orders", after=1), 503)
+        refusal(await everything.root.delete("/v1/datasets/sales.orders", after=1), 503)
+
+    assert await revision_of(everything) == before
+    for path in CHANGING:
+        assert (await everything.root.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_no_refusal_is_told_without_a_record(everything: Running, way: str) -> None:
+    """Who probed what one may not know of is written down too."""
+    hidden = (
+        "/v1/datasets/hr.salaries",
+        "/v1/datasets/hr.salaries/history",
+        "/v1/explain?action=load&dataset=hr.salaries&environment=dev",
+    )
+    with no_ledger(everything, way):
+        for path in (*hidden, *(path.replace("salaries", "nothing") for path in hidden)):
+            refusal(await everything.eve.get(path), 503)
+        refusal(await everything.eve.put("/v1/datasets/hr.salaries", {}, after=1), 503)
+        refusal(await everything.eve.put("/v1/groups/mine", {}, after=0), 503)
+
+
+async def test_every_decided_answer_is_one_row_and_carries_its_receipt(everything: Running) -> None:
+    for path in READING:
+        before = rows(everything)
+        answer = await everything.root.get(path)
+        assert rows(everything) == before + 1, path
+        assert answer.headers["muniment-receipt"], path
+        assert int(answer.headers["muniment-revision"]) > 0, path
+        found = await everything.root.read(f"/v1/ledger?receipt={answer.headers['muniment-receipt']}")
+        assert [row["request_id"] for row in found["items"]] == [answer.headers["muniment-request-id"]], path
+
+
+async def test_every_change_is_one_row_with_its_versions(everything: Running) -> None:
+    body = grant("user:x", ["load"], on={"dataset": "sales.orders"})
+
+    made = await everything.root.put("/v1/grants/recorded", body, after=0)
+    ended = await everything.root.delete("/v1/grants/recorded", after=1)
+
+    for answer, event, versions in ((made, "grant.made", (0, 1)), (ended, "grant.ended", (1, None))):
+        found = await everything.root.read(f"/v1/ledger?receipt={answer.headers['muniment-receipt']}")
+        (row,) = found["items"]
+        assert (row["event"], row["subject"], row["outcome"]) == (event, "user:root", "done")
+        assert row["revision"] == int(answer.headers["muniment-revision"])
+        assert row["datasets"] == ["sales.orders"]
+        (change,) = row["details"]["versions"]
+        assert (change["before"], change["after"]) == versions
+    assert body["because"] == FOREVER
+
+
+async def test_these_tests_know_every_address_that_is_read(everything: Running) -> None:
+    """An address that is new must be added above, to the decided ones or to those that decide nothing."""
+    asked = {path.partition("?")[0] for path in READING} | UNDECIDED
+    for method, template in everything.routes:
+        prefix = template.partition("{")[0]
+        if method == "GET" and "{" not in template:
+            assert template in asked, template
+        elif method == "GET":
+            assert any(path.startswith(prefix) for path in asked), template
+        elif method == "PUT":
+            assert any(path.startswith(prefix) for path in CHANGING), template
