@@ -4,18 +4,21 @@ The file is plain YAML. No resolver runs on it, so that reading it can neither r
 environment. Kedro's rule for environments holds: a key in the run's environment replaces the one in base.
 ``MUNIMENT_URL`` and ``MUNIMENT_ENVIRONMENT`` win over the file; the token is never in it (``signing_in.py``).
 
-No file and no ``MUNIMENT_URL``: the plugin is not configured, and :func:`read` answers ``None`` cheaply.
+No file: the plugin is not configured, whatever the variables say, and :func:`read` answers ``None`` cheaply.
 """
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 from kedro_muniment.problems import BadConfig
 
@@ -27,6 +30,10 @@ Precedence = Literal["error", "warn", "local", "governed"]
 FILE_NAMES: Final = ("muniment.yml", "muniment.yaml")
 PRECEDENCES: Final = ("error", "warn", "local", "governed")
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+
+_REMOTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
+
+logger = logging.getLogger("kedro_muniment")
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,11 +82,32 @@ class Config:
 
 def read(loader: AbstractConfigLoader) -> Config | None:
     """The project's settings, or ``None`` where it has none."""
-    found = dict(_from_files(loader))
+    source = _local(str(loader.conf_source))
     url = os.environ.get("MUNIMENT_URL", "").strip()
-    if url:
+    if _REMOTE.match(source):
+        return _of_remote(source, url)
+    documents = list(_documents(loader, source))
+    found = {key: (where, value) for where, document in documents for key, value in document.items()}
+    if url and documents:
         found["url"] = ("MUNIMENT_URL", url)
     return _checked(found) if found else None
+
+
+def _local(source: str) -> str:
+    """A conf source as a path, where it is one: Kedro takes ``file://`` addresses too."""
+    return url2pathname(urlsplit(source).path) if source.lower().startswith("file://") else source
+
+
+def _of_remote(source: str, url: str) -> Config | None:
+    """Settings behind a remote address are not read; only ``MUNIMENT_URL`` can say that the project is governed."""
+    if url:
+        return _checked({"url": ("MUNIMENT_URL", url)})
+    logger.warning(
+        "Muniment governs nothing in this run: the conf source %s is remote, and muniment.yml is not read from there. "
+        "Set MUNIMENT_URL and MUNIMENT_ENVIRONMENT to have the run governed, or use a local or packaged conf.",
+        source.partition("?")[0],
+    )
+    return None
 
 
 def kedro_env(loader: AbstractConfigLoader) -> str:
@@ -87,20 +115,18 @@ def kedro_env(loader: AbstractConfigLoader) -> str:
     return loader.env or getattr(loader, "default_run_env", "") or "local"
 
 
-def _from_files(loader: AbstractConfigLoader) -> Iterator[tuple[str, tuple[str, Any]]]:
-    """Each key with the file that it comes from; base first, so that the run's environment replaces it."""
+def _documents(loader: AbstractConfigLoader, source: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Each settings file with where it stands; base first, so that the run's environment replaces its keys."""
     base = getattr(loader, "base_env", "") or "base"
     for env in dict.fromkeys((base, kedro_env(loader))):
-        for where, text in _texts(str(loader.conf_source), env):
-            for key, value in _parsed(text, where).items():
-                yield key, (where, value)
+        for where, text in _texts(source, env):
+            yield where, _parsed(text, where)
 
 
 def _texts(source: str, env: str) -> Iterator[tuple[str, bytes]]:
     """The settings files of one environment: where each stands, and its text.
 
-    A packaged project's conf may be an archive. One that lives behind a remote address is not opened: looking
-    for a file that is mostly absent would cost every project a network call.
+    A packaged project's conf may be an archive.
     """
     place = Path(source)
     if place.is_file():
@@ -153,7 +179,7 @@ def _checked(found: Mapping[str, tuple[str, Any]]) -> Config:
     values: dict[str, Any] = {}
     for key, (where, value) in found.items():
         if value is None:
-            continue
+            raise BadConfig(f"`{key}:` in {where} is empty. Write a value, or take the line out: then base's holds.")
         if "${" in str(value):
             raise BadConfig(
                 f"`{key}:` in {where} holds `${{…}}`, and nothing is resolved there: muniment.yml is plain YAML. "
@@ -225,7 +251,17 @@ def _names(value: object) -> dict[str, Any]:
             raise BadConfig(f"`names:` maps {local!r} to {governed!r}: patterns are not mapped. Write each name out.")
         if local == "parameters" or local.startswith("params:"):
             raise BadConfig(f"`names:` maps {local!r}: parameters are the project's own. Take that line out.")
+    _refuse_divided_names(named["names"])
     return named
+
+
+def _refuse_divided_names(names: Mapping[str, str]) -> None:
+    """To Kedro ``orders@json`` and ``orders@pandas`` are one dataset, so they are one to the service."""
+    known: dict[str, str] = {}
+    for local, governed in names.items():
+        bare = local.partition("@")[0]
+        if known.setdefault(bare, governed) != governed:
+            raise BadConfig(f"`names:` maps {bare!r} to {known[bare]!r} and to {governed!r}. Map it to one of them.")
 
 
 def _precedence(value: object) -> dict[str, Any]:

@@ -15,10 +15,13 @@ import contextlib
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath, PureWindowsPath
+from pathlib import Path
 from typing import Any, Final
 
 import parse  # type: ignore[import-untyped]
+
+from kedro_muniment import paths
+from kedro_muniment.problems import Unusable
 
 DEEPEST: Final = 32
 LONGEST_NAME: Final = 200
@@ -70,23 +73,28 @@ CODE_FORMATS: Final[Mapping[str, str]] = {
 }
 #: The same by argument: a generic type that reads one of these formats.
 CODE_FILE_FORMATS: Final = frozenset({"pickle", "hdf"})
+#: Arguments, at any depth, that let a format run what it reads.
+CODE_SWITCHES: Final = frozenset({"allow_pickle", "trust_remote_code"})
 #: ``backend:`` names a module to import. An allowed pickle may use these and no other.
 PICKLE_BACKENDS: Final = frozenset({"pickle", "joblib", "dill", "cloudpickle", "compress_pickle"})
 #: Arguments that Kedro or kedro-datasets import by name, whatever the type.
 IMPORTING_ARGUMENTS: Final = frozenset({"validator", "comparison_func"})
 #: What a type of dataset looks like, wherever in a definition it stands.
 DATASET_TYPE: Final = re.compile(r"\.\w*(?:Data[sS]et|Writer|Table|Model)$")
-#: Types whose ``dataset:`` may be a bare type name.
-PARTITIONS: Final = frozenset({"partitions.PartitionedDataset", "partitions.IncrementalDataset"})
+#: Arguments that hold another definition, or its type alone.
+NESTED: Final = frozenset({"dataset", "checkpoint", "response_dataset"})
+#: Types that call something else so: a table's folder in BigQuery.
+PLAIN_DATASET: Final = frozenset({"pandas.GBQTableDataset"})
+#: A checkpoint that is a text is the checkpoint itself, as long as kedro-datasets reads it.
+PLAIN_CHECKPOINT: Final = frozenset({"partitions.IncrementalDataset"})
+#: What keeps a checkpoint that names no type.
+DEFAULT_CHECKPOINT: Final = "text.TextDataset"
+#: What is handed on to the library that reads or writes, and may use the word "type" for columns.
+HANDED_ON: Final = frozenset({"load_args", "save_args"})
 
 RUNTIME_PARAMETER: Final = re.compile(r"\$\{runtime_params:\s*([A-Za-z_][\w.]*)\s*(?:,\s*([^${}]*?)\s*)?\}")
-PROJECT: Final = "project://"
 NAME: Final = re.compile(r"(?:[a-z][a-z0-9_]*\.)+(?:[a-z0-9_]|\{[a-z][a-z0-9_]*\})+")
 PLACEHOLDER: Final = re.compile(r"\{.*?\}")
-
-
-class Unusable(Exception):
-    """This project may not build this definition; the message is the end of a sentence about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,21 +132,33 @@ class Building:
     def _text(self, text: str, key: str) -> Any:
         if "${" in text:
             return self._with_parameters(text, key)
-        if text.strip().lower().startswith(PROJECT):
-            return self._in_project(text)
+        if text.strip().lower().startswith(paths.PROJECT):
+            return paths.in_project(text, self.project_path, permitted=self.project_paths)
         return text
 
     def _with_parameters(self, text: str, key: str) -> Any:
-        """Runtime parameters as plain values. Nothing else that begins with ``${`` is resolved: it could be code."""
+        """Runtime parameters as plain values. Nothing else that begins with ``${`` is resolved: it could be code.
+
+        What is filled in never chooses a type or a place; in a path it stands within one segment.
+        """
         if key == "type" or "${" in RUNTIME_PARAMETER.sub("", text):
             raise Unusable(f"`{key}` in its definition holds `${{…}}`, which nothing may resolve here")
+        in_path = paths.PATH_KEY.search(key) is not None or paths.is_place(RUNTIME_PARAMETER.sub("", text))
         whole = RUNTIME_PARAMETER.fullmatch(text)
+        if whole and in_path:
+            raise Unusable(f"`{key}` in its definition is a runtime parameter as a whole, which may not choose a path")
         if whole:
-            return self._parameter(whole)
-        filled = RUNTIME_PARAMETER.sub(lambda match: str(self._parameter(match)), text)
+            return self._parameter(whole, in_path=False)
+        filled = RUNTIME_PARAMETER.sub(lambda match: str(self._parameter(match, in_path=in_path)), text)
         return self._text(filled, key) if "${" not in filled else filled
 
-    def _parameter(self, match: re.Match[str]) -> Any:
+    def _parameter(self, match: re.Match[str], *, in_path: bool) -> Any:
+        value = self._given(match)
+        if paths.is_place(value) or (in_path and not paths.is_plain_part(value)):
+            raise Unusable(f"the runtime parameter {match[1]!r} may not choose a path, and {str(value)!r} could")
+        return value
+
+    def _given(self, match: re.Match[str]) -> Any:
         found: Any = self.runtime_params
         for step in match[1].split("."):
             if not isinstance(found, Mapping) or step not in found:
@@ -152,52 +172,43 @@ class Building:
             raise Unusable(f"it needs the runtime parameter {match[1]!r}: add --params {match[1]}=…")
         return _plain_value(match[2])
 
-    def _in_project(self, text: str) -> str:
-        inside = text.strip()[len(PROJECT) :]
-        if not self.project_paths:
-            raise Unusable(
-                f"{text!r} lies inside the project; write `project_paths: true` in muniment.yml if it may be used there"
-            )
-        path = PurePosixPath(inside)
-        if (
-            not inside
-            or "\\" in inside
-            or ":" in inside
-            or PureWindowsPath(inside).anchor
-            or {"..", "~"} & {*path.parts}
-        ):
-            raise Unusable(f"{text!r} does not stay inside the project")
-        return (self.project_path / path).as_posix()
-
     def _check(self, definition: Mapping[str, Any]) -> None:
         kind = definition.get("type")
         if not isinstance(kind, str) or not kind:
             raise Unusable("its definition has no `type`")
         self._check_type(canonical(kind), definition)
-        _check_arguments(definition)
-        named = definition.get("dataset")
-        if isinstance(named, str) and (
-            canonical(kind) in PARTITIONS or (canonical(kind) not in ALLOWED and "." in named)
-        ):
-            self._check_type(canonical(named), {})
-        for key, value in definition.items():
-            self._check_nested(key, value)
+        self._check_arguments(canonical(kind), definition)
 
-    def _check_nested(self, key: str, value: Any) -> None:
+    def _check_arguments(self, kind: str, definition: Mapping[str, Any]) -> None:
+        _refuse_imports(definition)
+        paths.check({key: value for key, value in definition.items() if key not in NESTED})
+        for key, value in definition.items():
+            if key in NESTED and isinstance(value, str):
+                self._check_bare(kind, key, value)
+            self._check_nested(key, value, handed_on=key in HANDED_ON)
+
+    def _check_bare(self, kind: str, key: str, value: str) -> None:
+        """A nested dataset that is given by its type alone."""
+        if (key == "dataset" and kind in PLAIN_DATASET) or (key == "checkpoint" and kind in PLAIN_CHECKPOINT):
+            return
+        if kind in ALLOWED or "." in value:
+            self._check_type(canonical(value), {})
+
+    def _check_nested(self, key: str, value: Any, *, handed_on: bool) -> None:
         """Every definition inside a definition; ``dtype: {type: str}`` is none, but a column named type."""
         if isinstance(value, list):
             for held in value:
-                self._check_nested(key, held)
+                self._check_nested(key, held, handed_on=handed_on)
         if not isinstance(value, dict):
             return
         kind = value.get("type")
-        if key == "dataset" or (isinstance(kind, str) and (key == "checkpoint" or DATASET_TYPE.search(kind))):
+        if _is_definition(key, kind, handed_on=handed_on):
             self._check(value)
             return
         if key == "checkpoint":
-            _check_arguments(value)
+            self._check_arguments(DEFAULT_CHECKPOINT, value)
         for inner, held in value.items():
-            self._check_nested(inner, held)
+            self._check_nested(inner, held, handed_on=handed_on)
 
     def _check_type(self, kind: str, definition: Mapping[str, Any]) -> None:
         permitted = {canonical(name) for name in self.allow_code_formats}
@@ -271,7 +282,13 @@ def _plain_value(text: str) -> str | int | float | bool | None:
     return text
 
 
-def _check_arguments(definition: Mapping[str, Any]) -> None:
+def _is_definition(key: str, kind: object, *, handed_on: bool) -> bool:
+    if key in {"dataset", "response_dataset"} or (key == "checkpoint" and kind is not None):
+        return True
+    return isinstance(kind, str) and (DATASET_TYPE.search(kind) is not None if handed_on else "." in kind)
+
+
+def _refuse_imports(definition: Mapping[str, Any]) -> None:
     for argument in IMPORTING_ARGUMENTS & definition.keys():
         raise Unusable(f"`{argument}` in its definition names code to import")
 
@@ -280,6 +297,9 @@ def _code_by_argument(definition: Mapping[str, Any]) -> str | None:
     file_format = definition.get("file_format")
     if isinstance(file_format, str) and file_format.strip().lower() in CODE_FILE_FORMATS:
         return f"its `file_format: {file_format}` runs code when it is loaded"
+    for key, value in _members(definition):
+        if key in CODE_SWITCHES and value not in (False, None):
+            return f"its `{key}` lets what is loaded run code"
     return None
 
 

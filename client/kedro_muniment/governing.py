@@ -52,6 +52,8 @@ class Governed:
             return
         entry = self.merged.entry_for(name)
         shown = both_names(name, self.merged.naming.governed(name))
+        if entry is not None and "@" in name and entry.name != name:
+            raise RunRefused(f"{shown}: {self.merged.refusal_of(name)}.")
         if entry is not None and entry.refusal is None and action not in entry.actions:
             allowed = " and ".join(entry.actions) or "nothing"
             raise RunRefused(f"{shown}: you may {allowed}, not {action}. Ask why: kedro muniment why {entry.governed}")
@@ -87,6 +89,12 @@ def govern(context: KedroContext, config: Config) -> Governed:
     if any(_names_credentials(entry.definition) for entry in merged.served()):
         loader["credentials"] = Credentials(_own(loader, "credentials"))
     governed = Governed(asked, service, lease, merged)
+    if config.governed is None and not lease.catalog:
+        logger.warning(
+            "Muniment gives you nothing in %s, and muniment.yml does not say which names are governed: all but those "
+            'under `names:` and in their domains count as the project\'s own. Write them: governed: ["sales.*"].',
+            lease.environment,
+        )
     _say(governed.summary())
     return governed
 

@@ -14,16 +14,16 @@ import logging
 import os
 import sys
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TypeGuard
 
 from kedro_muniment.problems import ServiceRefused, plain
 from kedro_muniment.service import NOT_MODIFIED, Answer, Service
 
-FORMAT: Final = 1
+FORMAT: Final = 2
 
 logger = logging.getLogger("kedro_muniment")
 
@@ -39,11 +39,17 @@ class Lease:
     subject: str
     revision: str
     receipt: str
+    #: Names that are given under a condition which this version of the plugin cannot keep.
+    obliged: frozenset[str] = frozenset()
 
     @property
     def domains(self) -> frozenset[str]:
         """The top domains that the lease knows by the names in it."""
-        return frozenset(name.partition(".")[0] for name in self.catalog if "." in name)
+        return top_domains(self.catalog)
+
+
+def top_domains(names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.partition(".")[0] for name in names if "." in name)
 
 
 def fetch(service: Service, asked: Mapping[str, str]) -> Lease:
@@ -71,6 +77,7 @@ def _lease(body: Any, answer: Answer, environment: str, service: Service) -> Lea
             subject=_subject(answer.headers.get("Muniment-Subject")),
             revision=plain(answer.headers.get("Muniment-Revision") or "unknown"),
             receipt=plain(answer.headers.get("Muniment-Receipt") or "unknown"),
+            obliged=frozenset(name for name, held in _mapping(body.get("obligations") or {}).items() if held),
         )
     except (KeyError, TypeError, ValueError) as error:
         raise ServiceRefused(
@@ -111,8 +118,9 @@ class _Kept:
             return None, None
         try:
             kept = json.loads(self._file.read_bytes()) if _is_ours_alone(self._file) else {}
-            if kept["format"] == FORMAT and kept["sha256"] == _digest(kept["body"]):
-                return str(kept["etag"]), kept["body"]
+            etag, body = kept["etag"], kept["body"]
+            if kept["format"] == FORMAT and kept["sha256"] == _digest(etag, body) and _is_tag(etag):
+                return etag, body
         except FileNotFoundError:
             return None, None
         except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
@@ -121,9 +129,9 @@ class _Kept:
 
     def write(self, etag: str | None, body: Any) -> None:
         """Replaced whole or not at all, readable by its owner only."""
-        if etag is None or self._file is None:
+        if self._file is None or not _is_tag(etag):
             return
-        text = json.dumps({"format": FORMAT, "etag": etag, "sha256": _digest(body), "body": body})
+        text = json.dumps({"format": FORMAT, "etag": etag, "sha256": _digest(etag, body), "body": body})
         try:
             self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self._file.parent.chmod(0o700)
@@ -140,8 +148,14 @@ class _Kept:
             logger.debug("The lease could not be kept in %s: %s", self._file.parent, error)
 
 
-def _digest(body: Any) -> str:
-    return hashlib.sha256(json.dumps(body, sort_keys=True).encode()).hexdigest()
+def _digest(etag: Any, body: Any) -> str:
+    """Over the tag and the body: one without the other would keep an old catalog under a new name."""
+    return hashlib.sha256(json.dumps([etag, body], sort_keys=True).encode()).hexdigest()
+
+
+def _is_tag(etag: Any) -> TypeGuard[str]:
+    """Whether a header can hold it."""
+    return isinstance(etag, str) and bool(etag) and etag.isascii() and etag.isprintable()
 
 
 def _key(service: Service, asked: Mapping[str, str]) -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
@@ -17,11 +17,15 @@ from typing import Any, Final, Literal
 
 from kedro_muniment import refused
 from kedro_muniment.config import Config
-from kedro_muniment.definitions import Building, Unusable, is_name, most_specific, of_pattern
-from kedro_muniment.lease import Lease
-from kedro_muniment.problems import BadConfig, plain
+from kedro_muniment.definitions import Building, is_name, most_specific, of_pattern
+from kedro_muniment.lease import Lease, top_domains
+from kedro_muniment.problems import BadConfig, Unusable, plain
 
 UNKNOWN: Final = "does not exist, or you may not know of it"
+OBLIGED: Final = (
+    "it is given with an obligation, which this version of kedro-muniment cannot keep; "
+    "ask its owner, or upgrade the plugin"
+)
 PROVENANCE: Final[Mapping[str, str]] = {"service": "Muniment", "project": "the project's catalog"}
 
 logger = logging.getLogger("kedro_muniment")
@@ -37,15 +41,20 @@ class Naming:
 
     @classmethod
     def of(cls, config: Config, lease: Lease) -> Naming:
-        return cls(config.names, config.governed, lease.domains)
+        return cls(config.names, config.governed, lease.domains | top_domains(config.names.values()))
 
     def governed(self, name: str) -> str | None:
         """The governed name, or ``None`` for a name that is the project's own. Transcoding is stripped."""
         bare = name.partition("@")[0]
-        mapped = self.names.get(name) or self.names.get(bare)
+        mapped = self._mapped(name, bare)
         if mapped is not None:
             return mapped
         return bare if self._claimed(bare) else None
+
+    def _mapped(self, name: str, bare: str) -> str | None:
+        """By the name itself, or by any other transcoding of it: to Kedro they are one dataset."""
+        exact = self.names.get(name) or self.names.get(bare)
+        return exact or next((held for local, held in self.names.items() if local.partition("@")[0] == bare), None)
 
     def _claimed(self, name: str) -> bool:
         if name in self.names.values():
@@ -98,6 +107,20 @@ class Merged:
         entry = self.entry_for(name)
         return entry is not None and entry.provenance == "project" and entry.governed is not None
 
+    def refusal_of(self, name: str) -> str | None:
+        """Why what the service gives may not be used under this name here, as the end of a sentence."""
+        entry = self.entry_for(name)
+        if entry is None:
+            return "is not in this project's catalog under that name; list it under `names:` in muniment.yml"
+        if entry.provenance == "project":
+            return f"the project's own pattern {entry.name!r} would be used for it; narrow or rename that pattern"
+        if "@" in name and entry.name != name:
+            return (
+                f"the pattern {entry.name!r} would be filled with what follows the @ as well; list {name!r} under "
+                "`names:` in muniment.yml"
+            )
+        return entry.refusal
+
 
 def merge(own: Mapping[str, Any], lease: Lease, config: Config, building: Building) -> Merged:
     naming = Naming.of(config, lease)
@@ -139,6 +162,7 @@ def _served_entries(lease: Lease, config: Config, building: Building) -> dict[st
             logger.warning("The service gave an entry named %r, which no governed dataset can have.", plain(governed))
         elif governed not in mapped:
             entries[governed] = _entry(governed, governed, definition, lease, building)
+    entries.update(_withheld_names(lease, mapped))
     for local, governed in config.names.items():
         found = _find(lease, governed)
         if found is None:
@@ -147,6 +171,22 @@ def _served_entries(lease: Lease, config: Config, building: Building) -> dict[st
         else:
             entries[local] = _entry(local, governed, found[1], lease, building, listed=found[0])
     return entries
+
+
+def _withheld_names(lease: Lease, mapped: set[str]) -> Iterator[tuple[str, Entry]]:
+    """Names that a served pattern would define, and may not: each stands there as a refusal."""
+    patterns = [name for name in lease.catalog if is_name(name)]
+    for governed in sorted(mapped & lease.catalog.keys()):
+        if most_specific(patterns, governed):
+            yield governed, _refusal(governed, "it has another name in this project; see `names:` in muniment.yml")
+    for governed in sorted(lease.obliged - lease.catalog.keys()):
+        if is_name(governed):
+            yield governed, _refusal(governed, OBLIGED)
+
+
+def _refusal(governed: str, why: str) -> Entry:
+    sentence = f"{governed} is not usable here: {why}."
+    return Entry(governed, refused.definition(sentence), "service", governed, refusal=why)
 
 
 def _find(lease: Lease, governed: str) -> tuple[str, Any] | None:
@@ -168,6 +208,8 @@ def _entry(
     actions = tuple(lease.actions.get(listed or governed, ()))
     end = lease.ends.get(listed or governed)
     try:
+        if lease.obliged & {governed, listed}:
+            raise Unusable(OBLIGED)  # noqa: TRY301 - it ends as every other reason does
         return Entry(local, building.usable(governed, definition), "service", governed, actions, end)
     except Unusable as reason:
         why = plain(reason)

@@ -10,8 +10,9 @@ import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
+from kedro_muniment.definitions import is_name
 from kedro_muniment.lease import Lease
 from kedro_muniment.merging import UNKNOWN, Merged, both_names
 from kedro_muniment.problems import RunRefused, ServiceRefused, plain
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from kedro.pipeline import Pipeline
 
     from kedro_muniment.service import Service
+
+#: How many names the service answers about at once.
+MOST_NAMES: Final = 2_000
 
 logger = logging.getLogger("kedro_muniment")
 
@@ -99,15 +103,31 @@ def ask(service: Service, asked: Mapping[str, str], lease: Lease, merged: Merged
     needs = needs_of(pipeline, merged)
     if not needs:
         return Verdict(lease.subject, lease.environment, (), ())
-    answer = service.preflight(asked, _names(needs, "load"), _names(needs, "save"))
-    verdicts = _verdicts(answer, service.url)
+    verdicts: dict[tuple[str, str], Mapping[str, Any]] = {}
+    for load, save in _questions(needs):
+        verdicts |= _verdicts(service.preflight(asked, load, save), service.url)
     _pass_on_notices(verdicts)
     refusals = tuple(_refusals(needs, verdicts, merged))
     return Verdict(lease.subject, lease.environment, tuple(needs), refusals)
 
 
-def _names(needs: Iterable[Need], action: str) -> list[str]:
-    return sorted({need.governed for need in needs if need.action == action})
+def _questions(needs: Iterable[Need]) -> Iterator[tuple[list[str], list[str]]]:
+    """What to load and to save, in as many questions as the service's limit makes of them.
+
+    A name that no governed dataset can have is not asked about: one of them would refuse the question as a whole.
+    """
+    wanted = sorted({(need.action, need.governed) for need in needs if _can_exist(need.governed)})
+    for start in range(0, len(wanted), MOST_NAMES):
+        asked = wanted[start : start + MOST_NAMES]
+        yield _named(asked, "load"), _named(asked, "save")
+
+
+def _named(asked: Iterable[tuple[str, str]], wanted: str) -> list[str]:
+    return [name for action, name in asked if action == wanted]
+
+
+def _can_exist(governed: str) -> bool:
+    return is_name(governed) and "{" not in governed
 
 
 def _verdicts(answer: Any, url: str) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -131,12 +151,14 @@ def _refusals(
 ) -> Iterator[Refusal]:
     for need in needs:
         verdict = verdicts.get((need.governed, need.action))
-        if verdict is None:
+        if not _can_exist(need.governed):
+            yield Refusal(need, UNKNOWN)
+        elif verdict is None:
             yield Refusal(need, "the service gave no verdict on it")
         elif verdict.get("allowed") is not True:
             yield _denied(need, verdict)
         else:
-            reason = _not_here(need, merged)
+            reason = merged.refusal_of(need.local)
             if reason is not None:
                 yield Refusal(need, reason)
 
@@ -156,13 +178,3 @@ def _denied(need: Need, verdict: Mapping[str, Any]) -> Refusal:
 
 def _said(verdict: Mapping[str, Any], key: str) -> str | None:
     return plain(verdict[key]) if verdict.get(key) else None
-
-
-def _not_here(need: Need, merged: Merged) -> str | None:
-    """Allowed by the service, and still not usable under this name in this project."""
-    entry = merged.entry_for(need.local)
-    if entry is None:
-        return "is not in this project's catalog under that name; list it under `names:` in muniment.yml"
-    if entry.provenance == "project":
-        return f"the project's own pattern {entry.name!r} would be used for it; narrow or rename that pattern"
-    return entry.refusal

@@ -11,6 +11,8 @@ sentence instead of a traceback. Each has an exit code of its own, which scripts
   - :class:`BadConfig` (5): ``muniment.yml``, or how it meets the project's own catalog
   - :class:`ServiceRefused` (6): any other refusal, or an answer that is not Muniment's
 
+:class:`Unusable` is no refusal of a command: it ends as a dataset that refuses (``refused.py``).
+
 Inside a dataset, where Kedro expects its own errors, the refusal is a ``DatasetError`` (``refused.py``).
 """
 
@@ -57,6 +59,10 @@ class ServiceRefused(MunimentError):
     """The service refused, or gave an answer that this version does not understand."""
 
     exit_code = 6
+
+
+class Unusable(Exception):
+    """This project may not build this definition; the message is the end of a sentence about it."""
 
 
 def plain(text: object) -> str:

@@ -1,7 +1,8 @@
 """The service as the client sees it: four questions over HTTP, and its refusals in words.
 
 httpx is imported when the first question is asked, not before: a project that is not governed never pays for
-it. Redirects are not followed, because the token would travel with them.
+it. Redirects are not followed, because the token would travel with them; and plain HTTP, which is for loopback alone,
+goes through no proxy, which would read the token.
 """
 
 from __future__ import annotations
@@ -62,23 +63,29 @@ class Service:
         headers: Mapping[str, str] | None = None,
         body: object = None,
     ) -> Answer:
+        sent = {"Accept": "application/json", "User-Agent": f"kedro-muniment/{__version__}", **(headers or {})}
+        response = self._sent(method, path, params=params, headers=sent, json=body)
+        if isinstance(response, str):
+            raise Unreachable(
+                f"Muniment cannot be reached at {self.url} ({response}). Nothing was run. Check the address "
+                "(`url:` in muniment.yml, or MUNIMENT_URL) and that the service is up."
+            )
+        return self._understood(response)
+
+    def _sent(self, method: str, path: str, **said: Any) -> httpx.Response | str:
+        """The response, or why there is none, in words: the exception's frames hold the request, and go no further."""
         import httpx
 
-        sent = {
-            "Accept": "application/json",
-            "Authorization": self.token.header(),
-            "User-Agent": f"kedro-muniment/{__version__}",
-            **(headers or {}),
-        }
+        timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
         try:
-            with httpx.Client(timeout=httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)) as client:
-                response = client.request(method, self.url + path, params=params, headers=sent, json=body)
+            with httpx.Client(timeout=timeout, trust_env=not self.url.startswith("http://")) as client:
+                return client.request(method, self.url + path, auth=self._signed, **said)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
-            raise Unreachable(
-                f"Muniment cannot be reached at {self.url} ({_cause(error)}). Nothing was run. Check the address "
-                "(`url:` in muniment.yml, or MUNIMENT_URL) and that the service is up."
-            ) from None
-        return self._understood(response)
+            return _cause(error)
+
+    def _signed(self, request: httpx.Request) -> httpx.Request:
+        self.token.authorize(request.headers)
+        return request
 
     def _understood(self, response: httpx.Response) -> Answer:
         if response.status_code == NOT_MODIFIED:

@@ -69,6 +69,7 @@ class StandIn:
     catalog: dict[str, Any] = field(default_factory=dict)
     actions: dict[str, list[str]] = field(default_factory=dict)
     ends: dict[str, str] = field(default_factory=dict)
+    obligations: dict[str, Any] = field(default_factory=dict)
     #: What is said of a dataset with every verdict on it.
     notices: dict[str, str] = field(default_factory=dict)
     subject: str = "user:ann"
@@ -90,7 +91,7 @@ class StandIn:
         return [asked.path for asked in self.asked]
 
     def lease(self) -> dict[str, Any]:
-        return {"catalog": self.catalog, "actions": self.actions, "obligations": {}, "ends": self.ends}
+        return {"catalog": self.catalog, "actions": self.actions, "obligations": self.obligations, "ends": self.ends}
 
     def verdict(self, dataset: str, action: str) -> dict[str, Any]:
         allowed = action in self._actions(dataset)

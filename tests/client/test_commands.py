@@ -77,7 +77,7 @@ def test_the_command_that_a_refusal_names_works_as_it_stands(muniment, governed,
     service.actions["sales.report"] = []
     service.discoverable.add("sales.report")
     (refusal,) = answer(muniment("check", "--json"))["refusals"]
-    governed.configure(service.url, default_environment=None)
+    governed.write("conf/base/muniment.yml", governed.yaml({"url": service.url}))  # no environment is mapped
     assert muniment(*refusal["explain"].split()[2:]).exit_code == 1
     assert service.asked[-1].query == {"action": "save", "dataset": "sales.report", "environment": "dev"}
 

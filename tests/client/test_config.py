@@ -31,6 +31,8 @@ from kedro_muniment.problems import BadConfig, RunRefused
         ("url: https://m.example.org\nprecedence: {default: maybe}", "one of error, warn, local, governed"),
         ("url: https://m.example.org\nproject_paths: 'yes'", "`project_paths:` .* must be true or false, not text"),
         ("url: https://m.example.org\nproject: ''", "`project:` .* must be text"),
+        ("url: https://m.example.org\ngoverned:", "`governed:` in .* is empty. Write a value, or take the line out"),
+        ("url: https://m.example.org\nnames: {o@a: sales.x, o@b: sales.y}", "maps 'o' to 'sales.x' and to 'sales.y'"),
     ],
 )
 def test_a_wrong_setting_is_refused_by_name(project, text, said):
@@ -60,11 +62,53 @@ def test_the_variables_win_over_the_file(governed, service, monkeypatch):
     assert service.asked[-1].query["environment"] == "staging"
 
 
-def test_the_address_alone_configures_a_project(project, service, monkeypatch):
-    service.serve("sales.orders", project.json_at("orders", [1]))
+def test_an_emptied_list_in_the_runs_environment_does_not_end_the_governing(governed, service):
+    governed.write("conf/local/muniment.yml", "governed:\n#  - sales.*\n")
+    with pytest.raises(BadConfig, match=r"`governed:` in .*local/muniment.yml is empty"):
+        governed.context()
+
+
+def test_the_address_alone_configures_nothing(project, service, monkeypatch):
     monkeypatch.setenv("MUNIMENT_URL", service.url)
-    monkeypatch.setenv("MUNIMENT_ENVIRONMENT", "dev")
-    assert project.context().catalog.load("sales.orders") == [1]
+    monkeypatch.delenv("MUNIMENT_TOKEN")
+    project.own(orders=project.json_at("orders", [1]), report=project.json_at("report"))
+    project.session().run()
+    assert project.first_node_ran
+    assert service.asked == []
+
+
+def test_a_conf_source_that_is_a_file_address_is_read(governed, service):
+    from kedro.framework.session import KedroSession
+    from kedro.framework.startup import bootstrap_project
+
+    bootstrap_project(governed.path)
+    session = KedroSession.create(governed.path, conf_source=(governed.path / "conf").as_uri(), save_on_close=False)
+    assert session.load_context().catalog.load("orders") == [1, 2]
+    assert service.paths() == ["/v1/leases"]
+
+
+@pytest.fixture
+def remote(governed):
+    """The project's configuration behind an address, as in a bucket."""
+    import fsspec
+    from kedro.config import OmegaConfigLoader
+
+    memory = fsspec.filesystem("memory")
+    memory.pipe("/conf/base/muniment.yml", (governed.path / "conf/base/muniment.yml").read_bytes())
+    yield OmegaConfigLoader("memory://conf", base_env="base", default_run_env="local")
+    memory.rm("/conf", recursive=True)
+
+
+def test_a_remote_conf_source_is_said_to_switch_the_governing_off(remote, said):
+    assert read(remote) is None
+    (line,) = said
+    assert line.startswith("WARNING Muniment governs nothing in this run: the conf source memory://conf is remote")
+
+
+def test_with_a_remote_conf_source_the_address_alone_governs(remote, service, said, monkeypatch):
+    monkeypatch.setenv("MUNIMENT_URL", service.url)
+    assert read(remote).url == service.url
+    assert said == []
 
 
 def test_a_project_without_a_catalog_gets_the_governed_one(governed):
@@ -151,3 +195,23 @@ def test_using_a_mapped_dataset_under_its_other_name_is_refused_rather_than_kept
     governed.nodes("sales.orders", "report")
     with pytest.raises(RunRefused, match=r"is not in this project's catalog under that name"):
         governed.session().run()
+
+
+def test_a_mapped_dataset_never_takes_a_served_patterns_definition_under_its_other_name(governed, service):
+    lake = governed.path.parent / "lake"
+    service.serve("sales.{name}", {"type": "json.JSONDataset", "filepath": f"{lake}/pattern_{{name}}.json"})
+    governed.nodes("orders", "sales.report")
+    with pytest.raises(RunRefused, match=r"sales.report, save: it has another name in this project; see `names:`"):
+        governed.session().run()
+    assert not (lake / "pattern_report.json").exists()
+
+
+def test_every_transcoding_of_a_mapped_name_is_governed(governed, service):
+    names = {"orders": "sales.orders", "report@json": "sales.report"}
+    governed.configure(service.url, names=names, governed=["sales.*"])
+    governed.nodes("orders", "report@pandas")
+    with pytest.raises(RunRefused, match=r"report@pandas \(sales.report\), save: is not in this project's catalog"):
+        governed.session().run()
+    governed.own(**{"report@pandas": governed.json_at("mine")})
+    with pytest.raises(BadConfig, match=r"defines governed names itself: report@pandas \(sales.report\)"):
+        governed.context()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import pickle
 import stat
+import traceback
 from pathlib import Path
 
 import pytest
 from kedro.io import DatasetError
 
+from kedro_muniment.problems import MunimentError
 from kedro_muniment.signing_in import Token
 
 SIGNATURE = "never-to-be-seen-signature"
@@ -163,6 +165,34 @@ def test_the_token_is_in_no_output_no_file_and_no_repr(governed, service):
         assert not file.is_file() or SIGNATURE.encode() not in file.read_bytes(), file
 
 
+def locals_of_the_plugin(error):
+    """What the local variables of the plugin's frames show, as a logger of tracebacks writes them."""
+    frames = [frame for frame, _ in traceback.walk_tb(error.__traceback__)]
+    return [repr(frame.f_locals) for frame in frames if "kedro_muniment" in Path(frame.f_code.co_filename).parts]
+
+
+@pytest.mark.parametrize("token", ["mun_opaque_never-to-be-seen", "two words never-to-be-seen", "nêver-to-be-seen"])
+def test_the_token_is_in_no_local_variable_of_a_traceback(governed, monkeypatch, token):
+    monkeypatch.setenv("MUNIMENT_URL", "http://127.0.0.1:9")
+    monkeypatch.setenv("MUNIMENT_TOKEN", token)
+    with pytest.raises(MunimentError) as refused:
+        governed.context()
+    shown = locals_of_the_plugin(refused.value)
+    assert len(shown) > 2
+    assert token not in " ".join(shown)
+    assert "ver-to-be-seen" not in " ".join(shown)
+    assert refused.value.__context__ is None  # nor the frames of the HTTP client, which hold the request
+
+
+def test_plain_http_goes_through_no_proxy(governed, service, monkeypatch):
+    for name in ("HTTP_PROXY", "http_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.setenv(name, "http://127.0.0.1:9")
+    for name in ("NO_PROXY", "no_proxy"):
+        monkeypatch.setenv(name, "")
+    assert governed.context().catalog.load("orders") == [1, 2]
+    assert service.asked[0].headers["authorization"].startswith("Bearer ")
+
+
 def test_a_token_shows_and_pickles_nothing():
     token = Token(SIGNATURE)
     assert SIGNATURE not in f"{token!r}{token}{token.bearer()}"
@@ -203,6 +233,15 @@ def test_an_edited_cache_is_not_believed(governed, service):
     file.write_text(file.read_text().replace("orders.json", "others.json"))
     governed.context()
     assert [asked.status for asked in service.asked] == [200, 200]
+
+
+@pytest.mark.parametrize("etag", ['"other"', "\u00e9tag", "a\nb", "", None, 7])
+def test_a_kept_tag_that_is_not_the_bodys_own_is_not_believed(governed, service, etag):
+    governed.context()
+    (file,) = kept(governed)
+    file.write_text(json.dumps({**json.loads(file.read_text()), "etag": etag}))
+    assert governed.context().catalog.load("orders") == [1, 2]
+    assert "if-none-match" not in service.asked[-1].headers
 
 
 def test_the_cache_is_its_owners_alone_and_each_subject_has_an_own(governed, service, monkeypatch):

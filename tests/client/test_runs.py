@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+from kedro.io import DatasetError
 from kedro.runner import SequentialRunner, ThreadRunner
 
 from kedro_muniment.problems import BadConfig, NotSignedIn, RunRefused, Unreachable
@@ -148,6 +149,84 @@ def test_a_served_pattern_gives_each_name_its_definition(governed, service):
     governed.session().run()
     assert service.asked[-1].body["load"] == ["sales.emea_orders"]
     assert json.loads((lake / "report.json").read_text()) == {"report": {"lines": [3]}}
+
+
+def test_a_transcoded_name_is_not_filled_into_a_served_pattern(governed, service):
+    lake = governed.path.parent / "lake"
+    service.serve("sales.report_{region}", {"type": "json.JSONDataset", "filepath": f"{lake}/{{region}}.json"})
+    governed.nodes("orders", "sales.report_emea@json")
+    with pytest.raises(RunRefused, match=r"would be filled with what follows the @ as well; list .* under `names:`"):
+        governed.session().run()
+    names = {"orders": "sales.orders", "sales.report_emea@json": "sales.report_emea"}
+    governed.configure(service.url, names=names, governed=["sales.*"])
+    governed.session().run()
+    assert {file.name for file in lake.iterdir()} == {"orders.json", "emea.json"}
+
+
+def test_a_lost_grant_makes_no_mapped_domain_the_projects_own(governed, service, said):
+    service.catalog.clear()
+    service.actions.clear()
+    governed.configure(service.url, names={"rates": "sales.rates"})
+    governed.own(orders=governed.json_at("orders", [1]))
+    governed.nodes("orders", "sales.report")
+    with pytest.raises(RunRefused, match=r"sales.report, save: does not exist, or you may not know of it"):
+        governed.session().run()
+
+
+def test_that_nothing_is_given_and_no_names_are_said_to_be_governed_is_a_warning(governed, service, said):
+    service.catalog.clear()
+    service.actions.clear()
+    governed.configure(service.url)
+    governed.context()
+    assert [
+        line for line in said if line.startswith("WARNING Muniment gives you nothing in dev") and "governed:" in line
+    ]
+    said.clear()
+    governed.configure(service.url, governed=["sales.*"])
+    governed.context()
+    assert not [line for line in said if line.startswith("WARNING")]
+
+
+@pytest.mark.parametrize("served", ["sales.orders", "sales.{name}"])
+def test_data_that_comes_with_an_obligation_is_refused(governed, service, served):
+    del service.catalog["sales.orders"]
+    service.serve(served, governed.json_at("orders", [1, 2]), "load")
+    service.obligations = {"sales.orders": {"mask": ["email"]}}
+    governed.configure(service.url, names={"report": "sales.report"}, governed=["sales.*"])
+    governed.nodes("sales.orders", "report")
+    with pytest.raises(RunRefused, match=r"sales.orders, load: it is given with an obligation"):
+        governed.session().run()
+    with pytest.raises(DatasetError, match=r"obligation, which this version of kedro-muniment cannot keep"):
+        governed.context().catalog.load("sales.orders")
+
+
+@pytest.mark.parametrize("name", ["sales." + "x" * 200, "sales.Orders", "sales.orders-2024", "sales.{region}"])
+def test_a_name_that_no_governed_dataset_can_have_is_refused_without_asking(governed, service, name):
+    governed.nodes("orders", name)
+    with pytest.raises(RunRefused) as refused:
+        governed.session().run()
+    assert f"{name}, save: does not exist, or you may not know of it" in str(refused.value)
+    assert "1 use of data is refused" in str(refused.value)
+    assert service.asked[-1].body["load"] == ["sales.orders"]
+    assert service.asked[-1].body["save"] == []
+
+
+def test_a_pipeline_of_more_names_than_one_question_holds_is_asked_about_in_several(governed, service):
+    from kedro.pipeline import Node, Pipeline
+
+    from kedro_muniment.hooks import hooks
+
+    names = [f"sales.x{number}" for number in range(1990)]
+    service.serve("sales.x{number}", governed.json_at("x"), "load")
+    governed.configure(service.url, names={"orders": "sales.orders", "report": "sales.report"}, governed=["sales.*"])
+    pipeline = Pipeline([
+        Node(lambda *held: held, inputs=[*names, "orders"], outputs=f"sales.y{number}", name=f"n{number}")
+        for number in range(20)
+    ])  # fmt: skip
+    verdict = hooks.of(governed.context()).ask(pipeline)
+    asked = [question.body for question in service.asked if question.path == "/v1/preflight"]
+    assert [len(body["load"]) + len(body["save"]) for body in asked] == [2000, 11]
+    assert {refusal.need.local for refusal in verdict.refusals} == {f"sales.y{number}" for number in range(20)}
 
 
 def test_save_only_data_is_not_loaded_and_read_only_data_not_saved(governed, service):

@@ -10,8 +10,9 @@ import pytest
 from kedro.io import DatasetError
 from kedro.runner import SequentialRunner, ThreadRunner
 
-from kedro_muniment.definitions import ALLOWED, CODE_FORMATS, Building, Unusable, canonical, is_name, most_specific
-from kedro_muniment.problems import RunRefused
+from kedro_muniment.definitions import ALLOWED, CODE_FORMATS, Building, canonical, is_name, most_specific
+from kedro_muniment.problems import RunRefused, Unusable
+from muniment.core.dataset_types import Accepts, KnownTypes
 
 CSV = {"type": "pandas.CSVDataset", "filepath": "/lake/x.csv"}
 
@@ -44,6 +45,10 @@ def evil(governed):
             "checkpoint": {"comparison_func": "evil_module.EvilDataset"},
         },
         {"type": "json.JSONDataset", "filepath": "/lake/x.json", "validator": "evil_module.EvilDataset"},
+        {"type": "api.APIDataset", "url": "https://x", "response_dataset": "evil_module.EvilDataset"},
+        {"type": "api.APIDataset", "url": "https://x", "response_dataset": {"type": "evil_module.EvilDataset"}},
+        {"type": "api.APIDataset", "url": "https://x", "response_dataset": {"type": "evil_module"}},
+        {"type": "json.JSONDataset", "filepath": "/lake/x.json", "further": {"deep": [{"type": "evil_module.Evil"}]}},
         {"type": "pickle.PickleDataset", "filepath": "/lake/x.pkl", "backend": "evil_module"},
     ],
 )
@@ -56,6 +61,24 @@ def test_a_served_type_is_refused_by_name_and_never_imported(governed, service, 
     assert not evil.exists()
     assert "evil_module" not in sys.modules
     assert not governed.first_node_ran
+
+
+def test_every_argument_that_the_service_knows_as_a_dataset_is_checked_as_one():
+    types = KnownTypes.newest()
+    nested = {
+        (types.find(getattr(known, "name", known)).name, parameter.name, accepted)
+        for known in types.types
+        for parameter in types.find(getattr(known, "name", known)).parameters
+        for accepted in parameter.accepts
+        if accepted in {Accepts.DATASET, Accepts.CHECKPOINT}
+    }
+    assert len(nested) >= 6
+    for kind, argument, accepted in nested:
+        values = [{"type": "evil_module.EvilDataset"}, {"type": "pickle.PickleDataset"}]
+        values += ["evil_module.EvilDataset", "pickle.PickleDataset"] if accepted is Accepts.DATASET else []
+        for value in values:
+            with pytest.raises(Unusable):
+                usable({"type": kind, argument: value}, types=frozenset({kind}))
 
 
 def test_a_project_may_allow_a_type_of_its_own(governed, service, evil):
@@ -84,6 +107,10 @@ CODE = [
     {"type": "pandas.GenericDataset", "file_format": "PICKLE ", "filepath": "/lake/x.pkl"},
     {"type": "pandas.HDFDataset", "key": "x", "filepath": "/lake/x.h5"},
     {"type": "CachedDataset", "dataset": {"type": "pickle.PickleDataset", "filepath": "/lake/x.pkl"}},
+    {"type": "api.APIDataset", "url": "https://x", "response_dataset": "pickle.PickleDataset"},
+    {"type": "pandas.GenericDataset", "file_format": "x", "filepath": "/lake/x", "load_args": {"allow_pickle": True}},
+    {"type": "pandas.GenericDataset", "file_format": "x", "filepath": "/lake/x",
+     "load_args": {"deep": [{"trust_remote_code": "yes"}]}},
     {"type": "partitions.PartitionedDataset", "path": "/lake", "dataset": "pickle.PickleDataset"},
     {"type": "partitions.IncrementalDataset", "path": "/l", "dataset": "json.JSONDataset",
      "checkpoint": {"type": "pickle.PickleDataset"}},
@@ -98,6 +125,11 @@ def test_a_format_that_runs_code_needs_the_projects_word(definition):
         usable(definition, types=frozenset(CODE_FORMATS))  # `types:` is not that word
     allowed = frozenset({"pickle.PickleDataset", "redis.PickleDataset", "pandas.GenericDataset", "pandas.HDFDataset"})
     assert usable(definition, allow_code_formats=allowed) == definition
+
+
+def test_a_switch_that_is_off_runs_no_code():
+    definition = {**CSV, "load_args": {"allow_pickle": False, "trust_remote_code": None}}
+    assert usable(definition) == definition
 
 
 def test_an_allowed_pickle_may_not_choose_a_module_to_import():
@@ -235,7 +267,7 @@ def test_a_path_inside_the_project_needs_the_projects_word(governed, service):
              "project://C:/x", "project://~/x", "PROJECT://../x", " project://../x", "project:////host/x"],
 )  # fmt: skip
 def test_a_path_that_leaves_the_project_is_refused(path):
-    with pytest.raises(Unusable, match=r"does not stay inside the project"):
+    with pytest.raises(Unusable, match=r"does not stay inside the project.s data folder"):
         usable({**CSV, "filepath": path}, project_paths=True)
 
 

@@ -172,7 +172,8 @@ def test_what_kedro_can_use_and_everyone_may_see_is_taken(definition):
         (orders(filepath="/home/sam/.ssh/id_rsa"), "filepath", "does not lie inside"),
         (orders(filepath="simplecache::s3://lake/sales/x.csv"), "filepath", "chain"),
         (orders(filepath="s3://lake/sales/*.csv"), "filepath", "'*'"),
-        (orders(filepath="project://../other/x.csv"), "filepath", "'..'"),
+        (orders(filepath="project://data/../other/x.csv"), "filepath", "'..'"),
+        (orders(filepath="project://conf/local/credentials.yml"), "filepath", "begins with project://data/"),
         (orders(filepath=7), "filepath", "is a text"),
         (csv(load_args={"stylesheet": "/etc/passwd"}), "load_args.stylesheet", "must not name a server, nor a place"),
         (csv(load_args={"anything": "~/.aws/credentials"}), "load_args.anything", "nor a place"),
@@ -418,7 +419,9 @@ def test_a_resolver_is_never_taken_unless_it_is_one_of_the_two(text):
 def test_no_text_taken_as_a_path_lies_outside_the_locations(text):
     for path in (text, f"s3://lake/sales/{text}", f"/srv/lake/sales/{text}"):
         if not faults(csv(filepath=path)):
-            assert path.startswith(("s3://lake/sales/", "/srv/lake/sales/", "file:///srv/lake/sales/", "project://"))
+            assert path.startswith(
+                ("s3://lake/sales/", "/srv/lake/sales/", "file:///srv/lake/sales/", "project://data/")
+            )
             assert ".." not in path.split("/")
 
 

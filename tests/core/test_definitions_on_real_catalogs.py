@@ -140,7 +140,8 @@ def _rewritten(value, own, key=""):
     if key in {"filepath", "path"}:
         value = re.sub(r"\$\{runtime_params:(\w+)[^}]*\}", r"\1", value)
         value = re.sub(r"(?<!:)//", "/", value.replace("file:///", "/"))
-        return value if value.startswith(("/dbfs/", "s3://")) else f"project://{value.lstrip('/')}"
+        own = value.lstrip("/").removeprefix("data/")
+        return value if value.startswith(("/dbfs/", "s3://")) else f"project://data/{own}"
     return re.sub(r"\$\{runtime_params:(\w+)\}", r"${runtime_params:\1, none}", value)
 
 

@@ -106,6 +106,20 @@ def test_a_path_has_one_spelling(written, canonical):
     assert canonical_path(written) == canonical
 
 
+@pytest.mark.parametrize(
+    "text", ["project://conf/local/credentials.yml", "project://src/x/settings.py", "project://", "project://data",
+             "project:///data/x", "project://DATA/x", "project://data/../conf/x.yml", "project://database/x"],
+)  # fmt: skip
+def test_of_a_project_only_its_data_folder_can_be_reached(text):
+    with pytest.raises(Invalid):
+        canonical_path(text)
+
+
+def test_a_relative_path_outside_data_is_answered_with_one_inside():
+    with pytest.raises(Invalid, match=r"write project://data/conf/x\.yml"):
+        canonical_path("conf/x.yml")
+
+
 def test_a_relative_path_is_refused_with_the_words_to_use():
     with pytest.raises(Invalid, match=r"project://data/01_raw/x\.csv"):
         canonical_path("data/01_raw/x.csv")

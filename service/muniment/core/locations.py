@@ -20,8 +20,11 @@ from muniment.core.problems import Fault, Invalid
 #: The longest path or location, in characters.
 LONGEST_PATH = 1024
 
-#: The scheme of paths inside the project's own folder: they need no location.
+#: The scheme of paths inside the project's own data folder: they need no location.
 PROJECT = "project"
+
+#: The one folder of a project that a path may reach: its code, settings and credentials lie beside it.
+PROJECT_FOLDER = "data/"
 
 _BUCKET = re.compile(r"[a-z0-9][a-z0-9._-]{0,254}")
 _CONTAINER_AT_ACCOUNT = re.compile(r"[a-z0-9$][a-z0-9-]{0,62}@[a-z0-9]{3,24}(\.[a-z0-9-]{1,63})+")
@@ -164,6 +167,8 @@ def _split(text: str) -> tuple[str, str, str]:
         raise _refusal(_not_absolute(text))
     scheme, after = found[1], text[found.end() :]
     if scheme == PROJECT:
+        if not after.startswith(PROJECT_FOLDER):
+            raise _refusal("A path inside the project begins with project://data/: the rest of it is nobody's data.")
         return scheme, "", after
     _refuse_unknown_scheme(scheme)
     authority, slash, rest = after.partition("/")
@@ -175,10 +180,11 @@ def _split(text: str) -> tuple[str, str, str]:
 def _not_absolute(text: str) -> str:
     if ":" in text:
         return "A path is absolute (/folder/…) or a URL such as s3://bucket/…: this is neither."
-    relative = text.removeprefix("./") or "data/…"
+    relative = text.removeprefix("./") or f"{PROJECT_FOLDER}…"
+    own = f"project://{PROJECT_FOLDER}{relative.removeprefix(PROJECT_FOLDER)}"
     return (
-        f"A relative path means another place in each project. If the file belongs to the project, write "
-        f"project://{relative}; if not, write the absolute location, such as s3://bucket/{relative}."
+        f"A relative path means another place in each project. If the file belongs to the project, write {own}; "
+        f"if not, write the absolute location, such as s3://bucket/{relative}."
     )
 
 
