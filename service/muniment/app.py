@@ -165,8 +165,12 @@ async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
         keeping = asyncio.create_task(_keep_house(db), name="housekeeping")
         try:
             async with httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http:
-                doorkeeper = Doorkeeper(Bearer(settings.issuers, http), Sightings(db), refusals)
+                async with db.begin() as tx:
+                    held_names = await issuers.names(tx)
+                doorkeeper = Doorkeeper(Bearer(settings.issuers, http, held_names), Sightings(db), refusals)
                 realms = Realms(db, schema_text(settings.attributes))
+                # Nobody's first request waits for all of it to be loaded.
+                await realms.current()
                 yield Wired(_house(settings, db, realms, committer), doorkeeper)
         finally:
             keeping.cancel()
@@ -215,7 +219,7 @@ def _check_policies(realm: Realm) -> None:
         try:
             checked(policy, schema=realm.schema, environments=realm.environment_names)
         except InvalidPolicy as refused:
-            fault = refused.faults[0].message if refused.faults else refused.detail
+            fault = (refused.faults[0].message if refused.faults else refused.detail).rstrip(".")
             raise CannotStart(
                 f"The policy {policy.id} does not fit the attributes that MUNIMENT_ISSUERS maps: {fault}. "
                 "Map the attribute again, change the policy with the release before, then start again."

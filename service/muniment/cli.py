@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -41,6 +42,7 @@ def serve(upgrade: bool) -> None:
     """Run the service."""
     settings = read()
     _log()
+    _stop_by_leaving()
     with _database(settings) as url:
         _serve(settings, url, upgrade=upgrade or settings.database_url is None)
 
@@ -53,7 +55,6 @@ def _serve(settings: Settings, url: str, *, upgrade: bool) -> None:
 
     if upgrade:
         migrations.upgrade(url)
-
     asyncio.run(prepare(settings, url))
     if not settings.issuers:
         click.echo("muniment: MUNIMENT_ISSUERS names no issuer, so nobody can sign in.", err=True)
@@ -117,6 +118,15 @@ def _database(settings: Settings) -> Iterator[str]:
         yield server.url
     finally:
         server.stop()
+
+
+def _stop_by_leaving() -> None:
+    """Let a signal end the command by the way out, so that what it has started is stopped in order.
+
+    The server handles the same signals while it runs, and raises them again when it has finished.
+    """
+    for each in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(each, lambda *_: sys.exit(0))
 
 
 def _log() -> None:

@@ -1,21 +1,22 @@
 """What is configured: the environment, and before it a TOML file; read once, nowhere else.
 
 A setting in the environment (``MUNIMENT_…``) stands before the one in the file that
-``MUNIMENT_CONFIG`` names. What is not known is refused by name.
+``MUNIMENT_CONFIG`` names; an empty one is not set. What is not known is refused by name.
 """
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Any
 
 import platformdirs
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
-from pydantic_settings import BaseSettings, NoDecode, PydanticBaseSettingsSource, SettingsConfigDict
 
 from muniment.core.groups import parse_group
 from muniment.core.problems import CannotStart, Invalid
@@ -25,6 +26,9 @@ PREFIX = "MUNIMENT_"
 
 #: The file of settings, and the variables that other parts of Muniment read before there are settings.
 _CONFIG = "MUNIMENT_CONFIG"
+
+#: Settings of more than one value: JSON in the environment.
+_IN_JSON = frozenset({"lease_hours", "dataset_types"})
 
 #: Variables with the prefix that belong to the client or to development, not to the service.
 _OTHERS = frozenset({_CONFIG, "MUNIMENT_URL", "MUNIMENT_TOKEN", "MUNIMENT_ENVIRONMENT", "MUNIMENT_DEV_VENV"})
@@ -39,13 +43,15 @@ class LeaseHours(BaseModel):
     services: float = Field(default=72, gt=0, le=24 * 14)
 
 
-class Settings(BaseSettings):
+class Settings(BaseModel):
     """The service's settings; each field is ``MUNIMENT_<NAME>`` in the environment."""
 
-    model_config = SettingsConfigDict(env_prefix=PREFIX, extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True)
 
     database_url: str | None = Field(
-        default=None, description="PostgreSQL (postgresql://…); absent: the embedded server under the data directory."
+        default=None,
+        repr=False,
+        description="PostgreSQL (postgresql://…); absent: the embedded server under the data directory.",
     )
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("muniment", appauthor=False)),
@@ -57,7 +63,7 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="The address to listen on.")
     port: int = Field(default=8420, ge=1, le=65535, description="The port to listen on.")
     workers: int = Field(default=1, ge=1, le=64, description="How many processes serve.")
-    issuers: Annotated[tuple[Issuer, ...], NoDecode] = Field(
+    issuers: tuple[Issuer, ...] = Field(
         default=(), description="The OpenID Connect issuers whose tokens are accepted, as a JSON list."
     )
     bootstrap_admin: str | None = Field(
@@ -93,19 +99,6 @@ class Settings(BaseSettings):
         except Invalid as refused:
             raise ValueError(refused.detail) from refused
 
-    @classmethod
-    def settings_customise_sources(
-        cls,
-        settings_cls: type[BaseSettings],
-        init_settings: PydanticBaseSettingsSource,
-        env_settings: PydanticBaseSettingsSource,
-        dotenv_settings: PydanticBaseSettingsSource,
-        file_secret_settings: PydanticBaseSettingsSource,
-    ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """The caller's word, then the environment's; the file arrives as the caller's defaults do not have it."""
-        del settings_cls, dotenv_settings, file_secret_settings
-        return env_settings, init_settings
-
     @property
     def attributes(self) -> Mapping[str, str]:
         """The attributes of subjects that policies can read, with their types."""
@@ -124,18 +117,18 @@ class InForce:
 def read(environ: Mapping[str, str] | None = None) -> Settings:
     """The settings in force; raises :class:`CannotStart` with every one that is wrong."""
     environ = os.environ if environ is None else environ
-    strangers = sorted(
-        name
-        for name in environ
-        if name.startswith(PREFIX) and name not in _OTHERS and name.removeprefix(PREFIX).lower() not in _names()
-    )
+    file = _file(environ.get(_CONFIG))
+    ours = {name for name in environ if name.startswith(PREFIX)} - _OTHERS
+    strangers = sorted({name for name in ours if name.removeprefix(PREFIX).lower() not in _names()})
+    strangers += sorted(file.keys() - _names())
     if strangers:
         raise CannotStart(
-            f"There is no setting {', '.join(strangers)}; take it away, or see `muniment config` for those there are."
+            f"There is no setting {', '.join(strangers)}; take it away. There are: {', '.join(sorted(_names()))}."
         )
-    given: dict[str, Any] = {**_file(environ.get(_CONFIG))}
+    variables = {name: environ.get(PREFIX + name.upper()) for name in _names()}
+    given = {name: _value(name, text) for name, text in variables.items() if text}
     try:
-        return Settings(**given)
+        return Settings(**{**file, **given})
     except ValidationError as refused:
         wrong = "; ".join(
             f"{PREFIX}{'_'.join(map(str, error['loc'][:1])).upper()}: {error['msg'].removeprefix('Value error, ')}"
@@ -152,7 +145,7 @@ def in_force(settings: Settings, environ: Mapping[str, str] | None = None) -> tu
     found = []
     for name in sorted(_names()):
         variable = PREFIX + name.upper()
-        source = "environment" if variable in environ else f"file {path}" if name in file else "default"
+        source = "environment" if environ.get(variable) else f"file {path}" if name in file else "default"
         found.append(InForce(variable, _shown(name, getattr(settings, name)), source))
     return tuple(found)
 
@@ -161,16 +154,34 @@ def _names() -> frozenset[str]:
     return frozenset(Settings.model_fields)
 
 
+def _value(name: str, text: str) -> object:
+    """The value of a variable; those that hold more than one thing are JSON."""
+    if name not in _IN_JSON:
+        return text
+    try:
+        return json.loads(text)
+    except ValueError:
+        variable = PREFIX + name.upper()
+        raise CannotStart(f"{variable} is not JSON. Mend the environment, then start again.") from None
+
+
 def _shown(name: str, value: object) -> str:
     if name == "database_url" and isinstance(value, str):
-        scheme, _, rest = value.partition("://")
-        before, at, after = rest.rpartition("@")
-        return f"{scheme}://{before.partition(':')[0]}{':***' if ':' in before else ''}{at}{after}"
+        return _without_password(value)
     if name == "issuers" and isinstance(value, tuple):
         return ", ".join(f"{issuer.name}={issuer.issuer}" for issuer in value) or "none"
     if isinstance(value, BaseModel):
         return value.model_dump_json()
     return "not set" if value is None else str(value) if not isinstance(value, tuple) else ", ".join(map(str, value))
+
+
+def _without_password(url: str) -> str:
+    """The URL of a database; a password can stand before the host, or among the parameters."""
+    scheme, _, rest = url.partition("://")
+    address, mark, parameters = rest.partition("?")
+    before, at, after = address.rpartition("@")
+    shown = f"{scheme}://{before.partition(':')[0]}{':***' if ':' in before else ''}{at}{after}{mark}"
+    return shown + re.sub(r"(?i)\b(\w*password)=[^&]*", r"\1=***", parameters)
 
 
 def _file(path: str | None) -> dict[str, Any]:

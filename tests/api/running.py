@@ -208,7 +208,7 @@ async def found_company(service: Running) -> None:
 
 
 def refusal(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
-    """The problem in an answer, which must be one, with one of these statuses, and tell nothing of how it came about."""
+    """The problem in an answer, which must be one of these statuses, and tell nothing of how it came about."""
     assert answer.status_code in statuses, f"{answer.status_code}: {answer.text}"
     assert answer.headers["content-type"] == PROBLEM
     assert answer.headers["muniment-request-id"]

@@ -36,7 +36,7 @@ NAMES_THAT_NOBODY_HAS = {
     "only a pattern": "sales.{anything}",
     "SQL": "sales.x';drop table datasets;--",
     "digits of another script": "sales.orders१",
-    "a homoglyph": "sales.оrders",
+    "a homoglyph": "sales.\u043erders",
 }
 
 UNREADABLE_NAMES = {
@@ -76,12 +76,13 @@ YAML_BODIES = {
     "a tag that names a class": b"description: !!python/name:os.system",
     "a tag of one's own": b"description: !include /etc/passwd",
     "an anchor": b"description: &a x\ntags: [*a, *a]",
-    "a billion laughs": b"a: &a [x]\n" + b"".join(b"%c: &%c [*%c,*%c]\n" % (n, n, n - 1, n - 1) for n in range(98, 110)),
+    "a billion laughs": b"a: &a [x]\n"
+    + b"".join(b"%c: &%c [*%c,*%c]\n" % (n, n, n - 1, n - 1) for n in range(98, 110)),
     "a merge key": b"<<: {description: x}\nowner: group:x",
     "a merge key with an anchor": b"x: &x {a: 1}\n<<: *x",
     "two documents": b"description: x\n---\ndescription: y",
     "a key twice": b"description: x\ndescription: y",
-    "a key that is no text": b"on: x",
+    "a key that is no text": b"1: x",
     "a list as a key": b"? [a, b]\n: x",
     "a set": b"tags: !!set {a, b}",
     "binary": b"description: !!binary aGVsbG8=",
@@ -96,7 +97,6 @@ YAML_BODIES = {
     "broken UTF-8": b"description: \xff\xfe\xfa",
     "no YAML": b"description: [unclosed",
     "a tab": b"a:\n\t- b",
-    "the value tag": b"description: =",
 }
 
 
@@ -194,7 +194,8 @@ async def test_a_hostile_name_is_refused_wherever_a_name_is_taken(service: Runni
     for path in (f"/v1/datasets/{name}/history", f"/v1/datasets/{name}/mine"):
         refusal(await service.root.get(path), 404)
     asked = {"environment": "dev", "names": name}
-    assert (await service.root.get("/v1/catalog", params=asked)).text == "{}\n"
+    catalog = await service.root.get("/v1/catalog", params=asked)
+    assert catalog.text == "{}\n" if len(name) <= 220 else refusal(catalog, 422)
     refusal(await service.root.get("/v1/explain", params={**asked, "action": "load", "dataset": name}), 404, 422)
     preflight = await service.root.post("/v1/preflight", {"environment": "dev", "load": [name[:220]]})
     assert preflight.json()["verdicts"][0]["known"] is False
@@ -260,7 +261,7 @@ async def test_what_must_not_be_served_is_refused_when_it_is_declared(
 
 
 async def test_a_caller_who_leaves_in_the_middle_of_a_body_changes_nothing(service: Running) -> None:
-    """A beginning of YAML is YAML too. Seen to fail with `reading_requests` taking a lost caller's part for the whole."""
+    """A beginning of YAML is YAML too. Seen to fail with a part that arrived taken for the whole."""
     whole = b"description: x\nenvironments: {}\nowner: group:everybody-who-was-cut-off"
     pieces = [{"type": "http.request", "body": whole[:31], "more_body": True}, {"type": "http.disconnect"}]
     answers: list[Any] = []
@@ -295,12 +296,12 @@ async def test_a_large_yaml_body_holds_up_nobody_else(service: Running) -> None:
     beating = asyncio.create_task(beat())
     await asyncio.sleep(0.05)
     began = loop.time()
-    answer = await service.nobody.send("PUT", "/v1/datasets/sales.long", content=text, headers=headers)
+    answer = await service.ann.send("PUT", "/v1/datasets/sales.long", content=text, headers=headers)
     took = loop.time() - began
     await asyncio.sleep(0.05)
     beating.cancel()
 
-    refusal(answer, 401)
+    refusal(answer, 403, 404, 422)
     assert longest < took / 2
 
 

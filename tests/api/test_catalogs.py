@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
-import pandas
+import pandas as pd
 import pytest
 import yaml
 import zstandard
@@ -23,7 +23,24 @@ pytestmark = pytest.mark.anyio
 CATALOG = "/v1/catalog?environment=prod"
 
 #: Values that readers of YAML take for something else when they stand bare.
-TRICKY = ["1e3", "0o7", "y", "No", "12:30", "2027-01-01", "null", "~", "1_000", "=", "<<", "a: b", "#x", " x ", "Ünïcödé", "🙂"]
+TRICKY = [
+    "1e3",
+    "0o7",
+    "y",
+    "No",
+    "12:30",
+    "2027-01-01",
+    "null",
+    "~",
+    "1_000",
+    "=",
+    "<<",
+    "a: b",
+    "#x",
+    " x ",
+    "Ünïcödé",
+    "🙂",
+]
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +52,14 @@ async def rich(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Run
         await root.put("/v1/environments/prod", {"variables": {"zone": "eu"}}, after=1)
         for number in range(40):
             await sam.make(f"/v1/datasets/sales.many_{number}", dataset(f"s3://lake/sales/{number}.csv"))
-        load_args = {"na_values": TRICKY, "sep": ";", "header": 0, "nrows": None, "skip_blank_lines": False, "decimal": "."}
+        load_args = {
+            "na_values": TRICKY,
+            "sep": ";",
+            "header": 0,
+            "nrows": None,
+            "skip_blank_lines": False,
+            "decimal": ".",
+        }
         layers = {
             "base": {"type": "pandas.CSVDataset", "filepath": "s3://lake/sales/base.csv"},
             "prod": {
@@ -107,11 +131,13 @@ async def test_kedro_itself_saves_and_loads_by_what_is_served(rich: Running, tmp
     from kedro.io import DataCatalog
 
     await rich.root.make("/v1/domains/files", {"owner": "group:sales-owners", "locations": [f"file://{tmp_path}/"]})
-    await rich.root.make("/v1/datasets/files.{kind}_orders", dataset(f"file://{tmp_path}/{{kind}}.csv", lifecycle="active"))
+    await rich.root.make(
+        "/v1/datasets/files.{kind}_orders", dataset(f"file://{tmp_path}/{{kind}}.csv", lifecycle="active")
+    )
     await rich.root.make("/v1/grants/files", grant("user:ann", ["load", "save"], on={"domain": "files"}))
 
     catalog = DataCatalog.from_config(yaml.safe_load((await rich.ann.get(CATALOG)).text))
-    catalog.save("files.big_orders", pandas.DataFrame({"a": [1, 2]}))
+    catalog.save("files.big_orders", pd.DataFrame({"a": [1, 2]}))
 
     assert (tmp_path / "big.csv").exists()
     assert list(catalog.load("files.big_orders")["a"]) == [1, 2]
@@ -198,13 +224,20 @@ async def test_a_lease_says_what_may_be_done_and_what_ends_sooner(rich: Running)
     """Also of a name that a pattern makes. Seen to fail with the ends of declared names alone: the pattern's lasted."""
     soon = (datetime.now(UTC) + timedelta(hours=1)).replace(microsecond=0)
     await rich.root.make("/v1/groups/guests", {"members": ["user:eve"]})
-    for name, on in (("one", {"dataset": "sales.targets"}), ("all", {"domain": "sales.emea"}), ("made", {"dataset": "sales.{region}_orders"})):
+    for name, on in (
+        ("one", {"dataset": "sales.targets"}),
+        ("all", {"domain": "sales.emea"}),
+        ("made", {"dataset": "sales.{region}_orders"}),
+    ):
         until = {} if name == "one" else {"until": soon.isoformat()}
         await rich.root.make(f"/v1/grants/guests-{name}", grant("group:guests", ["load"], on=on, **until))
-    dynamic = 'permit (principal in Group::"guests", action == Action::"load", resource) when { resource.name like "sales.*_orders" && context.now < datetime("%s") };'
-    await rich.root.make("/v1/policies/guests", {"cedar": dynamic % soon.strftime("%Y-%m-%dT%H:%M:%SZ"), "scope": "sales"})
+    likes = f'resource.name like "sales.*_orders" && context.now < datetime("{soon:%Y-%m-%dT%H:%M:%SZ}")'
+    made = f'permit (principal in Group::"guests", action == Action::"load", resource) when {{ {likes} }};'
+    await rich.root.make("/v1/policies/guests", {"cedar": made, "scope": "sales"})
 
-    lease: dict[str, Any] = await rich.eve.read("/v1/leases?environment=dev&names=sales.targets,sales.emea.leads,sales.apac_orders")
+    lease: dict[str, Any] = await rich.eve.read(
+        "/v1/leases?environment=dev&names=sales.targets,sales.emea.leads,sales.apac_orders"
+    )
 
     assert lease["actions"] == {"sales.apac_orders": ["load"], "sales.emea.leads": ["load"], "sales.targets": ["load"]}
     ends = soon.isoformat().replace("+00:00", "Z")

@@ -35,7 +35,7 @@ def conditions(dice: random.Random) -> str:
             f'unless {{ resource.tags.containsAny(["{dice.choice(TAGS)}", "{dice.choice(TAGS)}"]) }}',
             f'when {{ context.environment == "{dice.choice(ENVIRONMENTS)}" }}',
             "when { resource.sensitivity > 50 }",
-            'when { principal has clearance && principal.clearance >= 2 }',
+            "when { principal has clearance && principal.clearance >= 2 }",
             "unless { principal has clearance && principal.clearance > 3 }",
             'when { resource.name like "*_1*" }',
             'when { context has purpose && context.purpose == "billing" }',
@@ -115,7 +115,11 @@ class Oracle:
         groups = [*GROUPS[who], *(["makers"] if f"user:{who}" in self._members else []), f"{kind.lower()}:{who}"]
         clearance = {"clearance": 3} if who == "ann" else {}
         entities = [
-            {"uid": _uid(kind, who), "attrs": {"issuer": "corp", **clearance}, "parents": [_uid("Group", g) for g in groups]},
+            {
+                "uid": _uid(kind, who),
+                "attrs": {"issuer": "corp", **clearance},
+                "parents": [_uid("Group", g) for g in groups],
+            },
             self._entity(name),
             *({"uid": _uid("Domain", d), "attrs": {}, "parents": [_uid("Domain", _above(d))]} for d in DOMAINS),
         ]
@@ -137,7 +141,11 @@ class Oracle:
         attributes = {key: shown[key] for key in ("name", "tags", "classification", "sensitivity", "lifecycle")}
         owner = shown["owner"].removeprefix("group:")
         domain = _uid("Domain", name.rpartition(".")[0])
-        return {"uid": _uid("Dataset", name), "attrs": {**attributes, "owner": {"__entity": _uid("Group", owner)}}, "parents": [domain]}
+        return {
+            "uid": _uid("Dataset", name),
+            "attrs": {**attributes, "owner": {"__entity": _uid("Group", owner)}},
+            "parents": [domain],
+        }
 
 
 def _uid(kind: str, id_: str) -> dict[str, str]:

@@ -57,11 +57,12 @@ async def hide(service: Running) -> None:
     await root.make("/v1/domains/board", {"owner": "group:the-board", "locations": ["s3://board/"]})
     await root.make("/v1/domains/hr.restructuring", {"owner": "group:the-board"})
     await root.make("/v1/groups/the-board", {"members": ["user:hugo"]})
-    forbid = 'forbid (principal, action, resource == Dataset::"sales.emea.mergers") unless { principal in Group::"the-board" };'
+    mergers = 'forbid (principal, action, resource == Dataset::"sales.emea.mergers")'
+    forbid = f'{mergers} unless {{ principal in Group::"the-board" }};'
     await root.make(f"/v1/policies/{HIDDEN_POLICY}", {"cedar": forbid, "scope": "all"})
     bonuses = dataset("s3://lake/hr/bonuses.csv", description="Every order of a bonus.", tags=["orders"])
     await hugo.make("/v1/datasets/hr.bonuses", bonuses)
-    await hugo.make("/v1/datasets/hr.bonuses_of_{year}", dataset("s3://lake/hr/{year}.csv"))
+    await hugo.make("/v1/datasets/hr.bonuses_of_{year}", dataset("s3://lake/hr/years/{year}.csv"))
     await hugo.make("/v1/datasets/hr.orders_with_names", dataset("s3://lake/hr/orders.csv"))
     await root.make("/v1/datasets/board.minutes", dataset("s3://board/minutes.csv"))
     await service.sam.make("/v1/datasets/sales.emea.mergers", dataset("s3://lake/sales/mergers.csv"))
@@ -76,7 +77,9 @@ async def furnish(service: Running) -> None:
     root = service.root
     ending = grant("group:analysts", ["load"], on={"domain": "sales.emea"}, until=END)
     await root.make("/v1/grants/analysts-load-emea", ending)
-    await root.make("/v1/grants/eve-discovers-targets", grant("user:eve", ["discover"], on={"dataset": "sales.targets"}))
+    await root.make(
+        "/v1/grants/eve-discovers-targets", grant("user:eve", ["discover"], on={"dataset": "sales.targets"})
+    )
 
 
 async def succeed(service: Running, name: str | None) -> None:
@@ -304,9 +307,7 @@ async def test_whoever_retires_a_dataset_is_not_told_of_a_successor_that_they_ma
 
 
 @pytest.mark.parametrize("what", HIDDEN)
-async def test_no_preflight_tells_what_is_hidden_from_what_never_was(
-    alike: tuple[Running, Running], what: str
-) -> None:
+async def test_no_preflight_tells_what_is_hidden_from_what_never_was(alike: tuple[Running, Running], what: str) -> None:
     hides, never = alike
     for name, caller in callers(hides).items():
         for body in (

@@ -74,7 +74,9 @@ async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterat
     async with running(issuer, module_database) as service:
         await found_company(service)
         other = service.somebody("root", sub="second")
-        await service.root.make("/v1/grants/second", grant("user:second", ["administer", "declare"], on={"domain": "all"}))
+        await service.root.make(
+            "/v1/grants/second", grant("user:second", ["administer", "declare"], on={"domain": "all"})
+        )
         await other.make("/v1/grants/root-loads", grant("user:root", ["load"], on={"dataset": "sales.orders"}))
         await service.root.make("/v1/groups/planners", {"members": ["user:ann"]})
         await service.root.make("/v1/policies/closed", CHANGING["/v1/policies/new"])

@@ -56,7 +56,9 @@ async def test_a_policy_is_honoured_by_the_next_request_and_so_is_its_end(worker
 
 async def test_a_group_is_honoured_by_the_next_request(workers: tuple[Running, Running]) -> None:
     here, there = workers
-    await here.root.make("/v1/grants/planners-targets", grant("group:planners", ["load"], on={"dataset": "sales.targets"}))
+    await here.root.make(
+        "/v1/grants/planners-targets", grant("group:planners", ["load"], on={"dataset": "sales.targets"})
+    )
     version = 0
     for member in (True, False, True, False):
         members = {"members": ["user:eve"] if member else []}

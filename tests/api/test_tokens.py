@@ -61,7 +61,9 @@ def bad_tokens(service: Running) -> dict[str, str]:
 
 async def test_a_token_that_does_not_hold_is_refused_without_a_word_of_it(service: Running) -> None:
     before = await revision_of(service)
-    assert (await Caller(service.http, service.issuer.sign({"typ": "at+jwt"}, claims(service))).get("/v1/whoami")).status_code == 200
+    assert (
+        await Caller(service.http, service.issuer.sign({"typ": "at+jwt"}, claims(service))).get("/v1/whoami")
+    ).status_code == 200
 
     for what, token in bad_tokens(service).items():
         caller = Caller(service.http, token)
@@ -80,7 +82,9 @@ async def test_a_token_that_does_not_hold_is_refused_without_a_word_of_it(servic
 async def test_no_door_but_three_opens_without_a_token(service: Running) -> None:
     """Seen to fail with `Asking` taken from a route."""
     for method, template in service.routes:
-        answer = await service.nobody.send(method, re.sub(r"\{\w+\}", "sales.orders", template), headers=after_version(0))
+        answer = await service.nobody.send(
+            method, re.sub(r"\{\w+\}", "sales.orders", template), headers=after_version(0)
+        )
         if template in OPEN:
             assert answer.status_code == 200
         else:
@@ -88,7 +92,9 @@ async def test_no_door_but_three_opens_without_a_token(service: Running) -> None
             assert answer.headers["www-authenticate"] == "Bearer"
 
 
-@pytest.mark.parametrize("header", ["", "Bearer", "Bearer ", "Basic cm9vdDpyb290", "bearer  ", "Token x", "Bearer a b c"])
+@pytest.mark.parametrize(
+    "header", ["", "Bearer", "Bearer ", "Basic cm9vdDpyb290", "bearer  ", "Token x", "Bearer a b c"]
+)
 async def test_another_header_is_no_token(service: Running, header: str) -> None:
     answer = await service.nobody.send("GET", "/v1/whoami", headers={"Authorization": header})
     refusal(answer, 401)

@@ -382,3 +382,27 @@ def test_the_entries_of_a_part_are_those_of_the_whole(names):
     part = catalog_of(house, list_all(house, ANN, PROD, NOON, only=names), PROD)
     assert part.entries == tuple(entry for entry in served(house).entries if entry.dataset.name in names)
     assert all(entry.actions == (Action.LOAD, Action.SAVE) for entry in part.entries)
+
+
+def test_a_name_that_a_pattern_made_and_one_declared_since_have_different_tags():
+    wanted = Wanted("dev")
+    before = realm(ROWS)
+    declared = replace(
+        ROWS, name="sales.eu_rows", environments={"base": {"type": "json.JSONDataset", "filepath": "/x"}}
+    )
+    after = before.after(2, [Change(Dataset, declared.name, declared)])
+    tags = set()
+    for house in (before, after):
+        dataset = house.resolve("sales.eu_rows")
+        assert dataset is not None
+        catalog = made(house, wanted, [entry_of(dataset, decide(house, ANN, wanted, NOON, dataset), wanted)])
+        tags.add(tag(catalog, media="application/json", coding="identity", asked=["sales.eu_rows"]))
+    assert len(tags) == 2
+
+
+def test_another_renderer_changes_the_tag_and_not_the_digest(monkeypatch):
+    catalog = served(realm())
+    held = tag(catalog, media="application/json", coding="identity", asked=None)
+    monkeypatch.setattr("muniment.core.catalog.RENDERER", 0)
+    assert tag(catalog, media="application/json", coding="identity", asked=None) != held
+    assert served(realm()).sha256 == catalog.sha256

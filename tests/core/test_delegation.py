@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muniment.core.datasets import Dataset
+from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import Wanted, list_all
 from muniment.core.delegation import (
     Gain,
@@ -19,6 +19,7 @@ from muniment.core.delegation import (
     check_not_widening,
     check_rule,
     gains,
+    may_leave_nobody,
 )
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
@@ -396,25 +397,140 @@ def test_an_administrator_hands_on_what_is_not_held():
     hand_on(to_interns("administer"), scope="all", asker=ROOT_ADMIN)
 
 
+def test_a_dataset_that_nobody_declared_is_handed_on_only_by_who_would_hold_it():
+    with pytest.raises(NotAllowed, match="hand on what you hold"):
+        hand_on(to_interns("load", 'resource == Dataset::"sales.not_there"'))
+    loads = Policy("loads", Form(LOAD, principals=("user:sam",), domains=("sales",)).cedar())
+    hand_on(to_interns("load", 'resource == Dataset::"sales.not_there"'), standing=realm(loads))
+
+
+def test_a_name_that_a_pattern_makes_is_handed_on_only_by_who_holds_it():
+    rows = 'resource == Dataset::"sales.north_rows"'
+    with pytest.raises(NotAllowed):
+        hand_on(to_interns("load", rows))
+    holds = policy(f'permit (principal == User::"sam", action == Action::"load", {rows});', "holds")
+    hand_on(to_interns("load", rows), standing=realm(holds))
+
+
+def test_nothing_is_held_where_there_are_no_environments_yet():
+    loads = Policy("loads", Form(LOAD, principals=("user:sam",), domains=("sales",)).cedar())
+    bare = replace(realm(loads), environments={})
+    with pytest.raises(NotAllowed):
+        hand_on(to_interns("load", 'resource == Dataset::"sales.orders"'), standing=bare)
+
+
+def test_governing_that_is_withheld_on_one_dataset_is_not_handed_on_for_it():
+    people = 'resource == Dataset::"sales.people"'
+    hand_on(to_interns("declare", people))
+    no = policy(f'forbid (principal == User::"sam", action == Action::"declare", {people});')
+    with pytest.raises(NotAllowed):
+        hand_on(to_interns("declare", people), standing=realm(no))
+
+
+def test_no_rule_of_a_narrower_scope_shuts_out_who_administers_everything():
+    locked = realm(Policy("lock", "forbid (principal, action, resource);", "sales"))
+    hand_on(to_interns("load"), asker=ROOT_ADMIN, standing=locked)
+
+
+# --- what a refusal tells --------------------------------------------------------------------------
+
+
+def refused_for(standing: Realm, grant: Grant) -> str:
+    after = standing.after(2, [Change(Grant, grant.id, grant)])
+    with pytest.raises(NotAllowed) as refused:
+        check_not_widening(standing, after, SAM, NOON)
+    return refused.value.detail
+
+
+def test_a_refusal_names_no_dataset_that_its_reader_may_not_know_of():
+    detail = refused_for(realm(), Grant("g", "user:sam", LOAD, "hr"))
+    assert "load hr.*" in detail
+    assert "people" not in detail
+
+
+def test_a_refusal_names_no_draft_and_names_what_is_known():
+    draft = Dataset("sales.plan", "team", lifecycle=Lifecycle.DRAFT)
+    detail = refused_for(realm().after(1, [Change(Dataset, draft.name, draft)]), Grant("g", "user:sam", LOAD, "sales"))
+    assert "discover sales.people" in detail
+    assert "plan" not in detail
+
+
+def lifts(lock: Policy, *grants: Grant) -> None:
+    standing = realm(lock, grants=grants)
+    check_not_widening(standing, standing.after(2, [Change(Policy, "lock", None)]), ROOT_ADMIN, NOON)
+
+
+def test_who_administers_everything_lifts_what_a_steward_forbade_and_gains_no_data_by_it():
+    text = "forbid (principal, action, resource);"
+    governs = Grant("governs", "user:root", GOVERN | {Action.DISCOVER}, "all")
+    lifts(Policy("lock", text, "sales"), governs)
+    with pytest.raises(NotAllowed, match="widen"):
+        lifts(Policy("lock", text, "all"), governs)
+    with pytest.raises(NotAllowed, match="load sales"):
+        lifts(Policy("lock", text, "sales"), Grant("loads", "user:root", LOAD, "all"))
+
+
 # --- the last administrator ------------------------------------------------------------------------
+
+ADMINISTER = frozenset({Action.ADMINISTER})
+
+
+def leaves(before: Realm, *changes: Change, others: Iterable[SubjectState] = (SAM,)) -> None:
+    """Refuse, as a change does: only where it may leave nobody are the others looked for."""
+    after = before.after(2, changes)
+    if may_leave_nobody(before, after, ROOT_ADMIN, NOON):
+        check_administrator_left(before, after, [ROOT_ADMIN, *others], NOON)
 
 
 def test_the_last_administrator_stays():
-    after = realm().after(2, [Change(Grant, "root", None)])
     with pytest.raises(NotAllowed, match="nobody who may administer"):
-        check_administrator_left(after, ROOT_ADMIN, [SAM], NOON)
+        leaves(realm(), Change(Grant, "root", None))
 
 
 def test_an_administrator_may_go_when_another_is_there():
-    other = Grant("other", "group-of-two", frozenset({Action.ADMINISTER}), "all")
-    after = realm(grants=[other]).after(2, [Change(Grant, "root", None)])
     there = replace(SAM, groups=frozenset({"group-of-two"}))
-    check_administrator_left(after, ROOT_ADMIN, [there], NOON)
+    before = realm(grants=[Grant("other", "group-of-two", ADMINISTER, "all")])
+    leaves(before, Change(Grant, "root", None), others=[there])
     with pytest.raises(NotAllowed):
-        check_administrator_left(after, ROOT_ADMIN, [SAM], NOON)
+        leaves(before, Change(Grant, "root", None))
 
 
 def test_a_forbid_on_administering_is_a_change_that_leaves_nobody():
-    after = realm(policy('forbid (principal, action == Action::"administer", resource);'))
+    no = policy('forbid (principal, action == Action::"administer", resource);')
     with pytest.raises(NotAllowed):
-        check_administrator_left(after, ROOT_ADMIN, [SAM], NOON)
+        leaves(realm(), Change(Policy, "p", no))
+
+
+def test_an_administrator_whose_right_ends_does_not_count_as_the_last():
+    ending = Grant("other", "user:sam", ADMINISTER, "all", until=NOON + timedelta(seconds=2))
+    with pytest.raises(NotAllowed, match="nobody, from 2026-06-01 12:00 UTC on"):
+        leaves(realm(grants=[ending]), Change(Grant, "root", None))
+
+
+def test_the_last_administrator_gives_their_own_right_no_end():
+    ending = Grant("root", "user:root", ADMINISTER, "all", until=LATER)
+    with pytest.raises(NotAllowed):
+        leaves(realm(), Change(Grant, "root", ending))
+
+
+def test_a_forbid_that_begins_later_is_a_change_that_leaves_nobody():
+    later = f'when {{ context.now > datetime("{LATER:%Y-%m-%d}") }}'
+    no = policy(f'forbid (principal, action == Action::"administer", resource) {later};')
+    with pytest.raises(NotAllowed):
+        leaves(realm(), Change(Policy, "p", no))
+
+
+def test_the_owner_of_the_root_stays_an_administrator():
+    owners = policy(
+        'permit (principal, action == Action::"administer", resource) when { principal in resource.owner };'
+    )
+    standing = realm(owners).after(1, [Change(Grant, "root", None), Change(Domain, "all", Domain("all", "user:root"))])
+    with pytest.raises(NotAllowed):
+        leaves(standing, Change(Domain, "all", Domain("all", "office")))
+
+
+def test_a_change_is_not_blamed_for_an_end_that_was_coming():
+    ending = Grant("root", "user:root", ADMINISTER, "all", until=LATER)
+    before = realm().after(1, [Change(Grant, "root", ending)])
+    leaves(before, Change(Grant, "g", Grant("g", "team", ADMINISTER, "sales")))
+    leaves(before, Change(Group, "team", Group("team", frozenset({SAM.subject}))))

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -50,6 +53,7 @@ def test_a_dataset_is_named_by_its_domain_and_a_leaf(name):
         "sales.{}_rows",
         "sales.{a.b}_rows",
         "sales.{a!r}_rows",
+        "sales.x_{a}_{b}_{c}_{d}_{e}",
         "sales.orders\n",
         "sales.ordérs",
         "sales.٣",
@@ -128,3 +132,32 @@ def test_a_declared_name_stands_before_every_pattern():
 @pytest.mark.parametrize("name", ["hr.north_orders", "sales.emea.north_orders", "sales.north.orders", "sales._orders"])
 def test_a_pattern_captures_nothing_outside_its_own_domain(name):
     assert names.Pattern("sales.{region}_orders").match(name) is None
+
+
+@given(
+    st.lists(st.text("ab_", min_size=1, max_size=2), max_size=2),
+    st.text("ab_", max_size=2),
+    st.text("ab_", max_size=2),
+    st.text("ab_", max_size=9),
+)
+def test_a_pattern_reads_a_name_as_a_lazy_expression_does(between, first, last, leaf):
+    literals = [f"s.{first}", *between, last]
+    name = "".join(f"{text}{{p{index}}}" for index, text in enumerate(literals[:-1])) + last
+    expression = "".join(f"{re.escape(text)}(?P<p{i}>[a-z0-9_]+?)" for i, text in enumerate(literals[:-1]))
+    found = re.fullmatch(expression + re.escape(last), f"s.{leaf}")
+    assert names.Pattern(name).match(f"s.{leaf}") == (found.groupdict() if found else None)
+
+
+@given(st.lists(st.text("ab", max_size=2), min_size=1, max_size=4), st.text("ab\n", max_size=8))
+def test_like_reads_a_text_as_an_expression_does(literals, text):
+    expression = re.compile(".*".join(map(re.escape, literals)), re.DOTALL)
+    assert names.alike(literals, text) == (expression.fullmatch(text) is not None)
+
+
+def test_no_pattern_takes_long_to_match_nothing():
+    """An expression tries every way to divide the name, which takes longer than anybody waits."""
+    name = "s." + "a" * 190
+    began = time.process_time()
+    assert not names.alike(["s.", *["a"] * 12, "b"], name)
+    assert names.Pattern("s." + "a".join(f"{{p{number}}}" for number in range(12)) + "b").match(name) is None
+    assert time.process_time() - began < 1

@@ -15,7 +15,15 @@ from muniment.core.policies import Policy
 from muniment.core.realm import Realm
 from muniment.core.schema import GOVERNING_ACTIONS, Action
 from muniment.core.subjects import Subject, SubjectState
-from muniment.core.visibility import known, knows, may_govern, roles, sees_definitions
+from muniment.core.visibility import (
+    administers,
+    known,
+    knows,
+    may_govern,
+    readable_scopes,
+    roles,
+    sees_definitions,
+)
 from tests.core.oracle import ENVIRONMENTS, NOON, SCHEMA, case_of
 
 ANN = SubjectState(Subject.parse("user:ann"), "corp")
@@ -110,5 +118,40 @@ def test_roles_are_the_governing_decisions(random):
     domains = ["all", *case.realm.domains]
     found = roles(case.realm, case.asker, case.at)
     for action in GOVERNING_ACTIONS:
-        answers = decide_governing(case.realm, case.asker, action, domains, case.at)
-        assert [action in found.get(domain, ()) for domain in domains] == [answer.allowed for answer in answers]
+        answers = [answer.allowed for answer in decide_governing(case.realm, case.asker, action, domains, case.at)]
+        everywhere = action is Action.ADMINISTER and answers[0]
+        expected = [everywhere or answer for answer in answers]
+        assert [action in found.get(domain, ()) for domain in domains] == expected
+
+
+ADMINISTER = 'permit (principal, action == Action::"administer", resource);'
+
+
+def locked(administering: str) -> Realm:
+    """A realm in which a steward of sales has forbidden everybody everything there."""
+    realm = house(administering)
+    lock = Policy("lock", "forbid (principal, action, resource);", "sales")
+    return replace(realm, policies={**realm.policies, "lock": lock})
+
+
+def test_who_administers_everything_administers_a_domain_that_a_steward_has_locked():
+    realm = locked(ADMINISTER)
+    assert not may_govern(realm, ANN, NOON, Action.ADMINISTER, "sales")
+    assert administers(realm, ANN, NOON, "sales")
+    assert Action.ADMINISTER in roles(realm, ANN, NOON)["sales.emea"]
+    assert readable_scopes(realm, ANN, NOON, ["sales", "hr"]) == {"sales", "hr"}
+
+
+def test_who_administers_one_domain_is_shut_out_by_its_rules():
+    only_sales = ADMINISTER.replace("resource)", 'resource in Domain::"sales")')
+    assert administers(house(only_sales), ANN, NOON, "sales.emea")
+    assert not administers(house(only_sales), ANN, NOON, "hr")
+    assert not administers(locked(only_sales), ANN, NOON, "sales.emea")
+    assert readable_scopes(locked(only_sales), ANN, NOON, ["sales", "sales.emea", "hr"]) == frozenset()
+
+
+def test_a_domain_that_is_not_there_is_decided_on_as_it_might_be():
+    realm = house(DECLARE, 'forbid (principal, action, resource in Domain::"sales.secret");')
+    assert may_govern(realm, ANN, NOON, Action.DECLARE, "sales.new.newer")
+    assert not may_govern(realm, ANN, NOON, Action.DECLARE, "sales.secret")
+    assert not may_govern(realm, ANN, NOON, Action.DECLARE, "law")

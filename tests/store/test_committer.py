@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -71,6 +72,15 @@ async def test_a_bad_row_is_refused_alone(committer, database):
     assert refused == [7, 63]
     assert all(isinstance(outcomes[number], LedgerUnavailable) for number in refused)
     assert set(ids_in(database)) == {each.id for number, each in enumerate(rows) if number not in refused}
+
+
+async def test_a_name_that_no_index_can_hold_is_refused_alone(committer, database):
+    """Postgres calls this an operational error, as it does a lost connection."""
+    rows = [row(datasets=(secrets.token_urlsafe(5000) if number == 7 else "sales.orders",)) for number in range(100)]
+    outcomes = await asyncio.gather(*(committer.record(each) for each in rows), return_exceptions=True)
+    assert [number for number, outcome in enumerate(outcomes) if outcome is not None] == [7]
+    assert isinstance(outcomes[7], LedgerUnavailable)
+    assert len(ids_in(database)) == 99
 
 
 async def test_a_row_of_the_same_id_and_moment_is_refused_and_the_first_stands(committer, database):

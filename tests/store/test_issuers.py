@@ -38,3 +38,9 @@ async def test_an_issuer_cannot_be_renamed(tx):
     await issuers.hold(tx, CORP)
     with pytest.raises(CannotStart, match="name it 'corp' again"):
         await issuers.hold(tx, {"company": "https://login.example.com"})
+
+
+async def test_the_names_of_all_that_were_ever_configured_are_known(tx):
+    await issuers.hold(tx, CORP)
+    await issuers.hold(tx, {"partner": "https://partner.example.com"})
+    assert await issuers.names(tx) == {"corp", "partner"}

@@ -11,6 +11,7 @@ from fastapi.security import HTTPBearer
 
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotSignedIn, TokenRefused
+from muniment.core.subjects import SubjectState
 from muniment.flows.house import House
 from muniment.identity.bearer import Bearer
 from muniment.store.refusals import Refusals
@@ -31,16 +32,24 @@ class Doorkeeper:
     async def occasion(self, request: Request) -> Occasion:
         """The occasion of a request; its subject state is kept before anything is decided."""
         at: datetime = request.state.at
-        address = request.client.host if request.client else ""
-        try:
-            token = _token(request)
-            state = await self._bearer.verify(token, at)
-        except NotSignedIn as refused:
-            self._refusals.note(address, type(refused).__name__, at)
-            raise
+        state = await self.known(request)
         await self._sightings.note(state, at)
         request_id: UUID = request.state.request_id
-        return Occasion(state, at, request_id, address, request.headers.get("user-agent", "")[:_LONGEST_CLIENT])
+        client = request.headers.get("user-agent", "")[:_LONGEST_CLIENT]
+        return Occasion(state, at, request_id, _address(request), client)
+
+    async def known(self, request: Request) -> SubjectState:
+        """What is known of who sends a request, by its token, at its time; a refusal is counted."""
+        at: datetime = request.state.at
+        try:
+            return await self._bearer.verify(_token(request), at)
+        except NotSignedIn as refused:
+            self._refusals.note(_address(request), type(refused).__name__, at)
+            raise
+
+
+def _address(request: Request) -> str:
+    return request.client.host if request.client else ""
 
 
 def _token(request: Request) -> str:

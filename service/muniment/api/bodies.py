@@ -5,7 +5,10 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Annotated, Any, Generic, TypeVar
 
+from fastapi import Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints
+
+from muniment.core.visibility import LONGEST_ASKED
 
 Item = TypeVar("Item")
 
@@ -45,6 +48,9 @@ Moment = Annotated[datetime, BeforeValidator(_moment), AfterValidator(_zoned)]
 Line = Annotated[str, StringConstraints(max_length=500, pattern=r"^[^\r\n]*$")]
 Text = Annotated[str, StringConstraints(max_length=10_000)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\r\n]+$")]
-Name = Annotated[str, StringConstraints(min_length=1, max_length=220)]
+Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ASKED)]
+
+#: The key after which a page begins.
+After = Annotated[str, Query(max_length=LONGEST_ASKED)]
 
 Limit = Annotated[int, Field(ge=1, le=1000, description="How many items at most.")]

@@ -12,6 +12,8 @@ from muniment.api.versions import HEADERS
 from muniment.core.codings import IDENTITY, preferred
 from muniment.core.decisions import Wanted
 from muniment.core.occasions import Occasion
+from muniment.core.problems import Fault, Invalid
+from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.fetch_catalog import Asked, Fetched, Media, fetch_catalog
 from muniment.flows.house import House
 
@@ -34,7 +36,7 @@ _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The call
         200: {
             "description": "A mapping from dataset name to definition, as in catalog.yml.",
             "content": {
-                "application/yaml": {"schema": {"type": "string"}},
+                "application/yaml": {"schema": {"type": "object", "additionalProperties": {"type": "object"}}},
                 "application/json": {"schema": {"type": "object", "additionalProperties": {"type": "object"}}},
             },
         },
@@ -133,7 +135,13 @@ def _response(occasion: Occasion, asked: Asked, fetched: Fetched) -> Response:
 
 
 def _names(text: str | None) -> tuple[str, ...] | None:
-    return None if text is None else tuple(sorted({name.strip() for name in text.split(",") if name.strip()}))
+    if text is None:
+        return None
+    names = {name.strip() for name in text.split(",") if name.strip()}
+    if any(len(name) > LONGEST_ASKED for name in names):
+        message = f"A name has at most {LONGEST_ASKED} characters."
+        raise Invalid(message, [Fault("names", message)])
+    return tuple(sorted(names))
 
 
 def _tags(if_none_match: str | None) -> frozenset[str]:

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Label, Limit, Line, Name, Page, Text
+from muniment.api.bodies import After, Body, Label, Limit, Line, Name, Page, Text
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.catalog import write_moment
 from muniment.core.datasets import Column, Dataset, Lifecycle
@@ -16,6 +16,7 @@ from muniment.core.groups import parse_group, write_group
 from muniment.core.names import domain_of
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action
+from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.browse_datasets import Filter, Seen, list_datasets, read_dataset, read_history
 from muniment.flows.declare_dataset import declare_dataset, retire_dataset
 
@@ -115,11 +116,11 @@ async def get_datasets(
     q: Annotated[str | None, Query(max_length=200, description="Looked for in names and descriptions.")] = None,
     domain: Annotated[str | None, Query(max_length=200)] = None,
     tag: Annotated[str | None, Query(max_length=100)] = None,
-    owner: Annotated[str | None, Query(max_length=220)] = None,
+    owner: Annotated[str | None, Query(max_length=LONGEST_ASKED)] = None,
     lifecycle: Lifecycle | None = None,
     environment: Annotated[str | None, Query(max_length=100)] = None,
     limit: Annotated[Limit, Query()] = 100,
-    after: Annotated[str, Query(max_length=250)] = "",
+    after: After = "",
 ) -> Page[ListedBody]:
     """The datasets that the asker may know of, in the order of their names."""
     wanted = Filter(q, domain, tag, parse_group(owner) if owner else None, lifecycle, environment)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Limit, Name, Page, Text
+from muniment.api.bodies import After, Body, Limit, Name, Page, Text
 from muniment.api.environments import Variables
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.domains import Domain
@@ -49,7 +49,7 @@ async def get_domains(
     asking: Asking,
     response: Response,
     limit: Annotated[Limit, Query()] = 100,
-    after: Annotated[str, Query(max_length=250)] = "",
+    after: After = "",
 ) -> Page[DomainAnswer]:
     """The domains that the asker may know of, in the order of their names."""
     shelf = await list_domains(house, asking)

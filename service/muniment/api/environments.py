@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field, StringConstraints
 
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Limit, Line, Page, Text
+from muniment.api.bodies import After, Body, Limit, Line, Page, Text
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.environments import Environment
 from muniment.flows.browse_realm import list_environments
@@ -42,7 +42,7 @@ async def get_environments(
     asking: Asking,
     response: Response,
     limit: Annotated[Limit, Query()] = 100,
-    after: Annotated[str, Query(max_length=250)] = "",
+    after: After = "",
 ) -> Page[EnvironmentAnswer]:
     """The environments, in the order of their names."""
     shelf = await list_environments(house, asking)

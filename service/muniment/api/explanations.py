@@ -15,6 +15,7 @@ from muniment.core.decisions import Wanted
 from muniment.core.groups import write_group
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject
+from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.browse_realm import whoami
 from muniment.flows.explain_access import explain_access
 
@@ -67,11 +68,13 @@ async def get_explanation(
     asking: Asking,
     response: Response,
     action: Annotated[Literal["discover", "load", "save"], Query()],
-    dataset: Annotated[str, Query(max_length=250)],
+    dataset: Annotated[str, Query(max_length=LONGEST_ASKED)],
     environment: Environment,
     project: Project = None,
     purpose: Purpose = None,
-    subject: Annotated[str | None, Query(max_length=250, description="Another subject, as `user:ann`.")] = None,
+    subject: Annotated[
+        str | None, Query(max_length=LONGEST_ASKED, description="Another subject, as `user:ann`.")
+    ] = None,
 ) -> ExplanationBody:
     """Why a subject may, or may not, do something to a dataset, and whom to ask."""
     about = None if subject is None else Subject.parse(subject)
@@ -84,8 +87,8 @@ async def get_explanation(
         action=explained.action,
         dataset=explained.dataset,
         environment=environment,
-        allowed=explained.decision.allowed,
-        reason=explained.reason,
+        allowed=answer.allowed,
+        reason=answer.reason,
         because=list(explained.decision.because),
         beaten=list(explained.decision.beaten),
         rules=[RuleBody(id=rule.id, effect=rule.effect, reason=rule.reason) for rule in explained.rules],

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Label, Limit, Line, Moment, Name, Page
+from muniment.api.bodies import After, Body, Label, Limit, Line, Moment, Name, Page
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
@@ -67,7 +67,7 @@ async def get_grants(
     asking: Asking,
     response: Response,
     limit: Annotated[Limit, Query()] = 100,
-    after: Annotated[str, Query(max_length=250)] = "",
+    after: After = "",
 ) -> Page[GrantAnswer]:
     """The grants of the scopes in which the asker grants, audits or administers, in the order of their ids."""
     shelf = await list_grants(house, asking)

@@ -8,7 +8,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Limit, Name, Page, Text
+from muniment.api.bodies import After, Body, Limit, Name, Page, Text
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.groups import Group, parse_group, write_group
 from muniment.core.subjects import Subject
@@ -43,7 +43,7 @@ async def get_groups(
     asking: Asking,
     response: Response,
     limit: Annotated[Limit, Query()] = 100,
-    after: Annotated[str, Query(max_length=250)] = "",
+    after: After = "",
 ) -> Page[GroupAnswer]:
     """The local groups, in the order of their names."""
     shelf = await list_groups(house, asking)

@@ -12,6 +12,7 @@ from muniment.api.bodies import Body, Limit, Moment, Page
 from muniment.api.versions import stamp
 from muniment.core.catalog import write_moment
 from muniment.core.ledger import Event, Question, Row
+from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.review_ledger import review_ledger
 
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
@@ -47,8 +48,8 @@ async def get_ledger(
     house: Housed,
     asking: Asking,
     response: Response,
-    subject: Annotated[str | None, Query(max_length=250, description="As `user:ann`.")] = None,
-    dataset: Annotated[str | None, Query(max_length=250)] = None,
+    subject: Annotated[str | None, Query(max_length=LONGEST_ASKED, description="As `user:ann`.")] = None,
+    dataset: Annotated[str | None, Query(max_length=LONGEST_ASKED)] = None,
     event: Event | None = None,
     receipt: UUID | None = None,
     since: Moment | None = None,

@@ -39,7 +39,7 @@ def from_yaml(body: bytes) -> object:
     try:
         _check_shape(body)
         return _checked(yaml.load(body, _PlainYaml))  # noqa: S506 - a loader of plain data, below
-    except (yaml.YAMLError, ValueError, RecursionError) as refused:
+    except (yaml.YAMLError, ValueError, ArithmeticError, RecursionError) as refused:
         _refuse(f"The body is not plain YAML: {' '.join(str(refused).split())[:300]}", refused)
 
 
@@ -77,7 +77,7 @@ def _checked(value: object) -> object:
 
 
 def _check_shape(body: bytes) -> None:
-    """Refuse what is too deep or too long, and aliases, which blow a short text up into a long one."""
+    """Refuse what is too deep or too long, tags, and aliases, which blow a short text up into a long one."""
     depth = seen = 0
     for event in yaml.parse(body, Loader=yaml.CSafeLoader):
         match event:
@@ -92,12 +92,21 @@ def _check_shape(body: bytes) -> None:
                 seen += 1
             case _:
                 pass
+        if getattr(event, "tag", None) is not None:
+            raise yaml.YAMLError("tags are not read here; write the value as it is")
         if depth > DEEPEST or seen > MOST_VALUES:
             _refuse_size()
 
 
 class _PlainYaml(yaml.CSafeLoader):
-    """YAML's JSON-like data alone: no tags, no keys twice, dates as the text that they are."""
+    """YAML's JSON-like data alone: no keys twice, and plain words as YAML 1.2's core schema reads them (10.3).
+
+    So ``on`` is a word and ``12:30`` a text. What YAML 1.1 reads into them is not only
+    surprising: its numbers of base 60 take quadratic time.
+    """
+
+    #: What YAML 1.1 takes for more than text is forgotten; :func:`_teach` says what takes its place.
+    yaml_implicit_resolvers = {}
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:  # noqa: FBT001, FBT002
         """A mapping with text keys, each once."""
@@ -109,21 +118,43 @@ class _PlainYaml(yaml.CSafeLoader):
         return super().construct_mapping(node, deep)
 
 
-def _text(loader: _PlainYaml, node: yaml.Node) -> object:
-    return loader.construct_scalar(node)  # type: ignore[arg-type]
+def _whole(text: str) -> int:
+    base = {"0o": 8, "0x": 16}.get(text[:2], 10)
+    return int(text, base)
 
 
-def _refused(_loader: _PlainYaml, node: yaml.Node) -> object:
-    raise yaml.YAMLError(f"{node.tag} is not plain data")
+def _fraction(text: str) -> float:
+    return float(text.replace(".inf", "inf").replace(".nan", "nan"))
 
 
-_constructors: dict[str | None, Callable[[Any, Any], object]] = {
-    "tag:yaml.org,2002:timestamp": _text,
-    "tag:yaml.org,2002:binary": _refused,
-    "tag:yaml.org,2002:set": _refused,
-    "tag:yaml.org,2002:omap": _refused,
-    "tag:yaml.org,2002:pairs": _refused,
-    "tag:yaml.org,2002:merge": _refused,
-}
-for _tag, _constructor in _constructors.items():
-    _PlainYaml.add_constructor(_tag, _constructor)
+def _merged(_text: str) -> Never:
+    raise yaml.YAMLError("merge keys are not read here; write the values out")
+
+
+#: The words that are no text: their tag, how they look, what they can begin with, and what they mean.
+_WORDS: tuple[tuple[str, str, str, Callable[[str], object]], ...] = (
+    ("null", r"~|null|Null|NULL|", "~nN\0", lambda _: None),
+    ("bool", r"true|True|TRUE|false|False|FALSE", "tTfF", lambda text: text.lower() == "true"),
+    ("int", r"[-+]?[0-9]+|0o[0-7]+|0x[0-9a-fA-F]+", "-+0123456789", _whole),
+    (
+        "float",
+        r"[-+]?(?:\.[0-9]+|[0-9]+(?:\.[0-9]*)?)(?:[eE][-+]?[0-9]+)?|[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)",
+        "-+.0123456789",
+        lambda text: _fraction(text.lower()),
+    ),
+    ("merge", r"<<", "<", _merged),
+)
+
+
+def _teach(tag: str, looks: str, begins: str, meaning: Callable[[str], object]) -> None:
+    full = f"tag:yaml.org,2002:{tag}"
+    _PlainYaml.add_implicit_resolver(full, re.compile(rf"(?:{looks})\Z"), ["" if c == "\0" else c for c in begins])
+
+    def read(loader: _PlainYaml, node: yaml.ScalarNode) -> object:
+        return meaning(loader.construct_scalar(node))
+
+    _PlainYaml.add_constructor(full, read)
+
+
+for _word in _WORDS:
+    _teach(*_word)

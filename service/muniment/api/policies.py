@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Label, Limit, Line, Moment, Name, Page
+from muniment.api.bodies import After, Body, Label, Limit, Line, Moment, Name, Page
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.grants import Form
 from muniment.core.groups import parse_group
@@ -91,7 +91,7 @@ async def get_policies(
     asking: Asking,
     response: Response,
     limit: Annotated[Limit, Query()] = 100,
-    after: Annotated[str, Query(max_length=250)] = "",
+    after: After = "",
 ) -> Page[PolicyAnswer]:
     """The policies of the scopes in which the asker grants, audits or administers, in the order of their ids."""
     shelf = await list_policies(house, asking)

@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import Response
 
 from muniment.core import problems
-from muniment.core.problems import Invalid, Problem, TooMany
+from muniment.core.problems import Invalid, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -27,13 +27,14 @@ class Failed(Problem):
     title = "Failed"
 
 
-#: Each problem that can reach a caller, and its status (RFC 9110, 15; 428 and 429: RFC 6585).
+#: Each problem that can reach a caller, and its status (RFC 9110, 15; 428: RFC 6585).
 STATUS: Mapping[type[Problem], int] = {
     problems.NotSignedIn: 401,
     problems.TokenRefused: 401,
     problems.NotAllowed: 403,
     problems.NotFound: 404,
     WrongMethod: 405,
+    problems.TooSlow: 408,
     problems.Conflict: 409,
     problems.StaleEdit: 412,
     problems.TooLarge: 413,
@@ -42,7 +43,6 @@ STATUS: Mapping[type[Problem], int] = {
     problems.InvalidPolicy: 422,
     problems.UnknownEnvironment: 422,
     problems.VersionNeeded: 428,
-    problems.TooMany: 429,
     Failed: 500,
     problems.Unavailable: 503,
     problems.LedgerUnavailable: 503,
@@ -80,8 +80,8 @@ def answer(problem: Problem) -> Response:
             headers["WWW-Authenticate"] = "Bearer" + (
                 ' error="invalid_token"' if isinstance(problem, problems.TokenRefused) else ""
             )
-        case 429 if isinstance(problem, TooMany):
-            headers["Retry-After"] = str(problem.retry_after)
+        case 408:
+            headers["Connection"] = "close"
         case 503:
             headers["Retry-After"] = str(_TRY_AGAIN)
         case _:

@@ -1,5 +1,9 @@
 """What reaches the routes: requests of a bounded size, well-formed, in readable characters, with an id.
 
+A body is read whole, and only so long, then its sender is looked at, and only then is it
+parsed: nobody unknown has work done for them. The time of a request is the time when all
+of it was there, so no right outlives its end by being slow.
+
 YAML bodies (``application/yaml``, RFC 9512) become the JSON that they mean, so that a
 steward can send a file as it is. A caller who leaves before the end of a body has asked
 nothing: what arrived of it is let go.
@@ -7,6 +11,7 @@ nothing: what arrived of it is let go.
 
 from __future__ import annotations
 
+import asyncio
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -14,19 +19,26 @@ from uuid import UUID
 
 import anyio.to_thread
 import orjson
+from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from muniment.api.asking import Doorkeeper
 from muniment.api.identifiers import new_id
 from muniment.api.plain_data import UNREADABLE, from_json, from_yaml
 from muniment.api.problems import answer
-from muniment.core.problems import Fault, Invalid, Problem, TooLarge
+from muniment.core.problems import Fault, Invalid, NotFound, Problem, TooLarge, TooSlow
+from muniment.core.visibility import LONGEST_ASKED
 
 #: The largest body that is read, in bytes.
 LARGEST_BODY = 1024 * 1024
 
-#: The largest that is read while other requests wait.
-_SMALL = 16 * 1024
+#: For how many seconds a body is waited for, from its first byte to its last.
+LONGEST_SECONDS = 15.0
+
+#: The largest that is parsed while other requests wait.
+_SMALL = 4 * 1024
 
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _REQUEST_ID = "Muniment-Request-Id"
@@ -46,16 +58,15 @@ class ReadRequests:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
-        at = datetime.now(UTC)
-        request_id = new_id(at)
-        scope.setdefault("state", {}).update(at=at, request_id=request_id)
-        named = _named(request_id, send)
+        _begin(scope)
+        named = _named(scope, send)
         if scope["method"] == "HEAD":
             # Answered as GET is, without the body (RFC 9110, 9.3.2).
             scope["method"], named = "GET", _without_body(named)
         try:
             _check_address(scope)
             replayed = await _body(scope, receive)
+            _begin(scope)
         except Problem as refused:
             await answer(refused)(scope, receive, named)
         except _Left:
@@ -69,10 +80,16 @@ def name_answer(headers: MutableHeaders, request_id: UUID) -> None:
     headers[_REQUEST_ID] = str(request_id)
 
 
-def _named(request_id: UUID, send: Send) -> Send:
+def _begin(scope: Scope) -> None:
+    """Give the request its time and its id; what was given before is forgotten."""
+    at = datetime.now(UTC)
+    scope.setdefault("state", {}).update(at=at, request_id=new_id(at))
+
+
+def _named(scope: Scope, send: Send) -> Send:
     async def named(message: Message) -> None:
         if message["type"] == "http.response.start":
-            name_answer(MutableHeaders(scope=message), request_id)
+            name_answer(MutableHeaders(scope=message), scope["state"]["request_id"])
         await send(message)
 
     return named
@@ -94,15 +111,20 @@ def _check_address(scope: Scope) -> None:
     if UNREADABLE.search(readable):
         message = "The address holds characters that cannot be read as text."
         raise Invalid(message, [Fault("address", message)])
+    if any(len(segment) > LONGEST_ASKED for segment in scope["path"].split("/")):
+        # Nothing has such a name: that needs no looking up, and no index could keep it.
+        raise NotFound
 
 
 async def _body(scope: Scope, receive: Receive) -> Receive:
     """The whole body, bounded and well-formed, ready to be read again as JSON."""
     headers = Headers(scope=scope)
     _check_length(headers.get("content-length", "0"))
-    body = await _all(receive)
+    body = await _in_time(receive)
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     if body:
+        _begin(scope)
+        await _know_sender(scope)
         body = await _as_json(body, media)
         scope["headers"] = [
             (name, value) for name, value in scope["headers"] if name not in {b"content-type", b"content-length"}
@@ -120,6 +142,21 @@ def _check_length(declared: str) -> None:
 
 def _too_large() -> TooLarge:
     return TooLarge(f"A request's body has at most {LARGEST_BODY:,} bytes.")
+
+
+async def _in_time(receive: Receive) -> bytes:
+    try:
+        async with asyncio.timeout(LONGEST_SECONDS):
+            return await _all(receive)
+    except TimeoutError as late:
+        raise TooSlow(f"The request's body was not whole after {LONGEST_SECONDS:g} seconds. Send it again.") from late
+
+
+async def _know_sender(scope: Scope) -> None:
+    """Refuse the body of somebody who is not signed in; what is found out of a token is remembered."""
+    app: Starlette = scope["app"]
+    doorkeeper: Doorkeeper = app.state.doorkeeper
+    await doorkeeper.known(Request(scope))
 
 
 async def _all(receive: Receive) -> bytes:

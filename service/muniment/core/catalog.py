@@ -1,8 +1,8 @@
 """The catalog: exactly what one subject may load or save in one environment, as Kedro expects it.
 
 An entry is rendered once for each version of its dataset; a catalog is a join of
-rendered entries. What is decided has a digest of its own, over names, versions, actions
-and obligations, so a new renderer changes no proof.
+rendered entries. What is decided has a digest of its own, over names, where and in which
+version they were declared, actions and obligations, so a new renderer changes no proof.
 """
 
 from __future__ import annotations
@@ -28,6 +28,9 @@ from muniment.core.schema import Action
 #: A text that no YAML reader takes for anything else, unless it is one of the words below.
 _PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_]*(?:[./=:-]+[A-Za-z0-9_]+)*\Z", re.ASCII)
 _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
+
+#: Which renderer writes the bodies: part of their tags, raised when the same decision is written otherwise.
+RENDERER = 1
 
 #: The width at which YAML is folded: never, so that a path stays on its line.
 _ONE_LINE = 1_000_000
@@ -76,8 +79,15 @@ def entry_of(dataset: Dataset, decided: Decided, wanted: Wanted) -> Entry | None
 
 
 def digest(realm: Realm, environment: str, entries: Sequence[Entry]) -> str:
-    """SHA-256 (hex) over canonical ``[name, version, actions, obligations]`` and the versions of the variables used."""
-    lines = [[e.dataset.name, e.dataset.version, [*e.actions], [*e.obligations]] for e in entries]
+    """SHA-256 (hex) over canonical ``[name, version, actions, obligations, source]`` and the variables' versions.
+
+    The source is the name that the version counts: a name that a factory pattern made has
+    the pattern's version, and would be taken for a dataset of its own otherwise.
+    """
+    lines = [
+        [e.dataset.name, e.dataset.version, [*e.actions], [*e.obligations], realm.source_of(e.dataset.name)]
+        for e in entries
+    ]
     domains = {above for entry in entries for above in lineage(entry.dataset.domain)}
     variables = [
         [name, realm.domains[name].version]
@@ -96,6 +106,7 @@ def tag(catalog: Catalog, *, media: str, coding: str, asked: Sequence[str] | Non
     """A strong entity tag (RFC 9110, 8.8.3): equal tags mean equal bytes, unrelated changes keep it."""
     wanted = catalog.wanted
     covered = [
+        RENDERER,
         catalog.sha256,
         wanted.environment,
         wanted.project,

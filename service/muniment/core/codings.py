@@ -50,7 +50,10 @@ def _weight(parameters: str) -> float:
 
 
 class Bodies:
-    """Encoded bodies by their tags, within a number of bytes; the ones not asked for longest go first."""
+    """Encoded bodies by their tags, within a number of bytes; the ones not asked for longest go first.
+
+    Bodies are made in threads, and held by the one that serves: nothing here waits or locks.
+    """
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes

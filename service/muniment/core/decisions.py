@@ -136,10 +136,15 @@ def decide_each(
 def decide_governing(
     realm: Realm, asker: SubjectState, action: Action, resources: Sequence[str | Dataset], at: datetime
 ) -> tuple[Decision, ...]:
-    """Decide a governing action on domains (by name) or datasets, one decision for each."""
+    """Decide a governing action on domains (by name) or datasets, one decision for each.
+
+    A domain that is not there is decided on as it might be made, so that an answer does
+    not tell whether it is.
+    """
     concerned = tuple(policy for policy in realm.concerning(asker) if action in policy.actions)
     datasets = [resource for resource in resources if isinstance(resource, Dataset)]
-    cedar = _Cedar(realm, asker, concerned, datasets)
+    named = {above for r in resources if isinstance(r, str) for above in lineage(r)}
+    cedar = _Cedar(realm, asker, concerned, datasets, sorted(named - realm.domain_tree))
     uids = [uid("Domain", r) if isinstance(r, str) else uid("Dataset", r.name) for r in resources]
     context = json.dumps({"now": _moment(at)})
     permits, forbids = cedar.permits(action, uids, context), cedar.forbids(action, uids, context)
@@ -215,10 +220,16 @@ class _Cedar:
     """Cedar, asked about one subject and the given datasets under the policies that concern it."""
 
     def __init__(
-        self, realm: Realm, asker: SubjectState, concerned: Sequence[Compiled], datasets: Iterable[Dataset]
+        self,
+        realm: Realm,
+        asker: SubjectState,
+        concerned: Sequence[Compiled],
+        datasets: Iterable[Dataset],
+        domains: Iterable[str] = (),
     ) -> None:
         self._subject = uid(asker.subject.kind.entity_type, asker.subject.id)
         delta = [subject_entity(realm, asker), *(data_entity(dataset) for dataset in datasets)]
+        delta.extend(realm.domain_entities(domains))
         self._entities = realm.base_entities.with_added_json_str(json.dumps(delta))
         self._concerned = concerned
 

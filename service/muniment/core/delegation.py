@@ -17,15 +17,15 @@ from typing import TypeVar
 
 from cedarpy import pst
 
-from muniment.core.datasets import Dataset
-from muniment.core.decisions import Decided, Wanted, boundaries, decide, decide_governing, list_all
-from muniment.core.names import ROOT, domain_of, is_dataset, lineage
-from muniment.core.policies import Compiled, confined_to, occasions_of
+from muniment.core.datasets import Dataset, Lifecycle
+from muniment.core.decisions import Decided, Wanted, boundaries, decide_each, decide_governing, list_all
+from muniment.core.names import ROOT, Pattern, domain_of, is_dataset, lineage
+from muniment.core.policies import Compiled, Policy, confined_to, occasions_of
 from muniment.core.problems import NotAllowed
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action
 from muniment.core.subjects import SubjectState
-from muniment.core.visibility import may_govern
+from muniment.core.visibility import administers, find_each, imagined, may_govern
 
 _Case = TypeVar("_Case")
 
@@ -33,8 +33,8 @@ _Case = TypeVar("_Case")
 _Cases = list[tuple[_Case, set[str]]]
 
 #: How much is asked about one change: datasets in every circumstance, and something for each circumstance itself.
-#: At the limit that takes some 20 seconds; a change by somebody whom it does not concern asks nothing.
-_MOST_EFFORT = 100_000
+#: At the limit that takes some 5 seconds; a change by somebody whom it does not concern asks nothing.
+_MOST_EFFORT = 25_000
 _EFFORT_OF_ASKING = 20
 
 #: How many of a rule's literals are tried on datasets that are yet to come.
@@ -57,7 +57,7 @@ class Gain:
 
 def check_rule(realm: Realm, asker: SubjectState, at: datetime, scope: str, handed_on: Compiled | None) -> None:
     """Refuse a writer who may not make this rule here. ``handed_on`` is what it newly lets others do, if anything."""
-    if may_govern(realm, asker, at, Action.ADMINISTER, scope):
+    if administers(realm, asker, at, scope):
         return
     if scope == ROOT:
         detail = "A rule for every domain needs administer on all; name a scope in which you may grant."
@@ -72,21 +72,98 @@ def check_rule(realm: Realm, asker: SubjectState, at: datetime, scope: str, hand
 
 
 def check_not_widening(before: Realm, after: Realm, asker: SubjectState, at: datetime) -> None:
-    """Refuse a change by which its own author gains access."""
+    """Refuse a change by which its own author gains access. What the author may not know of is told by its domain.
+
+    Who administers everything may lift what a steward forbade, and knows and governs again
+    what was shut: else a steward could take a domain for good. To load and save again is
+    a gain even so.
+    """
     found = gains(before, after, asker, at)
+    if found and may_govern(before, asker, at, Action.ADMINISTER, ROOT):
+        anyhow = set(gains(_lifted(before, after), after, asker, at))
+        found = tuple(gain for gain in found if gain in anyhow or gain.action in {Action.LOAD, Action.SAVE})
     if found:
-        named = sorted({f"{gain.action} {gain.resource}" for gain in found})
+        shown = _tellable(before, asker, at, {gain.resource for gain in found})
+        named = sorted({f"{gain.action} {shown[gain.resource]}" for gain in found})
         more = f" and {len(named) - _MOST_NAMED} more" if len(named) > _MOST_NAMED else ""
         listed = ", ".join(named[:_MOST_NAMED])
         detail = f"This would widen your own access ({listed}{more}); somebody else must make the change."
         raise NotAllowed(detail)
 
 
-def check_administrator_left(after: Realm, asker: SubjectState, others: Iterable[SubjectState], at: datetime) -> None:
-    """Refuse a change that leaves nobody who may administer everything."""
-    if not any(may_govern(after, state, at, Action.ADMINISTER, ROOT) for state in (asker, *others)):
-        detail = "This change would leave nobody who may administer; make somebody else an administrator first."
-        raise NotAllowed(detail)
+def may_come_to_use(realm: Realm, asker: SubjectState, dataset: Dataset) -> bool:
+    """Whether some permit may, on some occasion, let the subject load or save a dataset or a name that it makes."""
+    pattern = Pattern(dataset.name) if dataset.is_pattern else None
+    return any(
+        policy.effect == "permit"
+        and not policy.actions.isdisjoint({Action.LOAD, Action.SAVE})
+        and _speaks_of(policy, dataset, pattern)
+        for policy in realm.concerning(asker)
+    )
+
+
+def _speaks_of(policy: Compiled, dataset: Dataset, pattern: Pattern | None) -> bool:
+    made = pattern is not None and _one_dataset(policy) and any(map(pattern.match, policy.names))
+    return made or bool(_reached(policy, {dataset.name}))
+
+
+def _lifted(before: Realm, after: Realm) -> Realm:
+    """The earlier realm without those forbids of a scope that the change ends or words otherwise."""
+    lifted = [
+        id_
+        for id_, policy in before.policies.items()
+        if policy.scope != ROOT and after.policies.get(id_) is not policy and before.compiled[id_].effect == "forbid"
+    ]
+    return before.after(before.revision, [Change(Policy, id_, None) for id_ in lifted])
+
+
+def _tellable(realm: Realm, asker: SubjectState, at: datetime, resources: Iterable[str]) -> dict[str, str]:
+    """What each domain and dataset is called before somebody who may not know of all: of drafts nobody is told."""
+    listed = sorted(resources)
+    datasets = [name for name in listed if is_dataset(name) and name not in realm.domain_tree]
+    found = find_each(realm, asker, at, datasets)
+    told = {name for name, dataset in found.items() if dataset and dataset.lifecycle is not Lifecycle.DRAFT}
+    return {name: name if name not in found or name in told else f"{domain_of(name)}.*" for name in listed}
+
+
+def may_leave_nobody(before: Realm, after: Realm, asker: SubjectState, at: datetime) -> bool:
+    """Whether a change may leave nobody who administers everything, so that :func:`check_administrator_left` must look.
+
+    It may not where it touches no rule about that and nothing that one depends on, nor
+    where the asker goes on administering.
+    """
+    depends = all(getattr(before, shelf) is getattr(after, shelf) for shelf in ("groups", "domains"))
+    if depends and _administering(before) == _administering(after):
+        return False
+    return not all(_administered(after, [asker], moment) for moment in _later(before, after, at))
+
+
+def check_administrator_left(before: Realm, after: Realm, states: Sequence[SubjectState], at: datetime) -> None:
+    """Refuse a change after which, now or at a moment to come, nobody of these may administer everything.
+
+    A moment at which nobody could have done so before is not the change's doing.
+    """
+    for moment in _later(before, after, at):
+        if not _administered(after, states, moment) and _administered(before, states, moment):
+            when = "nobody" if moment == at else f"nobody, from {moment:%Y-%m-%d %H:%M} UTC on,"
+            detail = (
+                f"This change would leave {when} who may administer; make somebody else an administrator first, "
+                "without an end."
+            )
+            raise NotAllowed(detail)
+
+
+def _administering(realm: Realm) -> tuple[Compiled, ...]:
+    """The policies that speak about administering everything: one of a narrower reach never does."""
+    return tuple(p for p in realm.compiled.values() if Action.ADMINISTER in p.actions and p.within is None)
+
+
+def _later(before: Realm, after: Realm, at: datetime) -> list[datetime]:
+    return _moments([*_administering(before), *_administering(after)], at)
+
+
+def _administered(realm: Realm, states: Iterable[SubjectState], at: datetime) -> bool:
+    return any(may_govern(realm, state, at, Action.ADMINISTER, ROOT) for state in states)
 
 
 def gains(before: Realm, after: Realm, asker: SubjectState, at: datetime) -> tuple[Gain, ...]:
@@ -281,30 +358,49 @@ def _declared(imagined: Iterable[Dataset], realm: Realm) -> Iterable[Change]:
 
 
 def _not_held(realm: Realm, asker: SubjectState, at: datetime, scope: str, rule: Compiled) -> tuple[Action, ...]:
-    """The actions of a rule that its writer does not hold on everything in its reach, present or to come."""
+    """The actions of a rule that its writer does not hold on everything in its reach, present or to come.
+
+    Where nothing at all can be asked about, nothing is held.
+    """
     within = rule.within or scope
     domains = [within, *(name for name in sorted(realm.domains) if within in lineage(name) and name != within)]
+    single = _single(realm, rule)
     held = list(_held(realm, asker, at, domains, rule)) if rule.actions.intersection(DATA_ACTIONS) else []
     missing = []
     for action in sorted(rule.actions):
         if action in DATA_ACTIONS:
-            holds = all(decided[action].allowed for decided in held)
+            decisions = [decided[action] for decided in held]
         else:
-            holds = all(d.allowed for d in decide_governing(realm, asker, action, domains, at))
-        if not holds:
+            governed: list[str | Dataset] = [*domains]
+            if single is not None and action is not Action.ADMINISTER:
+                governed.append(single)
+            decisions = list(decide_governing(realm, asker, action, governed, at))
+        if not decisions or not all(decision.allowed for decision in decisions):
             missing.append(action)
     return tuple(missing)
 
 
 def _held(realm: Realm, asker: SubjectState, at: datetime, domains: Sequence[str], rule: Compiled) -> Iterable[Decided]:
-    """What the writer may do to the datasets in a rule's reach: those that stand, and one to come in each domain."""
+    """What the writer may do to the datasets in a rule's reach: those that stand, and one to come in each domain.
+
+    A rule may name its one dataset before it is declared: it is decided on as it might be.
+    """
+    single = _single(realm, rule)
     present = [name for name in _reached(rule, realm.datasets.keys()) if domains[0] in lineage(domain_of(name))]
-    coming = [] if _one_dataset(rule) else domains
+    coming = [single] if single else [imagined(realm, f"{domain}.{_TO_COME}") for domain in domains]
     for environment in _environments(realm, rule):
-        yield from list_all(realm, asker, Wanted(environment), at, present).decided.values()
-        for domain in coming:
-            dataset = Dataset(name=f"{domain}.{_TO_COME}", owner=realm.owner_of(domain))
-            yield decide(realm, asker, Wanted(environment), at, dataset)
+        if single is None:
+            yield from list_all(realm, asker, Wanted(environment), at, present).decided.values()
+        yield from decide_each(realm, asker, Wanted(environment), at, coming)
+
+
+def _single(realm: Realm, rule: Compiled) -> Dataset | None:
+    """The one dataset that a rule's own head is about, if it is about one."""
+    match rule.tree.resource:
+        case pst.ScopeEq(pst.EntityUid(type_, name)) if str(type_) == "Dataset":
+            return realm.resolve(name) or imagined(realm, name)
+        case _:
+            return None
 
 
 def _one_dataset(rule: Compiled) -> bool:

@@ -22,7 +22,7 @@ from muniment.core.subjects import SubjectState
 UNKNOWN = "does not exist, or you may not know of it"
 
 #: How many groups are tried when what is missing is looked for.
-_MOST_TRIED = 200
+_MOST_TRIED = 50
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ class Event(StrEnum):
     CHANGE_REFUSED = "change.refused"
     BOOTSTRAPPED = "realm.bootstrapped"
     LEDGER_READ = "ledger.read"
-    SIGNIN_FAILED = "signin.failed"
 
 
 class Outcome(StrEnum):

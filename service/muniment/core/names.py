@@ -9,6 +9,7 @@ keeps a literal part: a pattern can capture nothing outside its own domain.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 from muniment.core.problems import Fault, Invalid
 
@@ -18,9 +19,13 @@ ROOT = "all"
 #: The longest name of a dataset or domain, in characters.
 LONGEST_NAME = 200
 
+#: The most placeholders that a factory pattern may have.
+MOST_PLACEHOLDERS = 4
+
 _SEGMENT = re.compile(r"[a-z][a-z0-9_]*\Z")
 _LEAF = re.compile(r"(?=[a-z{])(?:[a-z0-9_]|\{[a-z][a-z0-9_]*\})+\Z")
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_FILLED = re.compile(r"[a-z0-9_]*\Z")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9_-]{0,39}\Z")
 
@@ -69,7 +74,7 @@ def is_dataset(text: str) -> bool:
         return bool(_SEGMENT.match(leaf)) and leaf not in _KEDROS_OWN
     found = placeholders(leaf)
     literal = _PLACEHOLDER.sub("", leaf)
-    return len(set(found)) == len(found) and "}{" not in leaf and bool(literal.strip("_"))
+    return len(set(found)) == len(found) <= MOST_PLACEHOLDERS and "}{" not in leaf and bool(literal.strip("_"))
 
 
 def is_id(text: str) -> bool:
@@ -87,8 +92,8 @@ def checked_dataset(name: str) -> str:
     if not is_dataset(name):
         message = (
             "A dataset is named <domain>.<leaf>: segments of a-z, 0-9 and _, each beginning with a letter, "
-            f"at most {LONGEST_NAME} characters; placeholders such as {{region}} only in the leaf, "
-            "beside a literal part."
+            f"at most {LONGEST_NAME} characters; at most {MOST_PLACEHOLDERS} placeholders such as {{region}}, only in "
+            "the leaf and beside a literal part."
         )
         raise Invalid(message, [Fault("name", message)])
     return name
@@ -118,23 +123,54 @@ def checked_environment(text: str) -> str:
     return text
 
 
+def alike(literals: Sequence[str], text: str) -> bool:
+    """Whether a text is these literals in their order with anything between them, as Cedar's ``like`` reads it.
+
+    The first stands at the text's beginning and the last at its end. Each of the others is
+    taken where it first occurs, which leaves most to those after it: nothing is tried twice.
+    """
+    first, last = literals[0], literals[-1]
+    if len(literals) == 1:
+        return text == first
+    end = len(text) - len(last)
+    if end < len(first) or not text.startswith(first) or not text.endswith(last):
+        return False
+    at = len(first)
+    for literal in literals[1:-1]:
+        found = text.find(literal, at, end)
+        if found < 0:
+            return False
+        at = found + len(literal)
+    return True
+
+
 class Pattern:
     """A factory pattern that resolves names, as Kedro's does, within one segment.
 
-    Of several ways to read a name, Kedro gives each placeholder as little as it can.
+    Of several ways to read a name, Kedro gives each placeholder as little as it can: at
+    least one of the characters of a leaf. All that stands after a pattern's domain is made
+    of those, so a literal taken where it first occurs never spoils a later one.
     """
 
     def __init__(self, name: str) -> None:
         self.name = name
         parts = _PLACEHOLDER.split(name)
-        self._regex = re.compile(
-            "".join(rf"(?P<{part}>[a-z0-9_]+?)" if index % 2 else re.escape(part) for index, part in enumerate(parts))
-            + r"\Z"
-        )
+        self._literals, self._placeholders = parts[::2], parts[1::2]
         #: How specific a pattern is: Kedro prefers more literal characters, then more placeholders, then the alphabet.
-        self.rank = (-sum(map(len, parts[::2])), -len(parts[1::2]), name)
+        self.rank = (-sum(map(len, self._literals)), -len(self._placeholders), name)
 
     def match(self, name: str) -> dict[str, str] | None:
         """The values of the placeholders, or nothing when the name does not match."""
-        found = self._regex.match(name)
-        return found.groupdict() if found else None
+        first, *between, last = self._literals
+        end = len(name) - len(last)
+        if not name.startswith(first) or not name.endswith(last) or not _FILLED.match(name, len(first)):
+            return None
+        values: list[str] = []
+        at = len(first)
+        for literal in between:
+            found = name.find(literal, at + 1, end)
+            if found < 0:
+                return None
+            values.append(name[at:found])
+            at = found + len(literal)
+        return dict(zip(self._placeholders, [*values, name[at:end]], strict=True)) if at < end else None

@@ -71,7 +71,7 @@ class Compiled:
 
     ``anchor`` is an entity that the principal must be or be in (none: anybody may be
     meant). Two datasets of equal :attr:`Dataset.access` are decided alike by this policy
-    unless one is among ``names`` or their names differ in matching a ``pattern``;
+    unless one is among ``names`` or their names differ in matching a pattern (:func:`names.alike`);
     when even that cannot be promised, the policy is ``individual``. It is never satisfied
     for a resource outside the domain ``within``, where it has one.
     """
@@ -83,7 +83,7 @@ class Compiled:
     anchor: pst.EntityUid | None
     within: str | None
     names: frozenset[str]
-    patterns: frozenset[str]
+    patterns: frozenset[tuple[str, ...]]
     individual: bool
     boundaries: tuple[datetime, ...]
 
@@ -321,7 +321,7 @@ class _Reading:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
-        self.patterns: set[str] = set()
+        self.patterns: set[tuple[str, ...]] = set()
         self.individual = False
         self.boundaries: set[datetime] = set()
         self.environments: set[str] = set()
@@ -466,15 +466,24 @@ class _Reading:
 
     def _like(self, base: pst.Expr, pattern: tuple[pst.PatternElem, ...]) -> None:
         if base == _NAME:
-            self.patterns.add(
-                "".join(re.escape(element.value) if isinstance(element, pst.Char) else ".*" for element in pattern)
-            )
+            self.patterns.add(_literals(pattern))
             self.samples.add("".join(element.value if isinstance(element, pst.Char) else "x" for element in pattern))
         elif base in (_PURPOSE, _PROJECT):
             self._noted[base].add("".join(element.value for element in pattern if isinstance(element, pst.Char)))
             self._note_another(base)
         else:
             self._expression(base)
+
+
+def _literals(pattern: Iterable[pst.PatternElem]) -> tuple[str, ...]:
+    """A pattern's literals, in their order: between any two there was a ``*``."""
+    found = [""]
+    for element in pattern:
+        if isinstance(element, pst.Char):
+            found[-1] += element.value
+        else:
+            found.append("")
+    return tuple(found)
 
 
 def _children(node: object) -> Iterator[object]:

@@ -63,6 +63,12 @@ class StaleEdit(Problem):
     title = "Stale edit"
 
 
+class TooSlow(Problem):
+    """The request took longer to arrive than Muniment waits."""
+
+    title = "Too slow"
+
+
 class TooLarge(Problem):
     """The request is bigger than Muniment reads."""
 
@@ -109,16 +115,6 @@ class VersionNeeded(Problem):
     """An edit that does not say which version it began from."""
 
     title = "Version needed"
-
-
-class TooMany(Problem):
-    """More requests than one caller may make; :attr:`retry_after` seconds from now."""
-
-    title = "Too many requests"
-
-    def __init__(self, detail: str, retry_after: int) -> None:
-        super().__init__(detail)
-        self.retry_after = retry_after
 
 
 class Unavailable(Problem):

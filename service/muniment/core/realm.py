@@ -8,11 +8,10 @@ the next one (:meth:`Realm.after`), which shares with this one whatever stayed.
 from __future__ import annotations
 
 import json
-import re
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -23,7 +22,7 @@ from muniment.core.domains import Domain
 from muniment.core.environments import BASE, Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group, ancestors, is_builtin
-from muniment.core.names import ROOT, Pattern, lineage, parent_of
+from muniment.core.names import ROOT, Pattern, alike, lineage, parent_of
 from muniment.core.policies import Compiled, Policy, compiled
 from muniment.core.subjects import SubjectState
 
@@ -153,16 +152,23 @@ class Realm:
         return {subject: frozenset(names) for subject, names in found.items()}
 
     @cached_property
+    def domain_tree(self) -> frozenset[str]:
+        """Every domain, those above the declared ones included, and the root."""
+        return frozenset({ROOT, *(above for domain in self.domains for above in lineage(domain))})
+
+    @cached_property
     def base_entities(self) -> cedarpy.Entities:
         """Groups and domains as Cedar entities; subjects and datasets are added for each question."""
-        return cedarpy.Entities.from_json_str(json.dumps([*self._group_entities(), *self._domain_entities()]))
+        standing = [*self._group_entities(), *self.domain_entities(self.domain_tree)]
+        return cedarpy.Entities.from_json_str(json.dumps(standing))
 
     def _group_entities(self) -> Iterator[dict[str, object]]:
         for group in self.groups.values():
             yield entity("Group", group.name, parents=[("Group", parent) for parent in sorted(group.parents)])
 
-    def _domain_entities(self) -> Iterator[dict[str, object]]:
-        for name in {ROOT, *(above for domain in self.domains for above in lineage(domain))}:
+    def domain_entities(self, names: Iterable[str]) -> Iterator[dict[str, object]]:
+        """Domains as policies see them; one that is not there, as it might be made."""
+        for name in names:
             attributes = {"owner": {"__entity": uid("Group", self.owner_of(name))}}
             yield entity("Domain", name, attributes, [] if name == ROOT else [("Domain", parent_of(name))])
 
@@ -213,15 +219,25 @@ class Realm:
         An explicit name stands before every pattern, and the most specific pattern
         before the others, as in Kedro.
         """
+        source, values = self._source_of(name)
+        if source is None or not values:
+            return source
+        filled = {layer: _definition(text, values) for layer, text in source.environments.items()}
+        return replace(source, name=name, environments=filled)
+
+    def source_of(self, name: str) -> str | None:
+        """The name under which the dataset of a name was declared: its own, or a factory pattern's."""
+        source, _ = self._source_of(name)
+        return source.name if source else None
+
+    def _source_of(self, name: str) -> tuple[Dataset | None, Mapping[str, str]]:
         if name in self.datasets:
-            return self.datasets[name]
+            return self.datasets[name], {}
         for pattern in self.factories:
             values = pattern.match(name)
             if values is not None:
-                made = self.datasets[pattern.name]
-                filled = {layer: _definition(text, values) for layer, text in made.environments.items()}
-                return replace(made, name=name, environments=filled)
-        return None
+                return self.datasets[pattern.name], values
+        return None, {}
 
     @cached_property
     def rendered(self) -> dict[tuple[str, str, str], tuple[Dataset, bytes]]:
@@ -233,11 +249,11 @@ class Realm:
         """
         return {}
 
-    def matching(self, pattern: str) -> frozenset[str]:
-        """The names of datasets that a regular expression of a policy's ``like`` matches."""
-        known: dict[str, frozenset[str]] = self.__dict__.setdefault("_matching", {})
+    def matching(self, pattern: tuple[str, ...]) -> frozenset[str]:
+        """The names of datasets that a policy's ``like`` matches, by its literals."""
+        known: dict[tuple[str, ...], frozenset[str]] = self.__dict__.setdefault("_matching", {})
         if pattern not in known:
-            known[pattern] = frozenset(filter(_regex(pattern).match, self.datasets))
+            known[pattern] = _alike(pattern, self.datasets)
         return known[pattern]
 
 
@@ -249,6 +265,7 @@ _DERIVED: Mapping[str, tuple[type[Noun], ...]] = {
     "classes": (Dataset,),
     "factories": (Dataset,),
     "memberships": (Group,),
+    "domain_tree": (Domain,),
     "base_entities": (Group, Domain),
     "_matching": (Dataset,),
     "rendered": (Domain, Environment),
@@ -277,9 +294,9 @@ class _Patch:
         if self._datasets and "classes" in held:
             found["classes"] = self._classes()
         if self._datasets and "_matching" in held:
-            found["_matching"] = {
-                pattern: self._matched(pattern, names) for pattern, names in held["_matching"].items()
-            }
+            # Threads that decide by the earlier realm may still add to what it holds.
+            known = held["_matching"].copy()
+            found["_matching"] = {pattern: self._matched(pattern, names) for pattern, names in known.items()}
         return found
 
     def _compiled(self) -> Mapping[str, Compiled]:
@@ -310,8 +327,8 @@ class _Patch:
                 _add(found, self._after.datasets[name].access, name)
         return found
 
-    def _matched(self, pattern: str, names: frozenset[str]) -> frozenset[str]:
-        changed = frozenset(filter(_regex(pattern).match, self._datasets))
+    def _matched(self, pattern: tuple[str, ...], names: frozenset[str]) -> frozenset[str]:
+        changed = _alike(pattern, self._datasets)
         here = changed & self._after.datasets.keys()
         gone = changed - here
         return names if here <= names and gone.isdisjoint(names) else (names | here) - gone
@@ -354,9 +371,8 @@ def _anchor(policy: Compiled) -> Anchor:
     return None if policy.anchor is None else (str(policy.anchor.type), policy.anchor.id)
 
 
-@lru_cache(maxsize=20_000)
-def _regex(pattern: str) -> re.Pattern[str]:
-    return re.compile(pattern + r"\Z", re.DOTALL)
+def _alike(pattern: tuple[str, ...], names: Iterable[str]) -> frozenset[str]:
+    return frozenset(name for name in names if alike(pattern, name))
 
 
 def uid(type_: str, id_: str) -> dict[str, str]:

@@ -12,10 +12,13 @@ from datetime import datetime
 from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import Wanted, decide, decide_each, decide_governing, list_all
 from muniment.core.environments import BASE
-from muniment.core.names import ROOT, domain_of
+from muniment.core.names import ROOT, domain_of, is_domain
 from muniment.core.realm import Realm
 from muniment.core.schema import GOVERNING_ACTIONS, Action
 from muniment.core.subjects import SubjectState
+
+#: The longest name that anything is asked about, in characters: a factory pattern may make names longer than its own.
+LONGEST_ASKED = 220
 
 
 def may_govern(realm: Realm, asker: SubjectState, at: datetime, action: Action, domain: str) -> bool:
@@ -23,13 +26,38 @@ def may_govern(realm: Realm, asker: SubjectState, at: datetime, action: Action, 
     return decide_governing(realm, asker, action, [domain], at)[0].allowed
 
 
+def administers(realm: Realm, asker: SubjectState, at: datetime, domain: str) -> bool:
+    """Whether the subject administers a domain: those who administer ``all`` administer every one.
+
+    That is decided on ``all`` itself, which no rule of a narrower scope reaches: so no
+    steward can shut the administrators out of a domain.
+    """
+    return any(d.allowed for d in decide_governing(realm, asker, Action.ADMINISTER, sorted({ROOT, domain}), at))
+
+
+def readable_scopes(realm: Realm, asker: SubjectState, at: datetime, scopes: Iterable[str]) -> frozenset[str]:
+    """Those of the scopes whose policies and grants the subject may read: who grants, audits or administers there."""
+    asked = sorted(set(scopes))
+    if may_govern(realm, asker, at, Action.ADMINISTER, ROOT):
+        return frozenset(asked)
+    return frozenset(
+        scope
+        for action in (Action.GRANT, Action.AUDIT, Action.ADMINISTER)
+        for scope, decision in zip(asked, decide_governing(realm, asker, action, asked, at), strict=True)
+        if decision.allowed
+    )
+
+
 def roles(realm: Realm, asker: SubjectState, at: datetime) -> dict[str, tuple[Action, ...]]:
-    """The governing actions a subject may do, by domain; domains without one are left out."""
-    domains = sorted({ROOT, *realm.domains})
+    """The governing actions a subject may do, by domain; domains without one are left out.
+
+    Who administers ``all`` administers every domain (:func:`administers`).
+    """
+    domains = [ROOT, *sorted(realm.domains.keys() - {ROOT})]
     found: dict[str, list[Action]] = {domain: [] for domain in domains}
     for action in GOVERNING_ACTIONS:
         for domain, decision in zip(domains, decide_governing(realm, asker, action, domains, at), strict=True):
-            if decision.allowed:
+            if decision.allowed or (action is Action.ADMINISTER and action in found[ROOT]):
                 found[domain].append(action)
     return {domain: tuple(actions) for domain, actions in found.items() if actions}
 
@@ -46,9 +74,15 @@ def find_each(
 
     The same work is done for each, whatever it is: a draft and a name that nothing has are
     decided on as they might be declared. So how long the answer takes does not tell a
-    hidden dataset from one that was never there.
+    hidden dataset from one that was never there. What cannot be a dataset's name is nobody's
+    secret, and is not looked at.
     """
-    found = {name: realm.resolve(name) for name in names}
+    absent: dict[str, Dataset | None] = {}
+    found = {}
+    for name in names:
+        absent[name] = None
+        if may_name(name):
+            found[name] = realm.resolve(name)
     judged = [
         imagined(realm, name) if dataset is None or dataset.lifecycle is Lifecycle.DRAFT else dataset
         for name, dataset in found.items()
@@ -62,13 +96,18 @@ def find_each(
         for dataset, decided in zip(judged, decide_each(realm, asker, each, at, judged), strict=True)
         if decided.discover.allowed
     }
-    return {
+    return absent | {
         name: dataset
         if dataset is not None
         and (declares[dataset.domain].allowed or (name in discovered and dataset.lifecycle is not Lifecycle.DRAFT))
         else None
         for name, dataset in found.items()
     }
+
+
+def may_name(text: str) -> bool:
+    """Whether a text can name a dataset, one that a factory pattern makes included."""
+    return len(text) <= LONGEST_ASKED and is_domain(domain_of(text))
 
 
 def imagined(realm: Realm, name: str) -> Dataset:
@@ -123,6 +162,19 @@ def sees_definitions(realm: Realm, asker: SubjectState, at: datetime, dataset: D
     }
     own = {name for name in usable if name in dataset.environments}
     return frozenset(own | ({BASE} & dataset.environments.keys() if usable - own else set()))
+
+
+def not_served(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset, wanted: Wanted) -> str | None:
+    """Why nobody loads or saves this dataset here, whatever the policies say; none if it is served.
+
+    The reader who is told of it is ``asker``: a successor is named only to those who may know of it.
+    """
+    if not dataset.served:
+        successor = visible_successor(realm, asker, at, dataset)
+        return f"it is {dataset.lifecycle.value}" + (f"; use {successor}" if successor else "")
+    if dataset.definition(wanted.environment) is None:
+        return f"it has no definition in {wanted.environment}"
+    return None
 
 
 def visible_successor(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> str | None:

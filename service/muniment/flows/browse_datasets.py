@@ -22,6 +22,7 @@ from muniment.core.schema import Action
 from muniment.core.visibility import find, sees_definitions, visible_successor
 from muniment.flows.house import House, aside
 from muniment.store import datasets
+from muniment.store.lines import Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,21 +106,9 @@ async def read_history(
     """The versions of a dataset, the newest first; each cut to what the asker may see of it now."""
     realm = await house.realms.current()
     dataset = await _declared(house, realm, occasion, name)
-    allowed = await aside(lambda: sees_definitions(realm, occasion.asker, occasion.at, dataset))
-    everything = allowed >= dataset.environments.keys()
     async with house.db.begin() as tx:
         versions = await datasets.LINE.history(tx, name, limit=limit + 1, after=after)
-    successor = await aside(lambda: visible_successor(realm, occasion.asker, occasion.at, dataset))
-    page = [
-        SeenVersion(
-            found.version,
-            found.revision,
-            found.at,
-            found.subject,
-            None if found.value is None else _cut(found.value, allowed, successor, everything=everything),
-        )
-        for found in versions[:limit]
-    ]
+    page = await aside(lambda: _cut_each(realm, occasion, dataset, versions[:limit]))
     await _record(house, occasion, realm, name)
     return page, page[-1].version if len(versions) > limit else None, realm.revision
 
@@ -185,11 +174,30 @@ def _seen(realm: Realm, occasion: Occasion, dataset: Dataset) -> Seen:
     )
 
 
-def _cut(dataset: Dataset, allowed: Iterable[str], successor: str | None, *, everything: bool) -> Seen:
-    """A past version, with the definitions and the successor alone that the asker may know of today."""
-    readable = dataset.environments.keys() if everything else set(allowed)
-    shown = replace(dataset, successor=successor if dataset.successor == successor else None)
-    return Seen(shown, {name: value for name, value in dataset.environments.items() if name in readable})
+def _cut_each(
+    realm: Realm, occasion: Occasion, dataset: Dataset, versions: Iterable[Version[Dataset]]
+) -> list[SeenVersion]:
+    """Past versions, with the definitions and the successor alone that the asker may know of today.
+
+    Whoever may use the dataset as it is now in an environment may read what an earlier version said for it.
+    """
+    asker, at = occasion.asker, occasion.at
+    successor = visible_successor(realm, asker, at, dataset)
+    readable: dict[frozenset[str], frozenset[str]] = {}
+
+    def cut(past: Dataset) -> Seen:
+        defined = frozenset(past.environments)
+        if defined not in readable:
+            readable[defined] = sees_definitions(realm, asker, at, replace(dataset, environments=past.environments))
+        shown = replace(past, successor=successor if past.successor == successor else None)
+        return Seen(shown, {name: value for name, value in past.environments.items() if name in readable[defined]})
+
+    return [
+        SeenVersion(
+            found.version, found.revision, found.at, found.subject, None if found.value is None else cut(found.value)
+        )
+        for found in versions
+    ]
 
 
 async def _record(house: House, occasion: Occasion, realm: Realm, name: str) -> None:

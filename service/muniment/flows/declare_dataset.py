@@ -14,18 +14,20 @@ from datetime import datetime
 
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset, Definition, Lifecycle
-from muniment.core.decisions import decide_governing
+from muniment.core.decisions import Wanted, decide, decide_governing
 from muniment.core.definitions import check, path_variables_of, variables_of, with_variables
+from muniment.core.delegation import may_come_to_use
 from muniment.core.environments import BASE, checked_known
 from muniment.core.ledger import Event
 from muniment.core.locations import parse_location, reach, safe_in_path
-from muniment.core.names import ROOT, checked_dataset, lineage
+from muniment.core.names import checked_dataset, domain_of, lineage
 from muniment.core.occasions import Occasion
+from muniment.core.places import Places
 from muniment.core.problems import Fault, Invalid, InvalidDefinition, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import SubjectState
-from muniment.core.visibility import find, may_govern, visible_successor
+from muniment.core.visibility import find, find_each, imagined, visible_successor
 from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
 from muniment.flows.house import House
 
@@ -43,6 +45,7 @@ async def declare_dataset(house: House, occasion: Occasion, proposed: Dataset, a
         current = realm.datasets.get(owned.name)
         _check_may_classify(realm, occasion.asker, occasion.at, current, owned)
         _check(realm, house.types, owned, occasion.asker, occasion.at)
+        _check_places(realm, house.types, owned, occasion.asker, occasion.at)
         edit = Edit(Change(Dataset, owned.name, owned), after_version)
         return Plan(Event.DATASET_DECLARED, (edit,), datasets=(owned.name,))
 
@@ -71,21 +74,24 @@ async def retire_dataset(house: House, occasion: Occasion, name: str, after_vers
 
 
 def check_may_declare(realm: Realm, asker: SubjectState, at: datetime, name: str) -> None:
-    """Refuse whoever may not declare there: openly if they know of the dataset, else as if nothing were there."""
-    domain = name.rpartition(".")[0]
-    standing = next((above for above in lineage(domain) if above in realm.domains), ROOT)
+    """Refuse whoever may not declare there: openly if they know of the dataset, else as if nothing were there.
+
+    To those who declare in a domain above, one that they may not know of is one that nobody made.
+    """
+    domain, *above = lineage(domain_of(name))
     dataset = find(realm, asker, at, name)
-    if may_govern(realm, asker, at, Action.DECLARE, standing):
-        if domain not in realm.domains:
-            message = f"There is no domain {domain} yet; an administrator makes it with PUT /v1/domains/{domain}."
-            raise Invalid(message, [Fault("name", message)])
-        return
-    declared = realm.datasets.get(name, Dataset(name=name, owner=realm.owner_of(domain)))
-    may_declare = decide_governing(realm, asker, Action.DECLARE, [declared], at)[0].allowed
-    if may_declare and name in realm.datasets:
+    declared = realm.datasets.get(name, imagined(realm, name))
+    here, itself, *higher = decide_governing(realm, asker, Action.DECLARE, [domain, declared, *above], at)
+    if (here.allowed and domain in realm.domains) or (itself.allowed and name in realm.datasets):
         return
     if dataset is not None and name in realm.datasets:
         raise NotAllowed(f"You may not declare in {domain}; its owner is group:{realm.owner_of(domain)}.")
+    if any(decision.allowed for decision in (here, *higher)):
+        message = (
+            f"There is no domain {domain} in which you may declare; "
+            f"an administrator makes one with PUT /v1/domains/{domain}."
+        )
+        raise Invalid(message, [Fault("name", message)])
     raise NotFound
 
 
@@ -114,6 +120,28 @@ def _check(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectSta
     if faults:
         count = "One thing" if len(faults) == 1 else f"{len(faults)} things"
         raise InvalidDefinition(f"{count} must change before this can be declared: {faults[0].message}", faults)
+
+
+def _check_places(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectState, at: datetime) -> None:
+    """Refuse a path that another dataset has and whose data the author may not load: the name might give it to them."""
+    if not may_come_to_use(realm, asker, proposed):
+        return
+    after = realm.after(realm.revision, [Change(Dataset, proposed.name, proposed)])
+    current = realm.datasets.get(proposed.name)
+    named = Places(realm, types).of(current) if current else frozenset()
+    places = Places(after, types)
+    others = (dataset for name, dataset in realm.datasets.items() if name != proposed.name)
+    withheld = [d for d in places.sharing(places.of(proposed) - named, others) if not _may_load(realm, asker, at, d)]
+    if withheld:
+        known = find_each(realm, asker, at, [dataset.name for dataset in withheld])
+        told = next((name for name, dataset in sorted(known.items()) if dataset is not None), "another dataset")
+        raise NotAllowed(f"This path is that of {told}, which you may not load.")
+
+
+def _may_load(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> bool:
+    """Whether the asker may load a dataset wherever it has a definition."""
+    defined = [name for name in realm.environment_names if dataset.definition(name) is not None]
+    return bool(defined) and all(decide(realm, asker, Wanted(name), at, dataset).load.allowed for name in defined)
 
 
 def faults_of_definitions(realm: Realm, types: KnownTypes, proposed: Dataset) -> Iterable[Fault]:

@@ -25,7 +25,7 @@ async def edit_environment(
         if not may_govern(realm, occasion.asker, occasion.at, Action.ADMINISTER, ROOT):
             raise NotAllowed("Environments are an administrator's: you need administer on all.")
         change = Change(Environment, proposed.name, proposed)
-        check_definitions(house.types, realm.after(realm.revision, [change]))
+        check_definitions(house.types, realm, realm.after(realm.revision, [change]), occasion)
         edit = Edit(change, after_version)
         return Plan(Event.ENVIRONMENT_CHANGED, (edit,), details={"environment": proposed.name})
 

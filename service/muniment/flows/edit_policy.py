@@ -13,8 +13,7 @@ from muniment.core.occasions import Occasion
 from muniment.core.policies import Compiled, Policy, checked, compiled
 from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
-from muniment.core.schema import Action
-from muniment.core.visibility import find, may_govern
+from muniment.core.visibility import find, readable_scopes
 from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
 from muniment.flows.house import House
 
@@ -54,12 +53,12 @@ async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_ve
     def plan(realm: Realm) -> Plan:
         checked_id(proposed.id)
         _check_scope(realm, occasion, proposed.scope)
-        _check_target(realm, occasion, proposed)
+        current = realm.grants.get(proposed.id)
+        _check_target(realm, occasion, current, proposed)
         checked_known(proposed.environments, realm.environment_names, at="environments")
         if proposed.until is None and not proposed.because.strip():
             message = "A grant ends at a time, or says why it does not: give until, or because."
             raise Invalid(message, [Fault("until", message)])
-        current = realm.grants.get(proposed.id)
         policy = proposed.policy()
         sound = checked(replace(policy, scope=ROOT), schema=realm.schema, environments=realm.environment_names)
         standing = current.policy() if current is not None else None
@@ -87,26 +86,30 @@ async def end_grant(house: House, occasion: Occasion, id_: str, after_version: i
 
 def may_see_rules(realm: Realm, occasion: Occasion, scope: str) -> bool:
     """Whether the asker may read the policies and grants of a scope: who grants, audits or administers there."""
-    return any(
-        may_govern(realm, occasion.asker, occasion.at, action, scope)
-        for action in (Action.GRANT, Action.AUDIT, Action.ADMINISTER)
-    )
+    return bool(readable_scopes(realm, occasion.asker, occasion.at, [scope]))
 
 
 def _check_scope(realm: Realm, occasion: Occasion, scope: str) -> None:
-    """The scope stands, and the asker reads its rules; to anybody else there is nothing here, domain or none."""
+    """The scope stands, and the asker reads its rules.
+
+    A domain that is not there and one that the asker may not know of give the same answer:
+    in words to those who read the rules above it, and to anybody else there is nothing here.
+    """
     if scope == ROOT:
         return
-    standing = next((above for above in lineage(scope) if above in realm.domains), ROOT)
-    if not may_see_rules(realm, occasion, standing):
+    readable = readable_scopes(realm, occasion.asker, occasion.at, lineage(scope))
+    if not readable:
         raise NotFound
-    if scope != standing:
-        message = f"There is no domain {scope}."
+    if scope not in realm.domains or scope not in readable:
+        message = f"There is no domain {scope} in which you may make rules."
         raise Invalid(message, [Fault("scope", message)])
 
 
-def _check_target(realm: Realm, occasion: Occasion, proposed: Grant) -> None:
+def _check_target(realm: Realm, occasion: Occasion, current: Grant | None, proposed: Grant) -> None:
+    """A grant is on a dataset that its writer may know of; whoever may change a grant knows what it is on."""
     if not proposed.on_dataset:
+        return
+    if current is not None and current.on == proposed.on and may_see_rules(realm, occasion, current.scope):
         return
     known = find(realm, occasion.asker, occasion.at, proposed.on)
     if known is None or proposed.on not in realm.datasets:

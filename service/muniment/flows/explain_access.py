@@ -1,7 +1,8 @@
 """Somebody asks why: why this subject may, or may not, do this to that dataset.
 
-Nobody is told anything about a dataset they may not know of. About another subject only
-those are told who may grant or audit there.
+Nobody is told anything about a dataset they may not know of; auditors may know of all
+where they audit. About another subject only those are told who may grant or audit there.
+What is never served is not allowed, whatever the policies say.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from muniment.core.datasets import Dataset
+from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import EVALUATOR, Wanted
 from muniment.core.environments import checked_known
 from muniment.core.explanations import Explanation, command, explain
@@ -21,7 +22,7 @@ from muniment.core.problems import NotAllowed, NotFound
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject, SubjectState
-from muniment.core.visibility import find, may_govern
+from muniment.core.visibility import find, knows, may_govern, may_name, not_served
 from muniment.flows.house import House, aside
 from muniment.store import subjects
 
@@ -31,6 +32,8 @@ class Explained:
     """The explanation, whom it is about, as of when that subject was last seen, and what to type to ask again."""
 
     explanation: Explanation
+    allowed: bool
+    reason: str
     subject: Subject
     seen_at: datetime
     command: str
@@ -54,8 +57,12 @@ async def explain_access(
         if dataset is None:
             raise NotFound
     explanation = await aside(lambda: explain(realm, asker, wanted, occasion.at, action, dataset))
+    permitted = explanation.decision.allowed
+    absent = await aside(lambda: _absent(realm, occasion, wanted, action, dataset, asker)) if permitted else None
     answer = Explained(
         explanation,
+        permitted and absent is None,
+        absent or explanation.reason,
         asker.subject,
         seen_at,
         command(action, name, wanted.environment),
@@ -66,7 +73,7 @@ async def explain_access(
         row(
             occasion,
             Event.ACCESS_EXPLAINED,
-            Outcome.ALLOWED if explanation.decision.allowed else Outcome.DENIED,
+            Outcome.ALLOWED if answer.allowed else Outcome.DENIED,
             revision=realm.revision,
             environment=wanted.environment,
             project=wanted.project,
@@ -81,14 +88,28 @@ async def explain_access(
 
 
 def _of_others(realm: Realm, occasion: Occasion, wanted: Wanted, name: str) -> Dataset | None:
-    """The dataset about which the asker may ask for others: who grants or audits there asks about all that is there."""
+    """The dataset about which the asker may ask for others: who audits there asks about all that is there."""
     known = find(realm, occasion.asker, occasion.at, name, wanted)
+    if not may_name(name):
+        return None
     domain = domain_of(name)
-    if any(may_govern(realm, occasion.asker, occasion.at, action, domain) for action in (Action.GRANT, Action.AUDIT)):
+    if may_govern(realm, occasion.asker, occasion.at, Action.AUDIT, domain):
         return realm.resolve(name)
-    if known is None:
-        raise NotFound
+    if known is None or may_govern(realm, occasion.asker, occasion.at, Action.GRANT, domain):
+        return known
     raise NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")
+
+
+def _absent(
+    realm: Realm, occasion: Occasion, wanted: Wanted, action: Action, dataset: Dataset, about: SubjectState
+) -> str | None:
+    """Why a subject cannot do what policies permit: nobody uses what is not served, and drafts are the stewards'."""
+    absent = not_served(realm, occasion.asker, occasion.at, dataset, wanted)
+    if action is not Action.DISCOVER:
+        return absent
+    if dataset.lifecycle is Lifecycle.DRAFT and not knows(realm, about, occasion.at, dataset):
+        return absent
+    return None
 
 
 async def _newest_state(house: House, about: Subject) -> tuple[SubjectState, datetime]:

@@ -23,7 +23,7 @@ from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
-from muniment.core.visibility import imagined
+from muniment.core.visibility import imagined, may_name
 from muniment.flows.house import House, aside
 
 #: How many names can be asked for at once.
@@ -90,7 +90,7 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
     receipt = occasion.receipt
     tag = prepared.tag(asked)
     unchanged = tag in asked.known or "*" in asked.known
-    body = None if unchanged else await aside(lambda: _body(house, prepared, asked, tag))
+    body = None if unchanged else await _body(house, prepared, asked, tag)
     await house.ledger.record(
         row(
             occasion,
@@ -109,11 +109,11 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
     return Fetched(body, tag, realm.revision, receipt, len(prepared.catalog.entries))
 
 
-def _body(house: House, prepared: _Prepared, asked: Asked, tag: str) -> bytes:
+async def _body(house: House, prepared: _Prepared, asked: Asked, tag: str) -> bytes:
     """The text in its coding; equal tags mean equal bytes, so it is encoded once."""
     body = house.bodies.get(tag)
     if body is None:
-        body = encode(prepared.text(asked), asked.coding)
+        body = await aside(lambda: encode(prepared.text(asked), asked.coding))
         house.bodies.put(tag, body)
     return body
 
@@ -143,6 +143,7 @@ def _of_names(house: House, realm: Realm, occasion: Occasion, asked: Asked, name
     if len(names) > MOST_NAMES:
         message = f"At most {MOST_NAMES} names can be asked for at once; ask for the whole catalog, or in parts."
         raise Invalid(message, [Fault("names", message)])
+    names = tuple(filter(may_name, names))
     found = {dataset.name: dataset for dataset in map(realm.resolve, names) if dataset is not None}
     # A name that nothing has is decided on too: how long it takes tells nobody that it is free.
     decided = {

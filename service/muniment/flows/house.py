@@ -6,6 +6,7 @@ to know of: what is remembered here is a function of a revision.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -49,15 +50,30 @@ class House:
     listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_DECIDED))
     prepared: Memory[tuple[str, Wanted, bool], object] = field(default_factory=lambda: Memory(_DECIDED))
     bodies: Bodies = field(default_factory=lambda: Bodies(_BODIES))
+    _deciding: dict[tuple[int, str, Wanted], asyncio.Task[Listing]] = field(default_factory=dict)
 
     async def listing(self, realm: Realm, occasion: Occasion, wanted: Wanted) -> Listing:
         """What the asker may do to every dataset; decided once for each revision, asker and question."""
         key = (occasion.asker.digest, wanted)
-        known = self.listings.get(realm.revision, key, occasion.at)
-        if known is None:
-            known = await aside(lambda: list_all(realm, occasion.asker, wanted, occasion.at))
-            self.listings.put(realm.revision, key, known, known.until, 1 + len(known.decided))
+        while (known := self.listings.get(realm.revision, key, occasion.at)) is None:
+            deciding = self._deciding.get((realm.revision, *key))
+            if deciding is None:
+                deciding = asyncio.create_task(self._decide(realm, occasion, wanted))
+                self._deciding[realm.revision, *key] = deciding
+            # Those who wait share the work; one who leaves does not end it for the others.
+            known = await asyncio.shield(deciding)
+            if known.until is None or occasion.at < known.until:
+                break
         return known
+
+    async def _decide(self, realm: Realm, occasion: Occasion, wanted: Wanted) -> Listing:
+        key = (occasion.asker.digest, wanted)
+        try:
+            listing = await aside(lambda: list_all(realm, occasion.asker, wanted, occasion.at))
+            self.listings.put(realm.revision, key, listing, listing.until, 1 + len(listing.decided))
+            return listing
+        finally:
+            del self._deciding[realm.revision, *key]
 
     @asynccontextmanager
     async def refusals_recorded(self, occasion: Occasion, realm: Realm, *datasets: str) -> AsyncIterator[None]:

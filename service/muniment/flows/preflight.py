@@ -19,14 +19,14 @@ from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
-from muniment.core.visibility import find_each, visible_successor
+from muniment.core.visibility import find_each, not_served, visible_successor
 from muniment.flows.house import House, aside
 
 #: How many names one run can ask about.
 MOST_NAMES = 2_000
 
 #: For how many refusals of one run it is looked for what would have made them a yes.
-_MOST_THOROUGH = 20
+_MOST_THOROUGH = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +111,7 @@ def _verdicts(
 
 def _verdict(realm: Realm, occasion: Occasion, wanted: Wanted, dataset: Dataset, explained: Explanation) -> Verdict:
     successor = visible_successor(realm, occasion.asker, occasion.at, dataset)
-    absent = _absent(dataset, wanted, successor)
+    absent = not_served(realm, occasion.asker, occasion.at, dataset, wanted)
     allowed = explained.decision.allowed and absent is None
     return Verdict(
         dataset.name,
@@ -124,16 +124,6 @@ def _verdict(realm: Realm, occasion: Occasion, wanted: Wanted, dataset: Dataset,
         explain=None if allowed else command(explained.action, dataset.name, wanted.environment),
         notice=_notice(dataset, successor),
     )
-
-
-def _absent(dataset: Dataset, wanted: Wanted, successor: str | None) -> str | None:
-    """Why nobody gets this dataset here, whatever the policies say."""
-    if not dataset.served:
-        after = f"; use {successor}" if successor else ""
-        return f"it is {dataset.lifecycle.value}{after}"
-    if dataset.definition(wanted.environment) is None:
-        return f"it has no definition in {wanted.environment}"
-    return None
 
 
 def _notice(dataset: Dataset, successor: str | None) -> str | None:

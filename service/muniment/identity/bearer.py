@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -40,11 +40,16 @@ class _Verified:
 
 
 class Bearer:
-    """Verifies the tokens of several issuers. One for each worker; it belongs to one event loop."""
+    """Verifies the tokens of several issuers. One for each worker; it belongs to one event loop.
 
-    def __init__(self, issuers: Sequence[Issuer], http: httpx.AsyncClient) -> None:
+    ``held_names`` are those of issuers that were configured once: ids that they gave are in the record.
+    """
+
+    def __init__(
+        self, issuers: Sequence[Issuer], http: httpx.AsyncClient, held_names: Collection[str] = frozenset()
+    ) -> None:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
-        self._names = frozenset(issuer.name for issuer in issuers)
+        self._names = frozenset({*held_names, *(issuer.name for issuer in issuers)})
         self._keys = {issuer.issuer: IssuerKeys(issuer, http) for issuer in issuers}
         self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
 

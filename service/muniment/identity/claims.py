@@ -25,7 +25,10 @@ _BUILT_IN_GROUPS = tuple(f"{kind.value}:" for kind in Kind)
 
 
 def subject_state(claims: Mapping[str, object], issuer: Issuer, names: Collection[str]) -> SubjectState:
-    """What the token says of its subject. ``names`` are those of all issuers; raises :class:`TokenRefused`."""
+    """What the token says of its subject; raises :class:`TokenRefused`.
+
+    ``names`` are those of all issuers, former ones included.
+    """
     subject = Subject(_kind(claims, issuer), _subject_id(claims, issuer, names))
     groups = _groups(claims, issuer)
     attributes = {name: _attribute(claims, name, where) for name, where in issuer.attributes.items()}

@@ -27,6 +27,11 @@ async def hold(tx: AsyncConnection, configured: Mapping[str, str]) -> None:
         await tx.execute(insert(issuers).on_conflict_do_nothing(), new)
 
 
+async def names(tx: AsyncConnection) -> frozenset[str]:
+    """Every name that was ever used, those no longer configured included."""
+    return frozenset(await tx.scalars(select(issuers.c.name)))
+
+
 def _refuse_moved(name: str, issuer: str, held: Mapping[str, str]) -> None:
     if held.get(name, issuer) != issuer:
         message = (

@@ -23,7 +23,7 @@ from uuid import UUID
 from psycopg.errors import CheckViolation
 from sqlalchemy import Row as DatabaseRow
 from sqlalchemy import Select, func, select, text, tuple_
-from sqlalchemy.exc import DataError, IntegrityError, InternalError, ProgrammingError
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.ledger import Event, Outcome, Question, Row
@@ -36,6 +36,9 @@ logger = logging.getLogger(__name__)
 
 #: The most rows that travel in one transaction.
 LARGEST_BATCH: Final = 512
+
+#: Classes of SQLSTATE that blame no row, but connection, transaction, schema, resources, state, operator or disk.
+_NOT_OF_ROWS: Final = frozenset({"08", "25", "40", "42", "53", "55", "57", "58"})
 
 _FIELDS: Final = tuple(field.name for field in fields(Row))
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -78,6 +81,10 @@ async def append(tx: AsyncConnection, rows: Sequence[Row]) -> None:
     try:
         await _make_partitions(tx, (row.at for row in rows))
         await _append(tx, [_encoded(row) for row in rows])
+    except OperationalError as error:
+        if _is_of_rows(error):
+            raise _unkeepable() from error
+        raise
     except DataError as error:
         raise _unkeepable() from error
     except (IntegrityError, InternalError, ProgrammingError) as error:
@@ -186,9 +193,9 @@ class Committer:
             await self._write(batch)
         except DatabaseUnavailable as error:
             logger.warning("the ledger could not write %d rows: %s", len(batch), error.__cause__)
-        except (DataError, IntegrityError) as error:
+        except _RowsRefused as refused:
             if len(batch) == 1:
-                logger.warning("the ledger refused a row: %s", error.orig)
+                logger.warning("the ledger refused a row: %s", refused)
                 batch[0].refuse(_unkeepable())
                 return
             half = len(batch) // 2
@@ -203,13 +210,13 @@ class Committer:
         rows = [waiting.encoded for waiting in batch]
         try:
             async with self._db.begin() as tx:
-                await _append(tx, rows)
+                await _append_alone(tx, rows)
         except IntegrityError as error:
             if not _lacks_partition(error):
                 raise
             async with self._db.begin() as tx:
                 await _make_partitions(tx, (waiting.at for waiting in batch))
-                await _append(tx, rows)
+                await _append_alone(tx, rows)
 
 
 def _unreachable() -> LedgerUnavailable:
@@ -219,13 +226,27 @@ def _unreachable() -> LedgerUnavailable:
 def _unkeepable() -> LedgerUnavailable:
     return LedgerUnavailable(
         "What you asked could not be recorded, so it is not answered: it holds a character that is no text, such as "
-        "NUL. Leave it out and try again."
+        "NUL, or more than can be found again. Leave it out and try again."
     )
 
 
-def _lacks_partition(error: IntegrityError) -> bool:
+def _lacks_partition(error: DBAPIError) -> bool:
     """Whether a month has no partition; the ledger has no named check that could fail instead."""
     return isinstance(error.orig, CheckViolation) and error.orig.diag.constraint_name is None
+
+
+class _RowsRefused(Exception):
+    """Postgres refuses what the rows hold; the message is its own."""
+
+
+def _is_of_rows(error: DBAPIError) -> bool:
+    """Whether other rows might have been taken: nothing is wrong with the connection, the server or the schema.
+
+    The class of the SQLSTATE says it. (Of an entry that no index can hold, the driver says what it says of a lost
+    connection: ``OperationalError``.)
+    """
+    state = getattr(error.orig, "sqlstate", None)
+    return not error.connection_invalidated and isinstance(state, str) and state[:2] not in _NOT_OF_ROWS
 
 
 def _encoded(row: Row) -> bytes:
@@ -233,6 +254,16 @@ def _encoded(row: Row) -> bytes:
         return write_json({name: getattr(row, name) for name in _FIELDS})
     except TypeError as error:
         raise _unkeepable() from error
+
+
+async def _append_alone(tx: AsyncConnection, encoded: Sequence[bytes]) -> None:
+    """Add rows that are all that their transaction holds."""
+    try:
+        await _append(tx, encoded)
+    except DBAPIError as error:
+        if _lacks_partition(error) or not _is_of_rows(error):
+            raise
+        raise _RowsRefused(error.orig) from error
 
 
 async def _append(tx: AsyncConnection, encoded: Sequence[bytes]) -> None:

@@ -7,6 +7,7 @@ installed from a wheel, else at the top of the checkout.
 from __future__ import annotations
 
 from enum import StrEnum
+from functools import cache
 from pathlib import Path
 from typing import Final
 
@@ -83,7 +84,9 @@ def _folder() -> Path:
     raise CannotStart("Muniment was installed without its migrations. Install it again: pip install muniment")
 
 
+@cache
 def _scripts() -> ScriptDirectory:
+    """This release's migrations: read once, for they change with the release alone."""
     return ScriptDirectory(str(_folder()))
 
 

@@ -1,0 +1,85 @@
+"""Two definitions that name one place are found, however each of them writes it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from muniment.core.dataset_types import KnownTypes
+from muniment.core.datasets import Dataset
+from muniment.core.domains import Domain
+from muniment.core.environments import Environment
+from muniment.core.places import Places
+from muniment.core.realm import Realm
+
+REALM = Realm(
+    1,
+    "",
+    domains={"hr": Domain("hr", "office", variables={"lake": "lake"})},
+    environments={name: Environment(name, variables={"stage": name}) for name in ("dev", "prod")},
+)
+PLACES = Places(REALM, KnownTypes.newest())
+
+
+def csv(path: str) -> dict[str, Any]:
+    return {"type": "pandas.CSVDataset", "filepath": path}
+
+
+def dataset(name: str, **environments: dict[str, Any]) -> Dataset:
+    return Dataset(f"hr.{name}", "office", environments=environments)
+
+
+def shared(one: Dataset, other: Dataset) -> bool:
+    return [*PLACES.sharing(PLACES.of(one), [other])] == [other]
+
+
+SALARIES = dataset("salaries", base=csv("s3://lake/hr/salaries.csv"))
+
+
+@pytest.mark.parametrize(
+    "definition",
+    [
+        csv("s3://lake/hr/salaries.csv"),
+        csv("s3://lake/hr/"),
+        csv("s3://lake/hr/salaries.csv/part"),
+        csv("s3://${globals:lake}/hr/salaries.csv"),
+        {"type": "partitions.PartitionedDataset", "path": "s3://lake/hr", "dataset": "pandas.CSVDataset"},
+        {"type": "CachedDataset", "dataset": csv("s3://lake/hr/salaries.csv")},
+        {"type": "pandas.SQLQueryDataset", "sql": "select 1", "load_args": {"x": ["s3://lake/hr/salaries.csv"]}},
+    ],
+)
+def test_one_place_is_one_place_however_it_is_written(definition):
+    assert shared(dataset("copy", dev=definition), SALARIES)
+    assert shared(SALARIES, dataset("copy", dev=definition))
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["s3://lake/hr/people.csv", "s3://lake/hr/salaries.csv.bak", "gs://lake/hr/salaries.csv", "project://data/x"],
+)
+def test_another_place_is_another(path):
+    assert not shared(dataset("copy", base=csv(path)), SALARIES)
+
+
+def test_each_environment_has_its_own_places():
+    staged = dataset("staged", base=csv("s3://lake/${globals:stage}/x.csv"), prod=csv("s3://lake/p/x.csv"))
+    assert PLACES.of(staged) == {"s3://lake/dev/x.csv", "s3://lake/p/x.csv"}
+
+
+def test_a_folder_of_the_file_system_is_one_in_any_case_and_spelling():
+    assert shared(dataset("a", base=csv("/data/HR/x.csv")), dataset("b", base=csv("file:///data/hr/x.csv")))
+
+
+def test_a_placeholder_may_be_filled_so_that_it_meets():
+    made = dataset("{name}_copy", base=csv("s3://lake/hr/{name}.csv"))
+    assert shared(made, SALARIES)
+    assert shared(made, dataset("{a}_b", base=csv("s3://lake/hr/x_{a}.csv")))
+    assert not shared(made, dataset("{a}_b", base=csv("s3://lake/hr/{a}.json")))
+    assert not shared(made, dataset("other", base=csv("s3://lake/hr/people.json")))
+
+
+def test_a_placeholder_is_filled_with_a_part_of_a_name_alone():
+    made = dataset("{name}_rows", base=csv("s3://lake/hr/{name}/rows.csv"))
+    assert not shared(made, SALARIES)
+    assert shared(made, dataset("folder", base=csv("s3://lake/hr/north")))
