@@ -2,6 +2,7 @@
 
     ./dev bench            every realm, every question: some minutes
     ./dev bench --quick    the smallest and the largest realm, fewer questions: a minute or two
+    ./dev bench --deciding what deciding alone costs, beside Cedar asked one by one; no service is started
     ./dev bench --json FILE
 
 It starts what it needs (PostgreSQL, an issuer, the service, the bare answer), listens on
@@ -32,6 +33,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Measure and print; 130 when it was interrupted, 1 when something was not as it must be."""
     parser = argparse.ArgumentParser(prog="./dev bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the smallest and the largest realm: a minute or two")
+    parser.add_argument("--deciding", action="store_true", help="only what deciding costs, beside Cedar")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     chosen = parser.parse_args(arguments)
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
@@ -42,10 +44,32 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        return _bench(quick=chosen.quick, json_file=chosen.json)
+        return (_deciding if chosen.deciding else _bench)(quick=chosen.quick, json_file=chosen.json)
     except KeyboardInterrupt:
         print("\nStopped, with everything that was started.", file=sys.stderr)
         return 130
+
+
+def _deciding(*, quick: bool, json_file: Path | None) -> int:
+    """What deciding costs by itself."""
+    import json
+    from dataclasses import asdict
+
+    from tests.bench import deciding
+    from tests.bench.fixture import Misshapen
+
+    def tell(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    try:
+        measured = [deciding.measure(size, tell) for size in (deciding.QUICK_SIZES if quick else deciding.SIZES)]
+    except Misshapen as failed:
+        print(f"\nThe benchmark ends without a result: {failed}", file=sys.stderr)
+        return 1
+    print(deciding.text(measured), flush=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps([asdict(each) for each in measured], indent=2) + "\n", encoding="utf-8")
+    return 0
 
 
 def _bench(*, quick: bool, json_file: Path | None) -> int:

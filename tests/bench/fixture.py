@@ -22,11 +22,11 @@ from muniment.core.domains import Domain
 from muniment.core.environments import BASE, Environment
 from muniment.core.grants import Grant
 from muniment.core.names import ROOT
-from muniment.core.policies import Policy, checked
+from muniment.core.policies import Policy, PolicyKind, checked
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import GOVERNING_ACTIONS, schema_text
+from muniment.core.soundness import faults_of_definitions
 from muniment.core.subjects import Kind, Subject, SubjectState
-from muniment.flows.declare_dataset import faults_of_definitions
 
 ISSUER = "bench"
 STEWARD = "sam"
@@ -151,7 +151,7 @@ def shape_of(realm: Realm, size: Size, who: Iterable[Person], at: datetime) -> S
     known = tuple(who)
     listed = {person.id: catalog_of(realm, list_all(realm, person.state, ASKED, at), ASKED) for person in known}
     shape = Shape(
-        classes=len(realm.alike),
+        classes=len({dataset.access for dataset in realm.datasets.values()}),
         joins=sum(id_.startswith("join-") for id_ in realm.policies),
         forbids=sum(policy.effect == "forbid" for policy in realm.compiled.values()),
         policies_of={person.id: len(realm.concerning(person.state)) for person in known},
@@ -242,10 +242,25 @@ def _policies(size: Size) -> Iterator[Policy]:
             id_, cedar = f"join-{place:04}", _join(place)
         elif kind == 1:
             id_, cedar = f"forbid-{place:04}", _forbid(place)
+        elif kind == 2 and place % 5 == 4:
+            yield _obligation(place)
+            continue
         else:
             ordinal = place * 8 + kind - 2
             id_, cedar = f"permit-{ordinal:04}", _permit(ordinal, names)
         yield Policy(id_, cedar, reason="as the steward of the domain decided")
+
+
+def _obligation(place: int) -> Policy:
+    """Planners read what is tagged as somebody's own with a column masked, or some of its rows."""
+    department, region = DEPARTMENTS[place // 5 % len(DEPARTMENTS)], REGIONS[place // 50 % len(REGIONS)]
+    who = f'principal in Group::"{department}-planners"'
+    what = f'action == Action::"load", resource in Domain::"{department}.{region}"'
+    mask: dict[str, object] = {"columns": ["column_1"], "action": "replace-with-null"}
+    rows: dict[str, object] = {"type": "eq", "term": "column_2", "value": "shared"}
+    kind, demanded = (PolicyKind.MASK, mask) if place % 2 else (PolicyKind.ROW_FILTER, rows)
+    cedar = f'permit ({who}, {what}) when {{ resource.tags.contains("pii") }};'
+    return Policy(f"oblige-{place:04}", cedar, reason="personal data", kind=kind, obligation=demanded)
 
 
 def _names_by_domain(count: int) -> Mapping[str, list[str]]:

@@ -1,8 +1,9 @@
 """Realms of every kind, and the slow, plain evaluator that the engine is held against.
 
-The oracle knows nothing of anchors, reaches or classes. It puts the text of every policy
-before Cedar, for each dataset and action, asks for the permits and for the forbids that
-are satisfied, and composes the answers as the rules say.
+The oracle knows nothing of anchors, indexes or bitmaps. It puts the text of every policy
+before Cedar, for each dataset and action, asks for the permits, the forbids and the
+obligations that are satisfied, leaves out those whose scope the dataset is not in, and
+composes the answers as the rules say.
 """
 
 from __future__ import annotations
@@ -17,14 +18,14 @@ from random import Random
 import cedarpy
 
 from muniment.core.datasets import Dataset, Lifecycle
-from muniment.core.decisions import Decided, Decision, Wanted, decide, decide_governing, list_all
+from muniment.core.decisions import Decided, Decision, Wanted
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.groups import Group
 from muniment.core.names import lineage
-from muniment.core.policies import Policy
+from muniment.core.policies import Policy, PolicyKind
 from muniment.core.realm import Realm
-from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action, schema_text
+from muniment.core.schema import DATA_ACTIONS, Action, schema_text
 from muniment.core.subjects import Subject, SubjectState
 
 SCHEMA = schema_text({"clearance": "long", "team": "string", "skills": "set"})
@@ -37,6 +38,8 @@ TOLD = ("analysts", "engineers")
 SUBJECTS = ("user:ann", "user:bob", "service:etl")
 NAMES = tuple(f"{domain}.{leaf}" for domain in DOMAINS for leaf in ("orders", "people", "{region}_rows"))
 MADE = ("sales.north_rows", "hr.pay.south_rows")
+#: Domains that nobody has declared; they are decided on as they might be made.
+UNDECLARED = ("unborn", "sales.unborn.below")
 
 
 @dataclass(frozen=True)
@@ -53,11 +56,6 @@ class Rule:
     def policy(self) -> Policy:
         return Policy(self.id, f"{self.effect} ({self.head}) {' '.join(self.clauses)};", scope=self.scope)
 
-    @property
-    def text(self) -> str:
-        """The policy with its scope, as a person would have written it."""
-        return f'{self.effect} ({self.head}) when {{ resource in Domain::"{self.scope}" }} {" ".join(self.clauses)};'
-
 
 @dataclass(frozen=True)
 class Case:
@@ -68,6 +66,7 @@ class Case:
     asker: SubjectState
     wanted: Wanted
     at: datetime
+    made: tuple[str, ...] = MADE
 
     def with_rules(self, rules: Iterable[Rule]) -> Case:
         listed = tuple(rules)
@@ -76,127 +75,127 @@ class Case:
 
     @property
     def resources(self) -> Mapping[str, Dataset]:
-        """Every dataset that stands, and two that factory patterns make."""
-        made = {name: self.realm.resolve(name) for name in MADE}
+        """Every dataset that stands, and those that factory patterns make."""
+        made = {name: self.realm.resolve(name) for name in self.made}
         return {**self.realm.datasets, **{name: dataset for name, dataset in made.items() if dataset}}
 
 
+@dataclass(frozen=True)
+class _Hit:
+    """The policies that are satisfied for one resource, and those that err on it."""
+
+    true: frozenset[str]
+    erring: frozenset[str]
+
+    @property
+    def either(self) -> frozenset[str]:
+        return self.true | self.erring
+
+
 class Oracle:
-    """What Cedar says, asked about one thing at a time."""
+    """What Cedar says of one subject in one realm, asked about each thing with every policy there is.
 
-    def __init__(self, case: Case) -> None:
-        self._case = case
-        self._subject = f'{case.asker.subject.kind.entity_type}::"{case.asker.subject.id}"'
+    ``errors`` counts the policies that erred in what was asked so far.
+    """
 
-    def decided(self, dataset: Dataset) -> Decided:
-        resource = f'Dataset::"{dataset.name}"'
-        permits = {action: self._permits(action, resource, self._context) for action in DATA_ACTIONS}
-        forbids = {action: self._forbids(action, resource, self._context) for action in DATA_ACTIONS}
-        hidden = forbids[Action.DISCOVER]
-        return Decided(
-            discover=_answer(set().union(*permits.values()), hidden),
-            load=_answer(permits[Action.LOAD], forbids[Action.LOAD] | hidden),
-            save=_answer(permits[Action.SAVE], forbids[Action.SAVE] | hidden),
-        )
+    def __init__(self, realm: Realm, asker: SubjectState, more: Iterable[Dataset] = ()) -> None:
+        self._realm = realm
+        self._asker = asker
+        self._more = tuple(more)
+        self._subject = f'{asker.subject.kind.entity_type}::"{asker.subject.id}"'
+        self.errors = 0
 
-    def governing(self, action: Action, resource: str | Dataset) -> Decision:
-        named = f'Domain::"{resource}"' if isinstance(resource, str) else f'Dataset::"{resource.name}"'
-        context = {"now": self._context["now"]}
-        return _answer(self._permits(action, named, context), self._forbids(action, named, context))
-
-    def _permits(self, action: Action, resource: str, context: Mapping[str, object]) -> set[str]:
-        answer = self._ask("permit", action, resource, context)
-        return {self._named("permit", id_) for id_ in answer.diagnostics.reasons}
-
-    def _forbids(self, action: Action, resource: str, context: Mapping[str, object]) -> set[str]:
-        answer = self._ask("forbid", action, resource, context)
-        erred = {error.split("`")[1] for error in answer.diagnostics.errors}
-        return {self._named("forbid", id_) for id_ in {*answer.diagnostics.reasons, *erred}}
-
-    def _ask(self, effect: str, action: Action, resource: str, context: Mapping[str, object]) -> cedarpy.AuthzResult:
-        question = {
-            "principal": self._subject,
-            "action": f'Action::"{action}"',
-            "resource": resource,
-            "context": dict(context),
+    def decided(self, datasets: Sequence[Dataset], wanted: Wanted, at: datetime) -> dict[str, Decided]:
+        """Discover, load and save of each dataset, by its name."""
+        context = _context(at, wanted)
+        names = [dataset.name for dataset in datasets]
+        permits = {action: self._hitting("permit", action, names, context) for action in DATA_ACTIONS}
+        forbids = {action: self._hitting("forbid", action, names, context) for action in DATA_ACTIONS}
+        obliging = self._hitting("oblige", Action.LOAD, names, context)
+        return {
+            name: _composed(
+                {action: permits[action][index].true for action in DATA_ACTIONS},
+                {action: forbids[action][index].either for action in DATA_ACTIONS},
+                obliging[index],
+            )
+            for index, name in enumerate(names)
         }
-        return cedarpy.is_authorized(question, self._sets[effect], self._entities)
 
-    def _of(self, effect: str) -> Sequence[Rule]:
-        return [rule for rule in self._case.rules if rule.effect == effect]
+    def governing(self, action: Action, resources: Sequence[str | Dataset], at: datetime) -> list[Decision]:
+        """A governing action on each of the domains (by name) and datasets."""
+        names = [resource if isinstance(resource, str) else resource.name for resource in resources]
+        permits = self._hitting("permit", action, names, _context(at))
+        forbids = self._hitting("forbid", action, names, _context(at))
+        return [_answer(p.true, f.either) for p, f in zip(permits, forbids, strict=True)]
 
-    def _named(self, effect: str, id_: str) -> str:
-        """Cedar numbers the policies of a text in their order."""
-        return self._of(effect)[int(id_.removeprefix("policy"))].id
+    def _hitting(
+        self, part: str, action: Action, resources: Sequence[str], context: Mapping[str, object]
+    ) -> list[_Hit]:
+        """The policies that are satisfied for each resource, and those that err."""
+        questions = [
+            {
+                "principal": self._subject,
+                "action": f'Action::"{action}"',
+                "resource": f'{"Domain" if name in self._domains else "Dataset"}::"{name}"',
+                "context": dict(context),
+            }
+            for name in resources
+        ]
+        answers = cedarpy.is_authorized_batch(questions, self._sets[part], self._entities)
+        return [self._hit(part, name, answer) for name, answer in zip(resources, answers, strict=True)]
+
+    def _hit(self, part: str, name: str, answer: cedarpy.AuthzResult) -> _Hit:
+        above = lineage(name if name in self._domains else name.rpartition(".")[0])
+
+        def ids(numbers: Iterable[str]) -> frozenset[str]:
+            policies = [self._parts[part][int(number.removeprefix("policy"))] for number in numbers]
+            return frozenset(policy.id for policy in policies if policy.scope in above)
+
+        hit = _Hit(ids(answer.diagnostics.reasons), ids(error.split("`")[1] for error in answer.diagnostics.errors))
+        self.errors += len(hit.erring)
+        return hit
+
+    @cached_property
+    def _parts(self) -> Mapping[str, Sequence[Policy]]:
+        """Every policy and grant by what it is asked for; Cedar numbers the policies of a text in their order."""
+        every = [*self._realm.policies.values(), *(grant.policy() for grant in self._realm.grants.values())]
+        parts: dict[str, list[Policy]] = {"permit": [], "forbid": [], "oblige": []}
+        for policy in every:
+            effect = "forbid" if policy.cedar.lstrip().startswith("forbid") else "permit"
+            parts[effect if policy.kind is PolicyKind.ACCESS else "oblige"].append(policy)
+        return parts
 
     @cached_property
     def _sets(self) -> Mapping[str, cedarpy.PolicySet]:
-        texts = {effect: "\n".join(rule.text for rule in self._of(effect)) for effect in ("permit", "forbid")}
-        return {effect: cedarpy.PolicySet.from_str(text) for effect, text in texts.items()}
+        return {
+            part: cedarpy.PolicySet.from_str("\n".join(policy.cedar for policy in policies))
+            for part, policies in self._parts.items()
+        }
 
     @cached_property
-    def _context(self) -> Mapping[str, object]:
-        wanted, moment = self._case.wanted, self._case.at
-        text = f"{moment:%Y-%m-%dT%H:%M:%S}.{moment.microsecond // 1000:03d}Z"
-        context: dict[str, object] = {
-            "environment": wanted.environment,
-            "now": {"__extn": {"fn": "datetime", "arg": text}},
-        }
-        context |= {"project": wanted.project} if wanted.project else {}
-        context |= {"purpose": wanted.purpose} if wanted.purpose else {}
-        return context
+    def _domains(self) -> frozenset[str]:
+        return frozenset(above for name in ("all", *UNDECLARED, *self._realm.domains) for above in lineage(name))
 
     @cached_property
     def _entities(self) -> cedarpy.Entities:
-        case, realm = self._case, self._case.realm
-        local = {name for name, group in realm.groups.items() if case.asker.subject in group.members}
-        groups = {*case.asker.groups, *local, str(case.asker.subject)}
+        realm, asker = self._realm, self._asker
+        local = {name for name, group in realm.groups.items() if asker.subject in group.members}
+        told = {name for name in asker.groups if name not in realm.groups and ":" not in name}
         attributes = {
-            name: sorted(value) if isinstance(value, frozenset) else value
-            for name, value in case.asker.attributes.items()
+            name: sorted(value) if isinstance(value, frozenset) else value for name, value in asker.attributes.items()
         }
-        subject = _uid(case.asker.subject.kind.entity_type, case.asker.subject.id)
+        subject = _uid(asker.subject.kind.entity_type, asker.subject.id)
+        groups = _groups({*told, *local, str(asker.subject)})
         found = [
-            {"uid": subject, "attrs": {"issuer": case.asker.issuer, **attributes}, "parents": _groups(groups)},
+            {"uid": subject, "attrs": {"issuer": asker.issuer, **attributes}, "parents": groups},
             *(
                 {"uid": _uid("Group", g.name), "attrs": {}, "parents": _groups(g.parents)}
                 for g in realm.groups.values()
             ),
-            *(_domain(realm, name) for name in ("all", *realm.domains)),
-            *(_dataset(dataset) for dataset in case.resources.values()),
+            *(_domain(realm, name) for name in sorted(self._domains)),
+            *(_dataset(dataset) for dataset in {**{d.name: d for d in self._more}, **realm.datasets}.values()),
         ]
         return cedarpy.Entities.from_json_str(json.dumps(found))
-
-
-def differences(case: Case) -> list[str]:
-    """Where the engine and the oracle do not say the same, reasons included."""
-    oracle = Oracle(case)
-    expected = {name: oracle.decided(dataset) for name, dataset in case.resources.items()}
-    listed = list_all(case.realm, case.asker, case.wanted, case.at).decided
-    some = sorted(listed)[::3]
-    few = list_all(case.realm, case.asker, case.wanted, case.at, only=some).decided
-    single = {
-        name: decide(case.realm, case.asker, case.wanted, case.at, dataset) for name, dataset in case.resources.items()
-    }
-    found = [f"list {name}" for name, decided in listed.items() if decided != expected[name]]
-    found += [f"few {name}" for name in some if few[name] != expected[name]]
-    found += [f"decide {name}" for name, decided in single.items() if decided != expected[name]]
-    found += [] if listed.keys() == case.realm.datasets.keys() and sorted(few) == some else ["names"]
-    return found
-
-
-def governing_differences(case: Case) -> list[str]:
-    """The same for the governing actions, on every domain and dataset."""
-    oracle = Oracle(case)
-    found: list[str] = []
-    for action in GOVERNING_ACTIONS:
-        resources: list[str | Dataset] = ["all", *DOMAINS]
-        if action is not Action.ADMINISTER:
-            resources.extend(case.realm.datasets.values())
-        answers = decide_governing(case.realm, case.asker, action, resources, case.at)
-        expected = [oracle.governing(action, resource) for resource in resources]
-        found += [f"{action} {r}" for r, a, e in zip(resources, answers, expected, strict=True) if a != e]
-    return found
 
 
 def case_of(random: Random, *, rules: int = 9) -> Case:
@@ -411,10 +410,37 @@ def _asking(random: Random) -> list[str]:
     ]
 
 
-def _answer(permits: set[str], forbids: set[str]) -> Decision:
+def _composed(
+    permits: Mapping[Action, frozenset[str]], forbids: Mapping[Action, frozenset[str]], obliging: _Hit
+) -> Decided:
+    """The answers of the rules; an obligation that errs applies."""
+    hidden, obligations = forbids[Action.DISCOVER], obliging.either
+    load = _answer(permits[Action.LOAD], forbids[Action.LOAD] | hidden)
+    if load.allowed:
+        load = replace(load, obligations=tuple(sorted(obligations)))
+    return Decided(
+        discover=_answer(frozenset().union(*permits.values()), hidden),
+        load=load,
+        save=_answer(permits[Action.SAVE], forbids[Action.SAVE] | hidden | obligations),
+        obligations=tuple(sorted(obligations)),
+        erring=tuple(sorted(obliging.erring)),
+    )
+
+
+def _answer(permits: frozenset[str], forbids: frozenset[str]) -> Decision:
     if forbids:
         return Decision(allowed=False, because=tuple(sorted(forbids)), beaten=tuple(sorted(permits)))
     return Decision(allowed=bool(permits), because=tuple(sorted(permits)))
+
+
+def _context(at: datetime, wanted: Wanted | None = None) -> Mapping[str, object]:
+    text = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    context: dict[str, object] = {"now": {"__extn": {"fn": "datetime", "arg": text}}}
+    if wanted:
+        context |= {"environment": wanted.environment}
+        context |= {"project": wanted.project} if wanted.project else {}
+        context |= {"purpose": wanted.purpose} if wanted.purpose else {}
+    return context
 
 
 def _uid(type_: str, id_: str) -> dict[str, str]:

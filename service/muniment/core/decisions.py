@@ -1,6 +1,6 @@
 """Who may do what to which dataset, and which policies settled it.
 
-This is the one evaluator: list, serve, check, explain and delegate all decide here.
+This is the one evaluator: list, serve, check, explain, foresee and delegate all decide here.
 With P and F the satisfied permits and forbids of each action, the answers are
 
 * ``discover = (P_discover or P_load or P_save) and not F_discover``
@@ -8,43 +8,45 @@ With P and F the satisfied permits and forbids of each action, the answers are
 * ``save = P_save and not F_save and not F_discover``, and no obligation
 
 Errors fail closed, unlike in plain Cedar (which skips a forbid that errs): a forbid
-that errs counts as satisfied, a permit that errs does not. Cedar itself finds P and F,
-asked once for each set of datasets that no policy concerned can tell apart.
+that errs counts as satisfied, a permit that errs does not, an obligation that errs applies.
+P and F are bitmaps over all datasets (:mod:`muniment.core.rules`): the work grows with the
+policies that concern the subject, and a dataset costs one bit of each.
 """
 
 from __future__ import annotations
 
 import json
-import re
-from collections import OrderedDict, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime, timedelta
+from collections import OrderedDict
+from collections.abc import Hashable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from functools import cached_property, lru_cache
 from typing import Generic, NoReturn, TypeVar
 
 import cedarpy
+from cedarpy import pst
 
+from muniment.core.conditions import Principal, Scene
 from muniment.core.datasets import Dataset
-from muniment.core.names import domain_of, lineage
-from muniment.core.policies import Compiled, policy_set, write_datetime
-from muniment.core.realm import Realm, entity, uid
+from muniment.core.moments import TICK, ticked, write_datetime
+from muniment.core.policies import Compiled
+from muniment.core.realm import Realm, domain_row, entity, row_of, uid
+from muniment.core.rules import KINDS, Role, Rule
 from muniment.core.schema import DATA_ACTIONS, Action
+from muniment.core.shelves import Row, Shelf, Value
 from muniment.core.subjects import SubjectState
 
-#: Which evaluator decided, for the ledger: cedarpy's release and the shape of the rules above.
-EVALUATOR = "cedarpy-4.12.2/1"
+#: Which evaluator decided, for the ledger: the shape of the rules above, and the release of Cedar behind it.
+EVALUATOR = "compiled-1/cedarpy-4.12.2"
 
-#: How Cedar tells that a policy erred; what follows quotes the policy's own words.
-_ERRED = re.compile(r"error while evaluating policy `([^`]+)`: ")
+#: For how long a lease gives what a policy gives that reckons with the time in a way that has no boundaries.
+UNSTEADY = timedelta(minutes=5)
 
-#: How finely Cedar's moments are told apart.
-_TICK = timedelta(milliseconds=1)
+#: Before every moment that a policy may name.
+_EARLIEST = datetime.min.replace(tzinfo=UTC)
 
 Key = TypeVar("Key")
-Value = TypeVar("Value")
-
-#: How many questions go to Cedar in one call: other threads run between two calls.
-_BATCH = 512
+Held = TypeVar("Held")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +55,7 @@ class Decision:
 
     ``because`` holds the permits of an allowed decision and the forbids of a denied
     one; it is empty when nothing permits. ``beaten`` are the permits that a forbid beat.
+    ``obligations`` are the masks and row filters under which an allowed load may happen.
     A decision has no truth value: ask for :attr:`allowed`.
     """
 
@@ -68,18 +71,26 @@ class Decision:
 
 @dataclass(frozen=True, slots=True)
 class Decided:
-    """The decisions for all data actions on one dataset."""
+    """The decisions for all data actions on one dataset.
+
+    ``obligations`` are the masks and row filters that apply to the subject there; ``erring``
+    those of them that apply because they err.
+    """
 
     discover: Decision
     load: Decision
     save: Decision
+    obligations: tuple[str, ...] = ()
+    erring: tuple[str, ...] = ()
 
     def __getitem__(self, action: Action) -> Decision:
         return {Action.DISCOVER: self.discover, Action.LOAD: self.load, Action.SAVE: self.save}[action]
 
     @property
     def actions(self) -> tuple[Action, ...]:
-        """What a catalog would let the subject do: load, save, both or neither."""
+        """What a catalog would let the subject do: load, save, both or neither; nothing under an obligation."""
+        if self.obligations:
+            return ()
         return tuple(action for action in (Action.LOAD, Action.SAVE) if self[action].allowed)
 
 
@@ -92,32 +103,83 @@ class Wanted:
     purpose: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Listing:
-    """What one subject may do to every dataset, and until when that holds.
+    """What one subject may do to every dataset, as bitmaps, and from when until when that holds.
 
-    ``until`` is the first moment at which some policy concerned may change its mind:
-    from then on this listing must not be used.
+    ``until`` is the first moment at which some policy concerned may change its mind: from
+    then on this listing must not be used. ``since`` is the last such moment before it.
+    ``asked`` are the datasets that it is about.
     """
 
     revision: int
-    decided: Mapping[str, Decided]
+    since: datetime | None
     until: datetime | None
+    asked: int = field(repr=False)
+    discover: int = field(repr=False)
+    load: int = field(repr=False)
+    save: int = field(repr=False)
+    obliged: int = field(repr=False)
+    _shelf: Shelf = field(repr=False)
+    _inquiry: Inquiry = field(repr=False)
+
+    def holds(self, at: datetime) -> bool:
+        """Whether this is what would be decided at a moment."""
+        return (self.since is None or self.since <= at) and (self.until is None or at < self.until)
 
     def names(self, action: Action) -> tuple[str, ...]:
         """The datasets to which the action may be done, in the order of their names."""
-        return tuple(sorted(name for name, decided in self.decided.items() if decided[action].allowed))
+        return tuple(sorted(self._shelf.names(self._bits(action))))
+
+    def usable(self) -> Iterator[tuple[str, tuple[Action, ...]]]:
+        """The datasets that a catalog may hold, with what may be done to each; in no order."""
+        load, save = self.load & ~self.obliged, self.save
+        for actions, bits in (
+            ((Action.LOAD,), load & ~save),
+            ((Action.SAVE,), save & ~load),
+            ((Action.LOAD, Action.SAVE), load & save),
+        ):
+            for name in self._shelf.names(bits):
+                yield name, actions
+
+    def obliged_names(self) -> tuple[str, ...]:
+        """The datasets that come under an obligation, in the order of their names."""
+        return tuple(sorted(self._shelf.names(self.obliged)))
+
+    @property
+    def weight(self) -> int:
+        """About how many thousand bytes the listing takes."""
+        return 1 + (5 * self.asked.bit_length() >> 13)
+
+    @cached_property
+    def decided(self) -> Mapping[str, Decided]:
+        """The decisions with their reasons, each found when it is looked at."""
+        return _Decisions(self._shelf, self.asked, self._inquiry)
+
+    def _bits(self, action: Action) -> int:
+        return {Action.DISCOVER: self.discover, Action.LOAD: self.load, Action.SAVE: self.save}[action]
 
 
 def list_all(
     realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, only: Iterable[str] | None = None
 ) -> Listing:
     """Decide discover, load and save for every dataset of the realm, or for those named."""
-    concerned = realm.concerning(asker)
-    decided: dict[str, Decided] = {}
-    for names, decision in _by_class(realm, asker, concerned, _context(wanted, at), only):
-        decided.update(dict.fromkeys(names, decision))
-    return Listing(realm.revision, decided, next_boundary(concerned, at))
+    inquiry = Inquiry.of(realm, asker, context_of(wanted, at))
+    shelf = realm.shelf if only is None else _some(realm, only)
+    answers = Answers.of(inquiry, shelf)
+    since, until = _holding([rule.policy for rule in inquiry.rules if rule.timed], at)
+    return Listing(
+        revision=realm.revision,
+        since=since,
+        until=until,
+        asked=shelf.every,
+        discover=answers.discover,
+        load=answers.load,
+        save=answers.save,
+        obliged=answers.obliged,
+        _shelf=shelf,
+        _inquiry=inquiry,
+    )
 
 
 def decide(realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, dataset: Dataset) -> Decided:
@@ -129,8 +191,13 @@ def decide_each(
     realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, datasets: Sequence[Dataset]
 ) -> tuple[Decided, ...]:
     """The same for several datasets of different names, in their order."""
-    cedar = _Cedar(realm, asker, realm.concerning(asker), datasets)
-    return tuple(cedar.decide(_context(wanted, at), [dataset.name for dataset in datasets]))
+    inquiry = Inquiry.of(realm, asker, context_of(wanted, at))
+    standing = [dataset.name for dataset in datasets if realm.datasets.get(dataset.name) is dataset]
+    declared = _Decisions(realm.shelf, realm.shelf.bits(standing), inquiry)
+    named = set(standing)
+    others = Shelf({dataset.name: row_of(dataset) for dataset in datasets if dataset.name not in named})
+    made = _Decisions(others, others.every, inquiry)
+    return tuple(declared[each.name] if each.name in named else made[each.name] for each in datasets)
 
 
 def decide_governing(
@@ -141,44 +208,342 @@ def decide_governing(
     A domain that is not there is decided on as it might be made, so that an answer does
     not tell whether it is.
     """
-    concerned = tuple(policy for policy in realm.concerning(asker) if action in policy.actions)
-    datasets = [resource for resource in resources if isinstance(resource, Dataset)]
-    named = {above for r in resources if isinstance(r, str) for above in lineage(r)}
-    cedar = _Cedar(realm, asker, concerned, datasets, sorted(named - realm.domain_tree))
-    uids = [uid("Domain", r) if isinstance(r, str) else uid("Dataset", r.name) for r in resources]
-    context = json.dumps({"now": _moment(at)})
-    permits, forbids = cedar.permits(action, uids, context), cedar.forbids(action, uids, context)
-    return tuple(_settled(p, f) for p, f in zip(permits, forbids, strict=True))
+    inquiry = Inquiry.of(realm, asker, {"now": ticked(at)})
+    datasets = Shelf({each.name: row_of(each) for each in resources if isinstance(each, Dataset)})
+    domains = Shelf({each: domain_row(realm, each) for each in resources if isinstance(each, str)})
+    on_datasets, on_domains = inquiry.factors(datasets, (action,)), inquiry.factors(domains, (action,))
+    return tuple(
+        _governed(on_domains, domains.at(("Domain", each)))
+        if isinstance(each, str)
+        else _governed(on_datasets, datasets.at(("Dataset", each.name)))
+        for each in resources
+    )
 
 
-def next_boundary(policies: Iterable[Compiled], at: datetime) -> datetime | None:
-    """The first moment after ``at`` at which one of the policies may change its mind."""
-    return min((moment for moment in boundaries(policies) if moment > at), default=None)
+def _governed(factors: Sequence[_Factor], bit: int) -> Decision:
+    permits = _ids(factor for factor in factors if factor.rule.role is Role.PERMIT and factor.bits & bit)
+    return _settled(permits, _ids(f for f in factors if f.rule.role is Role.FORBID and f.bits & bit))
 
 
-def boundaries(policies: Iterable[Compiled]) -> tuple[datetime, ...]:
-    """The moments at which policies may change their minds: each literal, and the tick after it."""
-    literals = {literal for policy in policies for literal in policy.boundaries}
-    return tuple(sorted({moment for literal in literals for moment in (literal, literal + _TICK)}))
+@dataclass(frozen=True, slots=True)
+class Near:
+    """A permit that does not hold, though it speaks of the dataset, and those of its conditions that fail."""
+
+    policy: str
+    failing: tuple[pst.Expr, ...]
 
 
-def data_entity(dataset: Dataset) -> dict[str, object]:
-    """A dataset as policies see it."""
-    attributes: dict[str, object] = {
-        "name": dataset.name,
-        "owner": {"__entity": uid("Group", dataset.owner)},
-        "tags": sorted(dataset.tags),
-        "classification": dataset.classification,
-        "sensitivity": dataset.sensitivity,
-        "lifecycle": dataset.lifecycle.value,
-    }
-    if dataset.layer is not None:
-        attributes["layer"] = dataset.layer
-    return entity("Dataset", dataset.name, attributes, [("Domain", above) for above in lineage(dataset.domain)])
+def near(
+    realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, action: Action, dataset: Dataset
+) -> tuple[Near, ...]:
+    """The permits that would let the subject, were it not for what they ask of subject or circumstances.
+
+    Those that lack least come first. To know of a dataset, a permit to load or to save is enough.
+    """
+    giving = set(DATA_ACTIONS) if action is Action.DISCOVER else {action}
+    scene = scene_of(realm, asker, context_of(wanted, at))
+    shelf = Shelf({dataset.name: row_of(dataset)})
+    declared = realm.shelf.at(("Dataset", dataset.name)) if realm.datasets.get(dataset.name) is dataset else 0
+    found = []
+    for rules in realm.rules.values():
+        for rule in rules:
+            if rule.role is not Role.PERMIT or rule.actions.isdisjoint(giving):
+                continue
+            if declared and not rule.reach(realm.shelf) & declared:
+                continue
+            if declared or rule.reach(shelf):
+                failing = _failing(rule, shelf, scene)
+                if failing:
+                    found.append(Near(rule.id, failing))
+    return tuple(sorted(found, key=lambda each: (len(each.failing), each.policy)))
+
+
+def _failing(rule: Rule, shelf: Shelf, scene: Scene) -> tuple[pst.Expr, ...]:
+    failing = []
+    for part in rule.parts:
+        holds = part.marks(shelf, scene)[0] if part.reads.resources else part.holds(scene)
+        if not holds:
+            failing.append(part.expression)
+    return tuple(failing)
+
+
+def _holding(timed: Sequence[Compiled], at: datetime) -> tuple[datetime | None, datetime | None]:
+    """From when until when the policies do not change their minds, around a moment."""
+    if not timed:
+        return None, None
+    if any(policy.unsteady for policy in timed):
+        return ticked(at), ticked(at) + TICK
+    around = boundaries(timed, _EARLIEST if not any(p.clocks for p in timed) else at - timedelta(days=1), at + TICK)
+    since = max((moment for moment in around if moment <= at), default=None)
+    return since, min(boundaries(timed, at), default=None)
+
+
+def boundaries(policies: Iterable[Compiled], after: datetime, before: datetime | None = None) -> tuple[datetime, ...]:
+    """The moments at which policies may change their minds: each literal, and the tick after it.
+
+    A time of day comes again every day; without an end, those of the next day are given.
+    """
+    literals: set[datetime] = set()
+    clocks: set[timedelta] = set()
+    for policy in policies:
+        literals.update(policy.boundaries)
+        clocks.update(policy.clocks)
+    if clocks:
+        day = ticked(after).replace(hour=0, minute=0, second=0, microsecond=0)
+        last = before if before is not None else after + timedelta(days=1)
+        for number in range((last - day).days + 1):
+            literals.update(day + timedelta(days=number) + clock for clock in clocks)
+    found = {moment for literal in literals for moment in (literal, literal + TICK)}
+    return tuple(sorted(moment for moment in found if moment > after and (before is None or moment < before)))
+
+
+@dataclass(frozen=True)
+class Inquiry:
+    """One subject in one context, and the rules that concern it."""
+
+    scene: Scene
+    rules: Sequence[Rule]
+
+    @classmethod
+    def of(cls, realm: Realm, asker: SubjectState, context: Mapping[str, Value]) -> Inquiry:
+        """Whatever is asked about, all rules that may concern the subject are asked."""
+        scene = scene_of(realm, asker, context)
+        return cls(scene, realm.rules_for(scene.principal.above))
+
+    def factors(self, shelf: Shelf, actions: Sequence[Action], among: int | None = None) -> list[_Factor]:
+        """The rules about these actions that are satisfied somewhere, and where."""
+        found = []
+        for rule in self.rules:
+            if not rule.actions.isdisjoint(actions):
+                bits, erred = rule.satisfied(shelf, self.scene, among)
+                if bits:
+                    found.append(_Factor(rule, bits, erred))
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class _Factor:
+    """A rule that is satisfied, where it is, and where it is so because it errs."""
+
+    rule: Rule
+    bits: int
+    erred: int
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The answers for all resources of a shelf, as bitmaps."""
+
+    discover: int
+    load: int
+    save: int
+    obliged: int
+
+    def of_action(self, action: Action) -> int:
+        """Where the action may be done."""
+        return {Action.DISCOVER: self.discover, Action.LOAD: self.load, Action.SAVE: self.save}[action]
+
+    @classmethod
+    def of(cls, inquiry: Inquiry, shelf: Shelf, among: int | None = None) -> Answers:
+        """Decide all data actions at once, without asking which rule it was. ``among``: nothing for all resources."""
+        return cls.composed(satisfied(inquiry.rules, shelf, inquiry.scene, among), shelf.every)
+
+    @classmethod
+    def composed(cls, found: Sequence[int], among: int) -> Answers:
+        """The answers that follow from where rules are satisfied, by their kinds."""
+        permits, forbids = dict.fromkeys(DATA_ACTIONS, 0), dict.fromkeys(DATA_ACTIONS, 0)
+        obliged = 0
+        for (role, actions), bits in zip(KINDS, found, strict=True):
+            if role is Role.OBLIGE:
+                obliged |= bits
+            else:
+                onto = permits if role is Role.PERMIT else forbids
+                for action in actions:
+                    onto[action] |= bits
+        known = among & ~forbids[Action.DISCOVER]
+        load, save = permits[Action.LOAD], permits[Action.SAVE]
+        return cls(
+            discover=(permits[Action.DISCOVER] | load | save) & known,
+            load=load & ~forbids[Action.LOAD] & known,
+            save=save & ~forbids[Action.SAVE] & known & ~obliged,
+            obliged=obliged,
+        )
+
+
+#: Where nothing is asked.
+NO_ANSWERS = Answers(0, 0, 0, 0)
+
+
+def satisfied(rules: Iterable[Rule], shelf: Shelf, scene: Scene, among: int | None = None) -> list[int]:
+    """Where rules about data are satisfied, by their kinds (:data:`KINDS`)."""
+    found = [0] * len(KINDS)
+    for rule in rules:
+        if rule.data_actions:
+            bits = rule.satisfied(shelf, scene, among)[0]
+            if bits:
+                found[rule.kind] |= bits
+    return found
+
+
+class _Decisions(Mapping[str, Decided]):
+    """Decisions with their reasons, each composed when it is looked at."""
+
+    def __init__(self, shelf: Shelf, asked: int, inquiry: Inquiry) -> None:
+        self._shelf = shelf
+        self._asked = asked
+        self._inquiry = inquiry
+        self._known: dict[object, Decided] = {}
+
+    @cached_property
+    def _factors(self) -> Sequence[_Factor]:
+        among = None if self._asked == self._shelf.every else self._asked
+        return self._inquiry.factors(self._shelf, DATA_ACTIONS, among)
+
+    def __getitem__(self, name: str) -> Decided:
+        bit = self._shelf.at(("Dataset", name)) & self._asked
+        if not bit:
+            raise KeyError(name)
+        hit = tuple(factor for factor in self._factors if factor.bits & bit)
+        erring = tuple(factor.rule.id for factor in hit if factor.erred & bit)
+        key = (tuple(map(id, hit)), erring)
+        if key not in self._known:
+            self._known[key] = _composed(hit, erring)
+        return self._known[key]
+
+    def __contains__(self, name: object) -> bool:
+        return isinstance(name, str) and bool(self._shelf.at(("Dataset", name)) & self._asked)
+
+    def __iter__(self) -> Iterator[str]:
+        return self._shelf.names(self._asked)
+
+    def __len__(self) -> int:
+        return self._asked.bit_count()
+
+
+def _composed(hit: Sequence[_Factor], erring: Sequence[str]) -> Decided:
+    def ids(role: Role, *actions: Action) -> tuple[str, ...]:
+        return _ids(f for f in hit if f.rule.role is role and not f.rule.actions.isdisjoint(actions))
+
+    obligations = ids(Role.OBLIGE, *DATA_ACTIONS)
+    hidden = ids(Role.FORBID, Action.DISCOVER)
+    load = _settled(ids(Role.PERMIT, Action.LOAD), _union(ids(Role.FORBID, Action.LOAD), hidden), obligations)
+    return Decided(
+        discover=_settled(ids(Role.PERMIT, *DATA_ACTIONS), hidden),
+        load=load,
+        save=_settled(ids(Role.PERMIT, Action.SAVE), _union(ids(Role.FORBID, Action.SAVE), hidden, obligations)),
+        obligations=obligations,
+        erring=tuple(id_ for id_ in obligations if id_ in erring),
+    )
+
+
+def _ids(factors: Iterable[_Factor]) -> tuple[str, ...]:
+    return tuple(sorted({factor.rule.id for factor in factors}))
+
+
+def _settled(permits: tuple[str, ...], forbids: tuple[str, ...], obligations: tuple[str, ...] = ()) -> Decision:
+    if forbids:
+        return Decision(allowed=False, because=forbids, beaten=permits)
+    return Decision(allowed=bool(permits), because=permits, obligations=obligations if permits else ())
+
+
+def _union(*ids: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(sorted(set().union(*ids)))
+
+
+def _some(realm: Realm, names: Iterable[str]) -> Shelf:
+    """A shelf of those of the datasets that are declared."""
+    return Shelf({name: realm.shelf.row(name) for name in names if name in realm.datasets})
+
+
+def scene_of(realm: Realm, asker: SubjectState, context: Mapping[str, Value]) -> Scene:
+    """A subject in a context, as conditions read them."""
+    own = (asker.subject.kind.entity_type, asker.subject.id)
+    above = frozenset({own, *(("Group", group) for group in realm.all_groups_of(asker))})
+    principal = Principal(own, above, {"issuer": asker.issuer, **asker.attributes})
+    return Scene(principal, context, realm.group_tree, _Cedar(realm, asker, context))
+
+
+def context_of(wanted: Wanted, at: datetime) -> dict[str, Value]:
+    """The context of a question about data, as conditions read it."""
+    context: dict[str, Value] = {"environment": wanted.environment, "now": ticked(at)}
+    if wanted.project is not None:
+        context["project"] = wanted.project
+    if wanted.purpose is not None:
+        context["purpose"] = wanted.purpose
+    return context
+
+
+class _Cedar:
+    """Cedar, asked about what lies outside the compiled subset, for one subject in one context."""
+
+    def __init__(self, realm: Realm, asker: SubjectState, context: Mapping[str, Value]) -> None:
+        self._realm = realm
+        self._asker = asker
+        self._context = context
+
+    @property
+    def standing(self) -> Hashable:
+        """What Cedar knows beside subject and resource: the groups and domains."""
+        return self._realm.standing
+
+    @cached_property
+    def _entities(self) -> cedarpy.Entities:
+        return self._realm.base_entities.with_added_json_str(json.dumps([subject_entity(self._realm, self._asker)]))
+
+    @cached_property
+    def _question(self) -> Mapping[str, object]:
+        return {
+            "principal": uid(self._asker.subject.kind.entity_type, self._asker.subject.id),
+            "action": uid("Action", Action.LOAD),
+            "context": json.dumps({name: json_of(value) for name, value in self._context.items()}),
+        }
+
+    def holds(self, expression: pst.Expr, rows: Sequence[Row]) -> Sequence[bool | None]:
+        """Whether the expression is true of each resource; nothing where it errs."""
+        if not rows:
+            return []
+        named = [row.uid if row.uid[0] else ("Dataset", f"kind {number}") for number, row in enumerate(rows)]
+        described = [entity_of(own, row) for own, row in zip(named, rows, strict=True)]
+        standing = self._realm.domain_tree
+        added = [
+            each for each, own in zip(described, named, strict=True) if own[0] != "Domain" or own[1] not in standing
+        ]
+        entities = self._entities.with_added_json_str(json.dumps(added))
+        questions = [{**self._question, "resource": uid(*own)} for own in named]
+        answers = cedarpy.is_authorized_batch(questions, _asking_only(expression), entities)
+        return [None if answer.diagnostics.errors else bool(answer.diagnostics.reasons) for answer in answers]
+
+
+@lru_cache(maxsize=4_096)
+def _asking_only(expression: pst.Expr) -> cedarpy.PolicySet:
+    """One permit with one condition."""
+    anything = pst.ScopeAny()
+    template = pst.Template("part", "permit", anything, anything, anything, (pst.When(expression),), pst.FrozenMap())
+    return cedarpy.PolicySet.from_pst(
+        pst.PolicySet(templates={}, static_policies={"part": template}, template_links=())
+    )
+
+
+def entity_of(own: tuple[str, str], row: Row) -> dict[str, object]:
+    """A resource as Cedar's JSON writes it, under a name of its own."""
+    return entity(*own, {name: json_of(value) for name, value in row.attributes.items()}, row.above)
+
+
+def json_of(value: Value) -> object:
+    """A value as Cedar's JSON writes it."""
+    match value:
+        case tuple():
+            return {"__entity": uid(*value)}
+        case frozenset():
+            return [json_of(element) for element in value]
+        case datetime():
+            return {"__extn": {"fn": "datetime", "arg": write_datetime(value)}}
+        case _:
+            return value
 
 
 def subject_entity(realm: Realm, asker: SubjectState) -> dict[str, object]:
-    """A subject as policies see it, with all its groups."""
+    """A subject as Cedar's JSON writes it, with all its groups."""
     attributes: dict[str, object] = {"issuer": asker.issuer}
     for name, value in asker.attributes.items():
         attributes[name] = sorted(value) if isinstance(value, frozenset) else value
@@ -186,151 +551,7 @@ def subject_entity(realm: Realm, asker: SubjectState) -> dict[str, object]:
     return entity(asker.subject.kind.entity_type, asker.subject.id, attributes, groups)
 
 
-def _by_class(
-    realm: Realm,
-    asker: SubjectState,
-    concerned: Sequence[Compiled],
-    context: str,
-    only: Iterable[str] | None,
-) -> Iterable[tuple[Sequence[str], Decided]]:
-    """The datasets in sets that no policy concerned can tell apart, each set decided once."""
-    asked = None if only is None else frozenset(only) & realm.datasets.keys()
-    sets = list(_alike(realm, concerned, asked))
-    deputies = [realm.datasets[names[0]] for names in sets]
-    cedar = _Cedar(realm, asker, concerned, deputies)
-    return zip(sets, cedar.decide(context, [deputy.name for deputy in deputies]), strict=True)
-
-
-def _alike(realm: Realm, concerned: Sequence[Compiled], asked: frozenset[str] | None) -> Iterable[Sequence[str]]:
-    data = [policy for policy in concerned if policy.actions.intersection(DATA_ACTIONS)]
-    if any(policy.individual for policy in data):
-        yield from ((name,) for name in (realm.datasets if asked is None else asked))
-        return
-    named = frozenset(name for policy in data for name in policy.names)
-    patterns = [realm.matching(pattern) for pattern in sorted({p for policy in data for p in policy.patterns})]
-    for names in realm.alike:
-        told_apart: defaultdict[object, list[str]] = defaultdict(list)
-        for name in names if asked is None else filter(asked.__contains__, names):
-            mark = name if name in named else tuple(name in matched for matched in patterns)
-            told_apart[mark].append(name)
-        yield from told_apart.values()
-
-
-class _Cedar:
-    """Cedar, asked about one subject and the given datasets under the policies that concern it."""
-
-    def __init__(
-        self,
-        realm: Realm,
-        asker: SubjectState,
-        concerned: Sequence[Compiled],
-        datasets: Iterable[Dataset],
-        domains: Iterable[str] = (),
-    ) -> None:
-        self._subject = uid(asker.subject.kind.entity_type, asker.subject.id)
-        delta = [subject_entity(realm, asker), *(data_entity(dataset) for dataset in datasets)]
-        delta.extend(realm.domain_entities(domains))
-        self._entities = realm.base_entities.with_added_json_str(json.dumps(delta))
-        self._concerned = concerned
-
-    def decide(self, context: str, names: Sequence[str]) -> Iterable[Decided]:
-        """All data actions on each of the datasets."""
-        uids = [uid("Dataset", name) for name in names]
-        permits = {action: self.permits(action, uids, context) for action in DATA_ACTIONS}
-        forbids = {action: self.forbids(action, uids, context) for action in DATA_ACTIONS}
-        memo: dict[object, Decided] = {}
-        for index in range(len(uids)):
-            key = tuple((permits[a][index], forbids[a][index]) for a in DATA_ACTIONS)
-            if key not in memo:
-                memo[key] = _composed(dict(zip(DATA_ACTIONS, key, strict=True)))
-            yield memo[key]
-
-    def permits(self, action: Action, uids: Sequence[Mapping[str, str]], context: str) -> list[tuple[str, ...]]:
-        """The satisfied permits, for each resource."""
-        return self._ask("permit", action, uids, context, lambda answer: tuple(sorted(answer.diagnostics.reasons)))
-
-    def forbids(self, action: Action, uids: Sequence[Mapping[str, str]], context: str) -> list[tuple[str, ...]]:
-        """The satisfied forbids, for each resource; one that errs is satisfied."""
-        return self._ask("forbid", action, uids, context, _forbidden)
-
-    def _ask(
-        self,
-        effect: str,
-        action: Action,
-        uids: Sequence[Mapping[str, str]],
-        context: str,
-        read: Callable[[cedarpy.AuthzResult], tuple[str, ...]],
-    ) -> list[tuple[str, ...]]:
-        policies = [p for p in self._concerned if p.effect == effect and action in p.actions]
-        answers: list[tuple[str, ...]] = [()] * len(uids)
-        for indexes, reaching in _by_reach(policies, uids):
-            for start in range(0, len(indexes), _BATCH):
-                batch = indexes[start : start + _BATCH]
-                asked = {"principal": self._subject, "action": uid("Action", action), "context": context}
-                questions = [{**asked, "resource": uids[index]} for index in batch]
-                found = cedarpy.is_authorized_batch(questions, reaching, self._entities)
-                for index, answer in zip(batch, found, strict=True):
-                    answers[index] = read(answer)
-        return answers
-
-
-def _forbidden(answer: cedarpy.AuthzResult) -> tuple[str, ...]:
-    """The forbids that hit and those that erred; an error that names no policy forbids all the same."""
-    erred = (_ERRED.match(error) for error in answer.diagnostics.errors)
-    return tuple(sorted({*answer.diagnostics.reasons, *(found[1] if found else "error" for found in erred)}))
-
-
-def _by_reach(
-    policies: Sequence[Compiled], uids: Sequence[Mapping[str, str]]
-) -> Iterable[tuple[list[int], cedarpy.PolicySet]]:
-    """The resources (by index) with the policies whose domain they are in; none where no policy reaches."""
-    placed: defaultdict[str, list[int]] = defaultdict(list)
-    for index, resource in enumerate(uids):
-        placed[resource["id"] if resource["type"] == "Domain" else domain_of(resource["id"])].append(index)
-    alike: defaultdict[tuple[str, ...], list[int]] = defaultdict(list)
-    reaching: dict[tuple[str, ...], list[Compiled]] = {}
-    for domain, indexes in placed.items():
-        above = frozenset(lineage(domain))
-        found = [policy for policy in policies if policy.within is None or policy.within in above]
-        ids = tuple(policy.id for policy in found)
-        reaching[ids] = found
-        alike[ids].extend(indexes)
-    return ((indexes, policy_set(reaching[ids])) for ids, indexes in alike.items() if ids)
-
-
-def _composed(found: Mapping[Action, tuple[tuple[str, ...], tuple[str, ...]]]) -> Decided:
-    (p_discover, f_discover), (p_load, f_load), (p_save, f_save) = (found[action] for action in DATA_ACTIONS)
-    return Decided(
-        discover=_settled(_union(p_discover, p_load, p_save), f_discover),
-        load=_settled(p_load, _union(f_load, f_discover)),
-        save=_settled(p_save, _union(f_save, f_discover)),
-    )
-
-
-def _settled(permits: tuple[str, ...], forbids: tuple[str, ...]) -> Decision:
-    if forbids:
-        return Decision(allowed=False, because=forbids, beaten=permits)
-    return Decision(allowed=bool(permits), because=permits)
-
-
-def _union(*ids: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(sorted(set().union(*ids)))
-
-
-def _context(wanted: Wanted, at: datetime) -> str:
-    context: dict[str, object] = {"environment": wanted.environment, "now": _moment(at)}
-    if wanted.project is not None:
-        context["project"] = wanted.project
-    if wanted.purpose is not None:
-        context["purpose"] = wanted.purpose
-    return json.dumps(context)
-
-
-def _moment(at: datetime) -> dict[str, object]:
-    return {"__extn": {"fn": "datetime", "arg": write_datetime(at)}}
-
-
-class Memory(Generic[Key, Value]):
+class Memory(Generic[Key, Held]):
     """What was decided at the newest revision, each usable until its own moment.
 
     ``most`` bounds the sum of what the values weigh; the ones not asked for longest go
@@ -341,24 +562,36 @@ class Memory(Generic[Key, Value]):
         self._most = most
         self._revision = -1
         self._weight = 0
-        self._held: OrderedDict[Key, tuple[Value, datetime | None, int]] = OrderedDict()
+        self._held: OrderedDict[Key, tuple[Held, datetime | None, datetime | None, int]] = OrderedDict()
 
-    def get(self, revision: int, key: Key, at: datetime) -> Value | None:
-        """The value, if it is held for this revision and ``at`` lies before its end."""
+    def get(self, revision: int, key: Key, at: datetime) -> Held | None:
+        """The value, if it is held for this revision and for that moment."""
         held = self._held.get(key) if revision == self._revision else None
-        if held is None or (held[1] is not None and at >= held[1]):
+        if held is None:
+            return None
+        value, since, until, _ = held
+        if (since is not None and at < since) or (until is not None and at >= until):
             return None
         self._held.move_to_end(key)
-        return held[0]
+        return value
 
-    def put(self, revision: int, key: Key, value: Value, until: datetime | None, weight: int = 1) -> None:
-        """Hold a value until a moment, or for as long as there is room; not one of an older revision."""
+    def put(
+        self,
+        revision: int,
+        key: Key,
+        value: Held,
+        until: datetime | None,
+        weight: int = 1,
+        *,
+        since: datetime | None = None,
+    ) -> None:
+        """Hold a value between two moments, or for as long as there is room; not one of an older revision."""
         if revision < self._revision or weight > self._most:
             return
         if revision > self._revision:
             self._held.clear()
             self._revision, self._weight = revision, 0
-        self._weight += weight - (self._held.pop(key)[2] if key in self._held else 0)
-        self._held[key] = (value, until, weight)
+        self._weight += weight - (self._held.pop(key)[3] if key in self._held else 0)
+        self._held[key] = (value, since, until, weight)
         while self._weight > self._most:
-            self._weight -= self._held.popitem(last=False)[1][2]
+            self._weight -= self._held.popitem(last=False)[1][3]

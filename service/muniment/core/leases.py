@@ -11,7 +11,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from muniment.core.decisions import Listing, Wanted, boundaries, decide, list_all
+from muniment.core.decisions import UNSTEADY, Wanted, boundaries, decide, list_all
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import Kind, SubjectState
@@ -33,15 +33,24 @@ class Lengths:
 
 
 def ends(
-    realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, until: datetime, listing: Listing
+    realm: Realm,
+    asker: SubjectState,
+    wanted: Wanted,
+    at: datetime,
+    until: datetime,
+    given: Mapping[str, AbstractSet[Action]],
 ) -> Mapping[str, datetime]:
     """The datasets that the subject may use less after some moment before ``until``, with that moment.
 
+    ``given`` is what the lease lets the subject do, by the names of datasets.
+
     An allowance that only begins later is not in the lease: a lease never grows.
     """
-    given = {name: set(decided.actions) for name, decided in listing.decided.items() if decided.actions}
-    moments = [moment for moment in boundaries(realm.concerning(asker)) if at < moment < until]
+    concerning = realm.concerning(asker)
+    moments = boundaries(concerning, at, until)
     found: dict[str, datetime] = {}
+    if any(policy.unsteady for policy in concerning):
+        return dict.fromkeys(sorted(given), min(at + UNSTEADY, until))
     for moment in moments[:_MOST_MOMENTS]:
         later = _later(realm, asker, wanted, moment, given.keys() - found.keys())
         found.update({name: moment for name, actions in later.items() if not given[name] <= actions})
@@ -54,9 +63,10 @@ def _later(
     realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, names: AbstractSet[str]
 ) -> Mapping[str, set[Action]]:
     """What the subject may do at another moment, to datasets that are declared and to those that patterns make."""
-    decided = dict(list_all(realm, asker, wanted, at, only=names).decided)
-    for name in names - decided.keys():
+    found: dict[str, set[Action]] = {name: set() for name in names}
+    found.update((name, set(actions)) for name, actions in list_all(realm, asker, wanted, at, only=names).usable())
+    for name in names - realm.datasets.keys():
         dataset = realm.resolve(name)
         if dataset is not None:
-            decided[name] = decide(realm, asker, wanted, at, dataset)
-    return {name: set(decided[name].actions) if name in decided else set() for name in names}
+            found[name] = set(decide(realm, asker, wanted, at, dataset).actions)
+    return found

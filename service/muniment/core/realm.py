@@ -11,19 +11,23 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from types import MappingProxyType
 from typing import TypeVar
 
 import cedarpy
 
-from muniment.core.datasets import Dataset, Definition
+from muniment.core.conditions import GroupTree
+from muniment.core.datasets import Dataset
+from muniment.core.definitions import with_placeholders
 from muniment.core.domains import Domain
 from muniment.core.environments import BASE, Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group, ancestors, is_builtin
-from muniment.core.names import ROOT, Pattern, alike, lineage, parent_of
+from muniment.core.names import ROOT, Pattern, lineage, parent_of
 from muniment.core.policies import Compiled, Policy, compiled
+from muniment.core.rules import Rule, rules_of
+from muniment.core.shelves import Row, Shelf, Uid, Value
 from muniment.core.subjects import SubjectState
 
 #: The nouns whose lines of versions make a realm.
@@ -35,8 +39,8 @@ Anchor = tuple[str, str] | None
 #: Which policies there are for each anchor.
 Postings = Mapping[Anchor, tuple[str, ...]]
 
-#: The names of datasets by all that a policy can read of one but its name.
-Classes = Mapping[tuple[object, ...], tuple[str, ...]]
+#: The rules for each entity that the principal must be or be in; those for anybody under nothing.
+RulePostings = Mapping[Uid | None, tuple[Rule, ...]]
 
 _Kind = TypeVar("_Kind", Dataset, Domain, Environment, Group, Policy, Grant)
 
@@ -125,17 +129,50 @@ class Realm:
         return {anchor: tuple(ids) for anchor, ids in found.items()}
 
     @cached_property
-    def classes(self) -> Classes:
-        """The names of datasets by all that a policy can read of one but its name."""
-        found: defaultdict[tuple[object, ...], list[str]] = defaultdict(list)
-        for name, dataset in self.datasets.items():
-            found[dataset.access].append(name)
-        return {access: tuple(names) for access, names in found.items()}
+    def shelf(self) -> Shelf:
+        """The datasets as conditions read them, in numbered places."""
+        return Shelf({name: row_of(dataset) for name, dataset in self.datasets.items()})
 
-    @property
-    def alike(self) -> tuple[tuple[str, ...], ...]:
-        """The names of datasets, grouped by all that a policy can read of one but its name."""
-        return tuple(self.classes.values())
+    @cached_property
+    def rules(self) -> Mapping[str, tuple[Rule, ...]]:
+        """Every policy and grant, ready to be decided by, by the id that decisions name."""
+        return {id_: rules_of(policy) for id_, policy in self.compiled.items()}
+
+    @cached_property
+    def rule_postings(self) -> RulePostings:
+        """The rules by what the principal must be or be in."""
+        found: defaultdict[Uid | None, list[Rule]] = defaultdict(list)
+        for rules in self.rules.values():
+            for rule in rules:
+                for anchor in _anchors(rule):
+                    found[anchor].append(rule)
+        return {anchor: tuple(rules) for anchor, rules in found.items()}
+
+    def rules_for(self, above: Iterable[Uid]) -> Sequence[Rule]:
+        """The rules that may concern a subject which is, and is in, these entities; each once."""
+        postings = self.rule_postings
+        found = dict.fromkeys(postings.get(None, ()))
+        for uid_ in above:
+            posted = postings.get(uid_)
+            if posted:
+                found |= dict.fromkeys(posted)
+        return list(found)
+
+    @cached_property
+    def group_tree(self) -> GroupTree:
+        """Which groups a group is in."""
+        return GroupTree(lambda name: ancestors(frozenset({name}), self.groups))
+
+    @cached_property
+    def standing(self) -> object:
+        """Something that stays the same as long as groups and domains stand in one another as they do."""
+        return object()
+
+    def ready(self) -> Realm:
+        """The same realm, with all worked out that a decision would otherwise wait for."""
+        _prepare(self.shelf, (rule for rules in self.rules.values() for rule in rules))
+        _ = self.rule_postings, self.memberships, self.base_entities, self.factories, self.environment_names
+        return self
 
     @cached_property
     def factories(self) -> tuple[Pattern, ...]:
@@ -222,7 +259,7 @@ class Realm:
         source, values = self._source_of(name)
         if source is None or not values:
             return source
-        filled = {layer: _definition(text, values) for layer, text in source.environments.items()}
+        filled = {layer: with_placeholders(text, values) for layer, text in source.environments.items()}
         return replace(source, name=name, environments=filled)
 
     def source_of(self, name: str) -> str | None:
@@ -249,25 +286,21 @@ class Realm:
         """
         return {}
 
-    def matching(self, pattern: tuple[str, ...]) -> frozenset[str]:
-        """The names of datasets that a policy's ``like`` matches, by its literals."""
-        known: dict[tuple[str, ...], frozenset[str]] = self.__dict__.setdefault("_matching", {})
-        if pattern not in known:
-            known[pattern] = _alike(pattern, self.datasets)
-        return known[pattern]
-
 
 #: What each derived value is made of: it outlives every change of anything else.
 _DERIVED: Mapping[str, tuple[type[Noun], ...]] = {
     "environment_names": (Environment,),
     "compiled": (Policy, Grant),
     "postings": (Policy, Grant),
-    "classes": (Dataset,),
+    "shelf": (Dataset,),
+    "rules": (Policy, Grant),
+    "rule_postings": (Policy, Grant),
+    "group_tree": (Group,),
+    "standing": (Group, Domain),
     "factories": (Dataset,),
     "memberships": (Group,),
     "domain_tree": (Domain,),
     "base_entities": (Group, Domain),
-    "_matching": (Dataset,),
     "rendered": (Domain, Environment),
 }
 
@@ -291,13 +324,25 @@ class _Patch:
             found["compiled"] = compiled_ = self._compiled()
             if "postings" in held:
                 found["postings"] = self._postings(compiled_)
-        if self._datasets and "classes" in held:
-            found["classes"] = self._classes()
-        if self._datasets and "_matching" in held:
-            # Threads that decide by the earlier realm may still add to what it holds.
-            known = held["_matching"].copy()
-            found["_matching"] = {pattern: self._matched(pattern, names) for pattern, names in known.items()}
+            if "rules" in held:
+                found |= self._decided_by(compiled_)
+        if self._datasets and "shelf" in held:
+            found["shelf"] = self._shelf
+        if _parents(self._before) == _parents(self._after):
+            found["group_tree"] = self._before.group_tree
+            if self._before.domains is self._after.domains:
+                found["standing"] = self._before.standing
+                found |= {name: held[name] for name in ("base_entities",) if name in held}
         return found
+
+    def _decided_by(self, now: Mapping[str, Compiled]) -> Mapping[str, object]:
+        """The rules, with where the new ones reach."""
+        rules = self._rules(now)
+        if "shelf" in self._before.__dict__:
+            _prepare(self._shelf, (rule for id_ in self._policies for rule in rules.get(id_, ())))
+            self._shelf.forget_all_but(rule for each in rules.values() for rule in each)
+        posted = {"rule_postings": self._rule_postings(rules)} if "rule_postings" in self._before.__dict__ else {}
+        return {"rules": rules, **posted}
 
     def _compiled(self) -> Mapping[str, Compiled]:
         found = dict(self._before.compiled)
@@ -318,26 +363,57 @@ class _Patch:
                 _add(found, _anchor(now[id_]), id_)
         return found
 
-    def _classes(self) -> Classes:
-        found = dict(self._before.classes)
-        for name in self._datasets:
-            if name in self._before.datasets:
-                _take(found, self._before.datasets[name].access, name)
-            if name in self._after.datasets:
-                _add(found, self._after.datasets[name].access, name)
+    def _rules(self, now: Mapping[str, Compiled]) -> Mapping[str, tuple[Rule, ...]]:
+        found = dict(self._before.rules)
+        for id_ in self._policies:
+            if id_ in now:
+                found[id_] = rules_of(now[id_])
+            else:
+                found.pop(id_, None)
         return found
 
-    def _matched(self, pattern: tuple[str, ...], names: frozenset[str]) -> frozenset[str]:
-        changed = _alike(pattern, self._datasets)
-        here = changed & self._after.datasets.keys()
-        gone = changed - here
-        return names if here <= names and gone.isdisjoint(names) else (names | here) - gone
+    def _rule_postings(self, now: Mapping[str, tuple[Rule, ...]]) -> RulePostings:
+        found = dict(self._before.rule_postings)
+        for id_ in self._policies:
+            for rule in self._before.rules.get(id_, ()):
+                for anchor in _anchors(rule):
+                    _take(found, anchor, rule)
+            for rule in now.get(id_, ()):
+                for anchor in _anchors(rule):
+                    _add(found, anchor, rule)
+        return found
+
+    @cached_property
+    def _shelf(self) -> Shelf:
+        before, after = self._before.datasets, self._after.datasets
+        changed = {
+            name: row_of(after[name]) if name in after else None
+            for name in self._datasets
+            if name not in before or name not in after or before[name].access != after[name].access
+        }
+        return self._before.shelf.after(changed) if changed else self._before.shelf
+
+
+def _prepare(shelf: Shelf, rules: Iterable[Rule]) -> None:
+    """Work out where rules about data reach, so that no request has to."""
+    for rule in rules:
+        if rule.data_actions:
+            rule.prepare(shelf)
+
+
+def _anchors(rule: Rule) -> Iterable[Uid | None]:
+    return (None,) if rule.anchors is None else rule.anchors
+
+
+def _parents(realm: Realm) -> Mapping[str, frozenset[str]]:
+    return {name: frozenset(group.parents) for name, group in realm.groups.items()}
 
 
 _Key = TypeVar("_Key")
+_Posted = TypeVar("_Posted")
 
 
-def _take(found: dict[_Key, tuple[str, ...]], key: _Key, name: str) -> None:
+def _take(found: dict[_Key, tuple[_Posted, ...]], key: _Key, name: _Posted) -> None:
     left = tuple(other for other in found[key] if other != name)
     if left:
         found[key] = left
@@ -345,7 +421,7 @@ def _take(found: dict[_Key, tuple[str, ...]], key: _Key, name: str) -> None:
         del found[key]
 
 
-def _add(found: dict[_Key, tuple[str, ...]], key: _Key, name: str) -> None:
+def _add(found: dict[_Key, tuple[_Posted, ...]], key: _Key, name: _Posted) -> None:
     found[key] = (*found.get(key, ()), name)
 
 
@@ -371,8 +447,29 @@ def _anchor(policy: Compiled) -> Anchor:
     return None if policy.anchor is None else (str(policy.anchor.type), policy.anchor.id)
 
 
-def _alike(pattern: tuple[str, ...], names: Iterable[str]) -> frozenset[str]:
-    return frozenset(name for name in names if alike(pattern, name))
+def row_of(dataset: Dataset) -> Row:
+    """A dataset as conditions read it: the values are those of :attr:`Dataset.access`, and the name."""
+    attributes: dict[str, Value] = {
+        "name": dataset.name,
+        "owner": ("Group", dataset.owner),
+        "tags": dataset.tags,
+        "classification": dataset.classification,
+        "sensitivity": dataset.sensitivity,
+        "lifecycle": dataset.lifecycle.value,
+    }
+    if dataset.layer is not None:
+        attributes["layer"] = dataset.layer
+    return Row(("Dataset", dataset.name), _domains_above(dataset.domain), attributes)
+
+
+def domain_row(realm: Realm, name: str) -> Row:
+    """A domain as conditions read it; one that is not there, as it might be made."""
+    return Row(("Domain", name), _domains_above(name)[1:], {"owner": ("Group", realm.owner_of(name))})
+
+
+@lru_cache(maxsize=10_000)
+def _domains_above(domain: str) -> tuple[Uid, ...]:
+    return tuple(("Domain", above) for above in lineage(domain))
 
 
 def uid(type_: str, id_: str) -> dict[str, str]:
@@ -388,21 +485,3 @@ def entity(
 ) -> dict[str, object]:
     """An entity as Cedar's JSON writes it."""
     return {"uid": uid(type_, id_), "attrs": dict(attributes), "parents": [uid(*parent) for parent in parents]}
-
-
-def _definition(definition: Definition, values: Mapping[str, str]) -> Definition:
-    return {key: _filled(value, values) for key, value in definition.items()}
-
-
-def _filled(value: object, values: Mapping[str, str]) -> object:
-    match value:
-        case str():
-            for name, text in values.items():
-                value = value.replace(f"{{{name}}}", text)
-            return value
-        case Mapping():
-            return {key: _filled(inner, values) for key, inner in value.items()}
-        case list() | tuple():
-            return [_filled(inner, values) for inner in value]
-        case _:
-            return value
