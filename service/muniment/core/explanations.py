@@ -6,28 +6,30 @@ and gives a hidden dataset the words of :data:`UNKNOWN` and nothing else.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
-from typing import TypedDict, Unpack
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
 
 from muniment.core.datasets import Dataset
-from muniment.core.decisions import Decision, Wanted, decide
-from muniment.core.groups import is_builtin, write_group
+from muniment.core.decisions import Decided, Decision, Wanted, decide
+from muniment.core.groups import write_group
+from muniment.core.missing import missing as missing_of
+from muniment.core.obligations import read_restrictions
+from muniment.core.policies import PolicyKind
 from muniment.core.realm import Realm
-from muniment.core.schema import DATA_ACTIONS, Action
+from muniment.core.schema import Action
 from muniment.core.subjects import SubjectState
 
 #: What is said of a dataset that does not exist and of one that may not be known: the same.
 UNKNOWN = "does not exist, or you may not know of it"
 
-#: How many groups are tried when what is missing is looked for.
-_MOST_TRIED = 50
-
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """A policy that settled a decision: its id, what it does, and why it is there."""
+    """A policy that settled a decision: its id, what it does, and why it is there.
+
+    ``effect`` is ``permit`` or ``forbid``, or the kind of a policy that obliges.
+    """
 
     id: str
     effect: str
@@ -36,7 +38,11 @@ class Rule:
 
 @dataclass(frozen=True, slots=True)
 class Explanation:
-    """A decision with its reasons. ``missing`` says what would have made the answer yes."""
+    """A decision with its reasons. ``missing`` says what would have made the answer yes.
+
+    ``obligations`` are the read restrictions that a reader would be bound to, where they
+    are why the answer is no.
+    """
 
     action: Action
     dataset: str
@@ -45,31 +51,24 @@ class Explanation:
     rules: tuple[Rule, ...]
     missing: tuple[str, ...]
     owner: str
+    obligations: Mapping[str, object] | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class _Question:
-    """Whether this subject may do this, to this, then and there."""
+def in_force(decided: Decided, action: Action) -> Decision:
+    """The decision as it takes effect: nothing here enforces an obligation, so whom one binds neither loads nor saves.
 
-    realm: Realm
-    asker: SubjectState
-    wanted: Wanted
-    at: datetime
-    action: Action
-    dataset: Dataset
-
-    def decision(self) -> Decision:
-        return decide(self.realm, self.asker, self.wanted, self.at, self.dataset)[self.action]
-
-    def allowed_with(self, **other: Unpack[_Other]) -> bool:
-        """Whether the answer is yes when something else is so."""
-        return replace(self, **other).decision().allowed
-
-
-class _Other(TypedDict, total=False):
-    realm: Realm
-    wanted: Wanted
-    at: datetime
+    Such a denial is settled by the obligations; the permits are what they beat.
+    """
+    decision, obligations = decided[action], decided.obligations
+    if action is Action.DISCOVER or not obligations:
+        return decision
+    permits = decision.because if decision.allowed else decision.beaten
+    forbids = () if decision.allowed else tuple(id_ for id_ in decision.because if id_ not in obligations)
+    if forbids:
+        return Decision(allowed=False, because=forbids, beaten=permits)
+    if not permits:
+        return Decision(allowed=False)
+    return Decision(allowed=False, because=obligations, beaten=permits, obligations=obligations)
 
 
 def explain(
@@ -81,16 +80,19 @@ def explain(
     dataset: Dataset,
     *,
     decision: Decision | None = None,
+    erring: Collection[str] = (),
     thorough: bool = True,
 ) -> Explanation:
-    """Decide, unless it is ``decision`` already, and say why.
+    """Decide, unless it is ``decision`` already (:func:`in_force`), and say why.
 
-    To find what is missing many cases are tried; where many things are explained at once
-    only the first need be ``thorough``.
+    ``erring`` are the obligations that could not be evaluated. To find what is missing many
+    cases are tried; where many things are explained at once only the first need be ``thorough``.
     """
-    question = _Question(realm, asker, wanted, at, action, dataset)
-    decision = question.decision() if decision is None else decision
-    missing = _missing(question) if thorough and not (decision.allowed or decision.because) else ()
+    if decision is None:
+        decided = decide(realm, asker, wanted, at, dataset)
+        decision, erring = in_force(decided, action), decided.erring
+    looked_for = thorough and not (decision.allowed or decision.because)
+    missing = missing_for(realm, asker, wanted, at, action, dataset) if looked_for else ()
     return Explanation(
         action=action,
         dataset=dataset.name,
@@ -99,14 +101,23 @@ def explain(
         rules=tuple(_rules(realm, (*decision.because, *decision.beaten))),
         missing=missing,
         owner=write_group(dataset.owner),
+        obligations=read_restrictions(realm, dataset, decision.obligations, erring) if decision.obligations else None,
     )
+
+
+def why_withheld(realm: Realm, asker: SubjectState, decided: Decided) -> str | None:
+    """Why somebody whom policies let load a dataset does not get it; none where no obligation is in the way."""
+    decision = in_force(decided, Action.LOAD)
+    return _sentence(realm, asker, Action.LOAD, decision, ()) if decision.obligations else None
 
 
 def missing_for(
     realm: Realm, asker: SubjectState, wanted: Wanted, at: datetime, action: Action, dataset: Dataset
 ) -> tuple[str, ...]:
-    """What, alone, would have made the answer yes: a time that is past, another environment, a group."""
-    return _missing(_Question(realm, asker, wanted, at, action, dataset))
+    """What, alone, would have made the answer yes."""
+    return missing_of(
+        realm, asker, wanted, at, action, dataset, allows=lambda decided: in_force(decided, action).allowed
+    )
 
 
 def command(action: Action, dataset: str, environment: str) -> str:
@@ -116,12 +127,27 @@ def command(action: Action, dataset: str, environment: str) -> str:
 
 def _sentence(realm: Realm, asker: SubjectState, action: Action, decision: Decision, missing: Iterable[str]) -> str:
     named = ", ".join(_named(realm, id_) for id_ in decision.because)
+    if decision.obligations:
+        return f"{asker.subject} may {action} it {_bound(realm, action, decision.obligations)}"
     if decision.allowed:
         return f"{asker.subject} may {action} it: permitted by {named}"
     if decision.because:
         return f"{asker.subject} may not {action} it: forbidden by {named}"
     needed = "; ".join(missing)
     return f"{asker.subject} may not {action} it: no policy permits it" + (f" ({needed})" if needed else "")
+
+
+def _bound(realm: Realm, action: Action, obligations: Iterable[str]) -> str:
+    """How somebody might do what obligations bind, and what becomes of it."""
+    listed = " and ".join(f"{_way(realm, id_)} by {_named(realm, id_)}" for id_ in obligations)
+    if action is Action.SAVE:
+        return f"only if they read it whole; it is {listed}"
+    return f"only {listed}, which nothing here enforces yet, so it is withheld"
+
+
+def _way(realm: Realm, id_: str) -> str:
+    policy = realm.policy(id_)
+    return "filtered" if policy and policy.kind is PolicyKind.ROW_FILTER else "masked"
 
 
 def _named(realm: Realm, id_: str) -> str:
@@ -131,59 +157,16 @@ def _named(realm: Realm, id_: str) -> str:
 
 def _rules(realm: Realm, ids: Iterable[str]) -> Iterable[Rule]:
     for id_ in ids:
-        read = realm.compiled.get(id_)
-        yield Rule(id_, read.effect if read else "forbid", _reason(realm, id_))
+        yield Rule(id_, _effect(realm, id_), _reason(realm, id_))
+
+
+def _effect(realm: Realm, id_: str) -> str:
+    read = realm.compiled.get(id_)
+    if read is None:
+        return "forbid"
+    return read.effect if read.kind is PolicyKind.ACCESS else read.kind.value
 
 
 def _reason(realm: Realm, id_: str) -> str:
     policy = realm.policy(id_)
     return policy.reason if policy else ""
-
-
-def _missing(question: _Question) -> tuple[str, ...]:
-    return (*_at_another_time(question), *_in_another_environment(question), *_in_another_group(question))
-
-
-def _at_another_time(question: _Question) -> Iterable[str]:
-    moments = sorted({moment for p in question.realm.concerning(question.asker) for moment in p.boundaries})
-    for moment in [m for m in moments if m <= question.at][-1:]:
-        if question.allowed_with(at=moment - timedelta(milliseconds=1)):
-            yield f"the permission ended at {moment:%Y-%m-%d %H:%M} UTC"
-    for moment in [m for m in moments if m > question.at][:1]:
-        if question.allowed_with(at=moment):
-            yield f"the permission begins at {moment:%Y-%m-%d %H:%M} UTC"
-
-
-def _in_another_environment(question: _Question) -> Iterable[str]:
-    here = question.wanted.environment
-    others = [name for name in question.realm.environment_names if name != here]
-    allowed = [n for n in others if question.allowed_with(wanted=replace(question.wanted, environment=n))]
-    if allowed:
-        yield f"permitted in {' and '.join(allowed)}, not in {here}"
-
-
-def _in_another_group(question: _Question) -> Iterable[str]:
-    realm, asker = question.realm, question.asker
-    # A permit to load or to save makes a dataset known as well.
-    giving = set(DATA_ACTIONS) if question.action is Action.DISCOVER else {question.action}
-    groups = {
-        policy.anchor.id
-        for policy in realm.compiled.values()
-        if policy.effect == "permit"
-        and not giving.isdisjoint(policy.actions)
-        and policy.anchor is not None
-        and str(policy.anchor.type) == "Group"
-        and not is_builtin(policy.anchor.id)
-    }
-    for group in sorted(groups - realm.all_groups_of(asker))[:_MOST_TRIED]:
-        if question.allowed_with(realm=_joined(realm, group, asker)):
-            yield f"members of group:{group} may"
-
-
-def _joined(realm: Realm, group: str, asker: SubjectState) -> Realm:
-    """The realm in which the subject is in one more group; all else is shared."""
-    supposed = realm.after(realm.revision, ())
-    subject = str(asker.subject)
-    joined = realm.memberships.get(subject, frozenset()) | {group}
-    supposed.__dict__["memberships"] = {**realm.memberships, subject: joined}
-    return supposed
