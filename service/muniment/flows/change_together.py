@@ -1,0 +1,196 @@
+"""Several changes at once: each judged as its own door would judge it, on the realm that the earlier ones make.
+
+So a set may declare a domain and then a dataset in it, and may do nothing that its
+changes could not do one after the other: after none of them does the author hold more
+than before it. To judge that by the end alone would let an author take a right in a set,
+use it there and give it back. What must be sound in the end (definitions, cases, that an
+administrator is left) is judged by the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from collections.abc import Set as AbstractSet
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from muniment.core.dataset_types import KnownTypes
+from muniment.core.datasets import Dataset
+from muniment.core.delegation import check_not_widening
+from muniment.core.domains import Domain
+from muniment.core.environments import Environment
+from muniment.core.grants import Grant
+from muniment.core.groups import Group
+from muniment.core.ledger import Event
+from muniment.core.occasions import Occasion
+from muniment.core.policies import Policy
+from muniment.core.problems import Fault, Invalid, Problem, StaleEdit
+from muniment.core.realm import Noun, Realm
+from muniment.flows.change_realm import Edit, Judge, Judged, Plan, Planner, judged_whole, settled, version_of
+from muniment.flows.declare_dataset import plan_dataset, plan_retirement
+from muniment.flows.edit_domain import plan_domain
+from muniment.flows.edit_environment import plan_environment
+from muniment.flows.edit_group import plan_group, plan_group_end
+from muniment.flows.edit_policy import plan_grant, plan_grant_end, plan_policy, plan_policy_end
+from muniment.flows.house import House
+from muniment.store import subjects
+from muniment.store.databases import Transaction
+
+#: How many changes can be made at once.
+MOST_CHANGES = 1_000
+
+
+@dataclass(frozen=True, slots=True)
+class Put:
+    """A noun as it shall be, after the version that the author saw; without one, after whatever stands."""
+
+    noun: Noun
+    after_version: int | None = None
+
+    @property
+    def key(self) -> tuple[type[Noun], str]:
+        """What is changed."""
+        return type(self.noun), self.noun.id if isinstance(self.noun, Policy | Grant) else self.noun.name
+
+    @property
+    def told(self) -> str:
+        """What it is, for its author."""
+        return f"put {_told(self.key)}"
+
+
+@dataclass(frozen=True, slots=True)
+class Delete:
+    """The end of a noun: of a dataset, that it is retired."""
+
+    kind: type[Dataset | Group | Policy | Grant]
+    name: str
+    after_version: int | None = None
+
+    @property
+    def key(self) -> tuple[type[Noun], str]:
+        """What is changed."""
+        return self.kind, self.name
+
+    @property
+    def told(self) -> str:
+        """What it is, for its author."""
+        return f"delete {_told(self.key)}"
+
+
+Proposal = Put | Delete
+
+
+@dataclass(frozen=True, slots=True)
+class Together:
+    """Changes in the order in which they are judged, made all or none; and why."""
+
+    proposals: tuple[Proposal, ...]
+    reason: str = ""
+
+
+async def judge_of(house: House, occasion: Occasion, together: Together) -> Judge:
+    """Judges the changes on any realm: what they make of it, or which one may not be made, and why."""
+    groups = [name for kind, name in (proposal.key for proposal in together.proposals) if kind is Group]
+    async with house.db.begin() as tx:
+        providers = await subjects.provider_groups(tx, groups) if groups else frozenset()
+    planners = [_planner_of(house.types, occasion, proposal, providers) for proposal in together.proposals]
+    return lambda before: _judge(house.types, before, occasion, together, planners)
+
+
+@contextmanager
+def naming(place: int, told: str) -> Iterator[None]:
+    """Say of a refusal to which of the changes it belongs; ``told`` is what that change is."""
+    try:
+        yield
+    except Problem as refused:
+        refused.detail = f"changes.{place} ({told}): {refused.detail}"
+        refused.members = {**refused.members, "change": place}
+        if isinstance(refused, Invalid):
+            refused.faults = tuple(Fault(f"changes.{place}.{fault.at}", fault.message) for fault in refused.faults)
+        raise
+
+
+def _judge(
+    types: KnownTypes, before: Realm, occasion: Occasion, together: Together, planners: Sequence[Planner]
+) -> Judged:
+    _check_each_once(together.proposals)
+    after, plans = before, []
+    for place, (proposal, planner) in enumerate(zip(together.proposals, planners, strict=True)):
+        with naming(place, proposal.told):
+            plan = settled(after, planner(after))
+            _check_versions(after, plan.edits)
+            following = after.after(before.revision + 1, [edit.change for edit in plan.edits])
+            check_not_widening(after, following, occasion.asker, occasion.at)
+        plans.append(plan)
+        after = following
+    return judged_whole(types, before, after, occasion, _one_plan(plans, together.reason))
+
+
+def _check_each_once(proposals: Sequence[Proposal]) -> None:
+    seen: set[tuple[type[Noun], str]] = set()
+    for place, proposal in enumerate(proposals):
+        if proposal.key in seen:
+            message = f"{_told(proposal.key)} is changed twice; say once how it shall be."
+            raise Invalid(message, [Fault(f"changes.{place}", message)], change=place)
+        seen.add(proposal.key)
+
+
+def _check_versions(realm: Realm, edits: Sequence[Edit]) -> None:
+    """Refuse a change that begins from another version than the one that stands."""
+    for edit in edits:
+        stands = version_of(realm, edit.change)
+        if edit.after_version != stands:
+            seen = f"version {edit.after_version}" if edit.after_version else "no version"
+            where = f"at version {stands}" if stands else "not there"
+            raise StaleEdit(f"You saw {seen} of it, and it is {where} now: read it and try again.", version=stands)
+
+
+def _one_plan(plans: Sequence[Plan], reason: str) -> Plan:
+    async def within(tx: Transaction, revision: int) -> None:
+        for plan in plans:
+            if plan.within is not None:
+                await plan.within(tx, revision)
+
+    return Plan(
+        Event.REALM_APPLIED,
+        tuple(edit for plan in plans for edit in plan.edits),
+        datasets=tuple(sorted({name for plan in plans for name in plan.datasets})),
+        policies=tuple(sorted({id_ for plan in plans for id_ in plan.policies})),
+        details={"changes": [{"event": plan.event, **plan.details, "reason": plan.reason} for plan in plans]},
+        reason=reason,
+        within=within,
+    )
+
+
+def _planner_of(types: KnownTypes, occasion: Occasion, proposal: Proposal, providers: AbstractSet[str]) -> Planner:
+    if isinstance(proposal, Delete):
+        return _end_of(occasion, proposal)
+    after = proposal.after_version
+    match proposal.noun:
+        case Dataset() as dataset:
+            return plan_dataset(types, occasion, dataset, after)
+        case Domain() as domain:
+            return plan_domain(occasion, domain, after)
+        case Environment() as environment:
+            return plan_environment(occasion, environment, after)
+        case Group() as group:
+            return plan_group(occasion, group, after, providers)
+        case Policy() as policy:
+            return plan_policy(occasion, policy, after)
+        case Grant() as grant:
+            return plan_grant(occasion, grant, after)
+
+
+def _end_of(occasion: Occasion, ending: Delete) -> Planner:
+    if ending.kind is Dataset:
+        return plan_retirement(occasion, ending.name, ending.after_version)
+    if ending.kind is Group:
+        return plan_group_end(occasion, ending.name, ending.after_version)
+    if ending.kind is Policy:
+        return plan_policy_end(occasion, ending.name, ending.after_version)
+    return plan_grant_end(occasion, ending.name, ending.after_version)
+
+
+def _told(key: tuple[type[Noun], str]) -> str:
+    kind, name = key
+    return f"{kind.__name__.lower()} {name}"
