@@ -1,0 +1,69 @@
+"""Who may ask about the access of others: whoever audits, grants or administers there.
+
+An auditor asks about all that is there; who grants or administers asks about what they may
+know of. Where somebody oversees is decided on the domain in the asked name alone, existing or
+not, so that being refused tells nothing of what is there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+
+from muniment.core.datasets import Dataset
+from muniment.core.decisions import Wanted, decide_governing
+from muniment.core.names import ROOT, domain_of
+from muniment.core.problems import NotAllowed
+from muniment.core.realm import Realm
+from muniment.core.schema import Action
+from muniment.core.subjects import SubjectState
+from muniment.core.visibility import administers, find_each, may_name
+
+
+@dataclass(frozen=True, slots=True)
+class Oversight:
+    """The domains in which a subject may ask about others: about all that is there, or about what it knows of."""
+
+    audited: frozenset[str]
+    governed: frozenset[str]
+
+    def covers(self, domain: str) -> bool:
+        """Whether the subject may ask about others there at all."""
+        return domain in self.audited or domain in self.governed
+
+
+def oversight(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable[str]) -> Oversight:
+    """Where, among these domains, a subject may ask about the access of others."""
+    asked = sorted(set(domains))
+    held = {action: _held(realm, asker, at, action, asked) for action in (Action.AUDIT, Action.GRANT)}
+    administered = asked if administers(realm, asker, at, ROOT) else _held(realm, asker, at, Action.ADMINISTER, asked)
+    return Oversight(held[Action.AUDIT], held[Action.GRANT] | frozenset(administered))
+
+
+def find_overseen(
+    realm: Realm, asker: SubjectState, at: datetime, names: Iterable[str], wanted: Wanted | None = None
+) -> Mapping[str, Dataset | None]:
+    """The datasets of names about which a subject may ask for others.
+
+    Whether the subject may know of each is decided in any case: so no time tells an
+    auditor's question from another's.
+    """
+    known = find_each(realm, asker, at, names, wanted)
+    places = oversight(realm, asker, at, {domain_of(name) for name in known if may_name(name)})
+    return {
+        name: realm.resolve(name)
+        if domain_of(name) in places.audited
+        else (dataset if places.covers(domain_of(name)) else None)
+        for name, dataset in known.items()
+    }
+
+
+def refusal(domain: str) -> NotAllowed:
+    """What is said to those who ask about others where they oversee nothing."""
+    return NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")
+
+
+def _held(realm: Realm, asker: SubjectState, at: datetime, action: Action, domains: list[str]) -> frozenset[str]:
+    decisions = decide_governing(realm, asker, action, domains, at)
+    return frozenset(domain for domain, decision in zip(domains, decisions, strict=True) if decision.allowed)
