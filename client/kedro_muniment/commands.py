@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -117,8 +117,10 @@ def list_(env: str | None, as_json: bool) -> None:
             "environment": governed.lease.environment,
             "revision": governed.lease.revision,
             "datasets": [_entry_json(entry) for entry in _governed_entries(governed)],
+            "patterns": {name: list(actions) for name, actions in governed.lease.patterns.items()},
         }
-    _show(told, as_json, lambda _: [governed.summary(), *map(_entry_line, _governed_entries(governed))])
+    patterns = [_pattern_line(name, actions) for name, actions in governed.lease.patterns.items()]
+    _show(told, as_json, lambda _: [governed.summary(), *map(_entry_line, _governed_entries(governed)), *patterns])
 
 
 @muniment.command()
@@ -181,6 +183,129 @@ def check(pipeline_name: str, env: str | None, as_json: bool) -> None:
     _show(told, as_json, lambda _: [verdict.told() if verdict.refusals else fine])
     if verdict.refusals:
         raise click.exceptions.Exit(Denied.exit_code)
+
+
+@muniment.command()
+@click.argument("datasets", nargs=-1, required=True)
+@click.option("--load", is_flag=True, help="To load them: what is asked for when nothing is said.")
+@click.option("--save", is_flag=True, help="To save them.")
+@click.option("--environment", "environments", multiple=True, help="The service's environment; may be repeated.")
+@click.option("--until", default=None, help="Until when: a day such as 2027-03-31, or a moment (RFC 3339).")
+@click.option("--because", prompt="Because", help="Why you need it; asked for if not given.")
+@env_option
+@json_option
+def request(
+    datasets: tuple[str, ...],
+    load: bool,
+    save: bool,
+    environments: tuple[str, ...],
+    until: str | None,
+    because: str,
+    env: str | None,
+    as_json: bool,
+) -> None:
+    """Ask for access to datasets, by their names here or in Muniment. One request for each domain."""
+    from kedro_muniment import requests
+
+    service, config, asked = _service(env, environments[0] if environments else None)
+    wished: dict[str, Any] = {
+        "actions": _actions(load, save) or ["load"],
+        "environments": list(environments) or [asked["environment"]],
+        "because": because,
+    }
+    if until is not None:
+        wished["until"] = requests.moment(until)
+    if config.purpose is not None:
+        wished["purpose"] = config.purpose
+    made = []
+    for names in requests.by_domain(config.names.get(name, name) for name in datasets):
+        made.append(service.request({**wished, "datasets": names}))
+        if not as_json:
+            _show(made[-1], as_json, lambda told: list(requests.lines(told)))
+    if as_json:
+        _show({"requests": made}, as_json, _mapping_lines)
+
+
+@muniment.command(name="requests")
+@click.option("--to-decide", is_flag=True, help="Those of others that wait for your decision, instead of your own.")
+@click.option("--state", default=None, type=click.Choice(["pending", "approved", "denied", "withdrawn", "expired"]))
+@env_option
+@json_option
+def requests_(to_decide: bool, state: str | None, env: str | None, as_json: bool) -> None:
+    """Your requests for access and what became of them, or those that wait for your decision."""
+    from kedro_muniment import requests
+
+    service, _, _ = _service(env)
+    asked = {"mine": "false", "state": state or "pending"} if to_decide else {"mine": "true"}
+    found = list(requests.every(service, {**asked, **({"state": state} if state else {})}))
+    if to_decide and state is None:
+        found = [each for each in found if each["may_decide"]]
+    told = [line for each in found for line in requests.lines(each)]
+    _show({"requests": found}, as_json, lambda _: told or ["There are none."])
+
+
+@muniment.command()
+@click.argument("request_id")
+@click.option("--load", is_flag=True, help="Only to load.")
+@click.option("--save", is_flag=True, help="Only to save.")
+@click.option("--dataset", "datasets", multiple=True, help="Only this dataset; may be repeated.")
+@click.option("--environment", "environments", multiple=True, help="Only in this environment; may be repeated.")
+@click.option("--until", default=None, help="No longer than until this day or moment.")
+@click.option("--comment", default="", help="What you want said with it.")
+@env_option
+@json_option
+def approve(
+    request_id: str,
+    load: bool,
+    save: bool,
+    datasets: tuple[str, ...],
+    environments: tuple[str, ...],
+    until: str | None,
+    comment: str,
+    env: str | None,
+    as_json: bool,
+) -> None:
+    """Approve somebody's request for access, or a part of it. The approval is the grant."""
+    from kedro_muniment import requests
+
+    left = {
+        "actions": _actions(load, save),
+        "datasets": list(datasets),
+        "environments": list(environments),
+        "until": requests.moment(until) if until else None,
+    }
+    _decide(env, as_json, request_id, "approve", {"comment": comment, **{k: v for k, v in left.items() if v}})
+
+
+@muniment.command()
+@click.argument("request_id")
+@click.option("--because", prompt="Because", help="Why not; asked for if not given.")
+@env_option
+@json_option
+def deny(request_id: str, because: str, env: str | None, as_json: bool) -> None:
+    """Deny somebody's request for access, and say why."""
+    _decide(env, as_json, request_id, "deny", {"because": because})
+
+
+@muniment.command()
+@click.argument("request_id")
+@click.option("--because", default="", help="Why, if that helps anybody.")
+@env_option
+@json_option
+def withdraw(request_id: str, because: str, env: str | None, as_json: bool) -> None:
+    """Take your own request for access back."""
+    _decide(env, as_json, request_id, "withdraw", {"because": because})
+
+
+def _decide(env: str | None, as_json: bool, request_id: str, verb: str, said: Mapping[str, object]) -> None:
+    from kedro_muniment import requests
+
+    service, _, _ = _service(env)
+    _show(service.decide(request_id, verb, said), as_json, lambda told: list(requests.lines(told)))
+
+
+def _actions(load: bool, save: bool) -> list[str]:
+    return [action for action, wanted in (("load", load), ("save", save)) if wanted]
 
 
 @muniment.command()
@@ -320,6 +445,10 @@ def _entry_line(entry: Entry) -> str:
     if entry.provenance == "project":
         return f"  {name}: the project's own definition is used, by `precedence:`"
     return f"  {name}: {' and '.join(entry.actions) or 'nothing'}"
+
+
+def _pattern_line(name: str, actions: Sequence[str]) -> str:
+    return f"  {plain(name)}: {plain(' and '.join(actions))}, each name that it makes for itself"
 
 
 def _whoami_lines(answer: Mapping[str, Any]) -> list[str]:

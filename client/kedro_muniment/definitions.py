@@ -93,7 +93,7 @@ DEFAULT_CHECKPOINT: Final = "text.TextDataset"
 HANDED_ON: Final = frozenset({"load_args", "save_args"})
 
 RUNTIME_PARAMETER: Final = re.compile(r"\$\{runtime_params:\s*([A-Za-z_][\w.]*)\s*(?:,\s*([^${}]*?)\s*)?\}")
-NAME: Final = re.compile(r"(?:[a-z][a-z0-9_]*\.)+(?:[a-z0-9_]|\{[a-z][a-z0-9_]*\})+")
+NAME: Final = re.compile(r"(?:[a-z][a-z0-9_]*\.)+[a-z0-9_]+")
 PLACEHOLDER: Final = re.compile(r"\{.*?\}")
 
 
@@ -107,13 +107,12 @@ class Building:
     project_paths: bool = False
     runtime_params: Mapping[str, Any] = field(default_factory=dict)
 
-    def usable(self, name: str, definition: object) -> dict[str, Any]:
+    def usable(self, definition: object) -> dict[str, Any]:
         """The definition with its few placeholders filled, as plain data; else :class:`Unusable` says why."""
         if not isinstance(definition, dict):
             raise Unusable("its definition is not a mapping")
         filled = self._filled(definition, "", 0)
         self._check(filled)
-        _check_placeholders(name, filled)
         return dict(filled)
 
     def _filled(self, value: Any, key: str, depth: int) -> Any:
@@ -229,7 +228,7 @@ class Building:
 
 
 def is_name(name: str) -> bool:
-    """Whether a governed dataset can have this name: a domain, and a leaf that alone may hold placeholders."""
+    """Whether a governed dataset can have this name. A factory pattern is not one: Kedro never gets it."""
     return len(name) <= LONGEST_NAME and NAME.fullmatch(name) is not None
 
 
@@ -240,14 +239,6 @@ def canonical(kind: str) -> str:
     return kind.removeprefix("kedro_datasets.")
 
 
-def of_pattern(pattern: str, definition: Mapping[str, Any], name: str) -> dict[str, Any] | None:
-    """The definition that a pattern gives to one name, or ``None`` where it does not match."""
-    matched = parse.parse(pattern, name)
-    if not isinstance(matched, parse.Result):
-        return None
-    return {key: _with_names(value, matched.named) for key, value in definition.items()}
-
-
 def most_specific(patterns: list[str], name: str) -> str | None:
     """The pattern that Kedro would take for a name: the one with the most text outside its placeholders."""
     matching = [pattern for pattern in patterns if "{" in pattern and parse.parse(pattern, name)]
@@ -256,17 +247,6 @@ def most_specific(patterns: list[str], name: str) -> str | None:
 
 def _specificity(pattern: str) -> tuple[int, int, str]:
     return (-len(PLACEHOLDER.sub("", pattern)), -pattern.count("{"), pattern)
-
-
-def _with_names(value: Any, names: Mapping[str, Any]) -> Any:
-    if isinstance(value, dict):
-        return {key: _with_names(held, names) for key, held in value.items()}
-    if isinstance(value, list):
-        return [_with_names(held, names) for held in value]
-    if isinstance(value, str):
-        for placeholder, text in names.items():
-            value = value.replace(f"{{{placeholder}}}", str(text))
-    return value
 
 
 def _plain_value(text: str) -> str | int | float | bool | None:
@@ -301,17 +281,6 @@ def _code_by_argument(definition: Mapping[str, Any]) -> str | None:
         if key in CODE_SWITCHES and value not in (False, None):
             return f"its `{key}` lets what is loaded run code"
     return None
-
-
-def _check_placeholders(name: str, definition: Mapping[str, Any]) -> None:
-    """Kedro refuses a whole catalog for one pattern whose definition asks for what its name does not have."""
-    known = set(PLACEHOLDER.findall(name))
-    if known:
-        asked = {
-            found for _, value in _members(definition) if isinstance(value, str) for found in PLACEHOLDER.findall(value)
-        }
-        if asked - known:
-            raise Unusable(f"its definition asks for {', '.join(sorted(asked - known))}, which its name does not have")
 
 
 def _members(value: Any, key: str = "") -> Iterator[tuple[str, Any]]:

@@ -1,7 +1,7 @@
 """One Kedro context under Muniment: settings, lease and merged catalog, from context to run.
 
-This is the whole of what happens, in order: read the settings, sign in, fetch the lease, check and merge, give
-Kedro the merged catalog; later, before a run, ask whether it may happen.
+This is the whole of what happens, in order: read the settings, sign in, fetch the lease and the further names that the
+project uses, check and merge, give Kedro the merged catalog; later, before a run, ask whether it may happen.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from kedro_muniment import preflight
 from kedro_muniment.config import Config, kedro_env
 from kedro_muniment.credentials import Credentials
 from kedro_muniment.definitions import Building
+from kedro_muniment.factories import with_made_names
 from kedro_muniment.lease import Lease
 from kedro_muniment.merging import Merged, both_names, merge
 from kedro_muniment.problems import RunRefused
@@ -52,8 +53,6 @@ class Governed:
             return
         entry = self.merged.entry_for(name)
         shown = both_names(name, self.merged.naming.governed(name))
-        if entry is not None and "@" in name and entry.name != name:
-            raise RunRefused(f"{shown}: {self.merged.refusal_of(name)}.")
         if entry is not None and entry.refusal is None and action not in entry.actions:
             allowed = " and ".join(entry.actions) or "nothing"
             raise RunRefused(f"{shown}: you may {allowed}, not {action}. Ask why: kedro muniment why {entry.governed}")
@@ -76,7 +75,8 @@ def govern(context: KedroContext, config: Config) -> Governed:
     loader = context.config_loader
     asked = config.asking(kedro_env(loader))
     service = Service(config.url, token())
-    lease = leases.fetch(service, asked)
+    own = _own(loader, "catalog")
+    lease = with_made_names(service, asked, leases.fetch(service, asked), config, own)
     building = Building(
         context.project_path,
         config.types,
@@ -84,7 +84,7 @@ def govern(context: KedroContext, config: Config) -> Governed:
         config.project_paths,
         loader.runtime_params or {},
     )
-    merged = merge(_own(loader, "catalog"), lease, config, building)
+    merged = merge(own, lease, config, building)
     loader["catalog"] = merged.catalog()
     if any(_names_credentials(entry.definition) for entry in merged.served()):
         loader["credentials"] = Credentials(_own(loader, "credentials"))

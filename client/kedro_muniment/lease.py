@@ -15,7 +15,7 @@ import os
 import sys
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeGuard
@@ -30,7 +30,7 @@ logger = logging.getLogger("kedro_muniment")
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """The catalog by governed name (patterns under theirs), and what may be done with each entry."""
+    """The catalog by governed name, and what may be done with each entry."""
 
     catalog: Mapping[str, Any]
     actions: Mapping[str, Sequence[str]]
@@ -41,11 +41,13 @@ class Lease:
     receipt: str
     #: Names that are given under a condition which this version of the plugin cannot keep.
     obliged: frozenset[str] = frozenset()
+    #: Factory patterns by name, and what may be done with what is called so; what they make is asked for by name.
+    patterns: Mapping[str, Sequence[str]] = field(default_factory=dict)
 
     @property
     def domains(self) -> frozenset[str]:
         """The top domains that the lease knows by the names in it."""
-        return top_domains(self.catalog)
+        return top_domains([*self.catalog, *self.patterns])
 
 
 def top_domains(names: Iterable[str]) -> frozenset[str]:
@@ -77,6 +79,7 @@ def _lease(body: Any, answer: Answer, environment: str, service: Service) -> Lea
             subject=_subject(answer.headers.get("Muniment-Subject")),
             revision=plain(answer.headers.get("Muniment-Revision") or "unknown"),
             receipt=plain(answer.headers.get("Muniment-Receipt") or "unknown"),
+            patterns={name: tuple(map(str, given)) for name, given in _mapping(body.get("patterns") or {}).items()},
             obliged=frozenset(name for name, held in _mapping(body.get("obligations") or {}).items() if held),
         )
     except (KeyError, TypeError, ValueError) as error:

@@ -17,7 +17,7 @@ from typing import Any, Final, Literal
 
 from kedro_muniment import refused
 from kedro_muniment.config import Config
-from kedro_muniment.definitions import Building, is_name, most_specific, of_pattern
+from kedro_muniment.definitions import Building, is_name, most_specific
 from kedro_muniment.lease import Lease, top_domains
 from kedro_muniment.problems import BadConfig, Unusable, plain
 
@@ -96,7 +96,7 @@ class Merged:
         return [entry for entry in self.entries.values() if entry.provenance == "service"]
 
     def entry_for(self, name: str) -> Entry | None:
-        """The entry that Kedro takes for a name: its own, else the most specific pattern's."""
+        """The entry that Kedro takes for a name: its own, else the most specific of the project's patterns."""
         if name in self.entries:
             return self.entries[name]
         pattern = most_specific(list(self.entries), name)
@@ -114,11 +114,6 @@ class Merged:
             return "is not in this project's catalog under that name; list it under `names:` in muniment.yml"
         if entry.provenance == "project":
             return f"the project's own pattern {entry.name!r} would be used for it; narrow or rename that pattern"
-        if "@" in name and entry.name != name:
-            return (
-                f"the pattern {entry.name!r} would be filled with what follows the @ as well; list {name!r} under "
-                "`names:` in muniment.yml"
-            )
         return entry.refusal
 
 
@@ -158,59 +153,36 @@ def _served_entries(lease: Lease, config: Config, building: Building) -> dict[st
     mapped = set(config.names.values())
     for governed, definition in lease.catalog.items():
         if not is_name(governed):
-            # Not even as a refusal: a pattern such as `{anything}` would capture names of the project's own.
+            # Not even as a refusal: Kedro would resolve other names by a pattern, denied ones and the project's own.
             logger.warning("The service gave an entry named %r, which no governed dataset can have.", plain(governed))
         elif governed not in mapped:
             entries[governed] = _entry(governed, governed, definition, lease, building)
-    entries.update(_withheld_names(lease, mapped))
+    entries.update(_withheld_names(lease))
     for local, governed in config.names.items():
-        found = _find(lease, governed)
-        if found is None:
+        if governed in lease.catalog:
+            entries[local] = _entry(local, governed, lease.catalog[governed], lease, building)
+        else:
             sentence = f"{both_names(local, governed)} {UNKNOWN}."
             entries[local] = Entry(local, refused.definition(sentence), "service", governed, refusal=UNKNOWN)
-        else:
-            entries[local] = _entry(local, governed, found[1], lease, building, listed=found[0])
     return entries
 
 
-def _withheld_names(lease: Lease, mapped: set[str]) -> Iterator[tuple[str, Entry]]:
-    """Names that a served pattern would define, and may not: each stands there as a refusal."""
-    patterns = [name for name in lease.catalog if is_name(name)]
-    for governed in sorted(mapped & lease.catalog.keys()):
-        if most_specific(patterns, governed):
-            yield governed, _refusal(governed, "it has another name in this project; see `names:` in muniment.yml")
+def _withheld_names(lease: Lease) -> Iterator[tuple[str, Entry]]:
+    """Names that are given under an obligation and without a definition: each stands there as a refusal."""
     for governed in sorted(lease.obliged - lease.catalog.keys()):
         if is_name(governed):
-            yield governed, _refusal(governed, OBLIGED)
+            sentence = f"{governed} is not usable here: {OBLIGED}."
+            yield governed, Entry(governed, refused.definition(sentence), "service", governed, refusal=OBLIGED)
 
 
-def _refusal(governed: str, why: str) -> Entry:
-    sentence = f"{governed} is not usable here: {why}."
-    return Entry(governed, refused.definition(sentence), "service", governed, refusal=why)
-
-
-def _find(lease: Lease, governed: str) -> tuple[str, Any] | None:
-    """A dataset's definition by its own name, or by the served pattern that gives it one."""
-    if governed in lease.catalog:
-        return governed, lease.catalog[governed]
-    pattern = most_specific([name for name in lease.catalog if is_name(name)], governed)
-    definition = lease.catalog[pattern] if pattern else None
-    if pattern is None or not isinstance(definition, dict):
-        return None
-    resolved = of_pattern(pattern, definition, governed)
-    return (pattern, resolved) if resolved is not None else None
-
-
-def _entry(
-    local: str, governed: str, definition: Any, lease: Lease, building: Building, *, listed: str | None = None
-) -> Entry:
-    """What is served, if this project may build it. ``listed`` is the pattern by which it is served, if one is."""
-    actions = tuple(lease.actions.get(listed or governed, ()))
-    end = lease.ends.get(listed or governed)
+def _entry(local: str, governed: str, definition: Any, lease: Lease, building: Building) -> Entry:
+    """What is served, if this project may build it."""
+    actions = tuple(lease.actions.get(governed, ()))
+    end = lease.ends.get(governed)
     try:
-        if lease.obliged & {governed, listed}:
+        if governed in lease.obliged:
             raise Unusable(OBLIGED)  # noqa: TRY301 - it ends as every other reason does
-        return Entry(local, building.usable(governed, definition), "service", governed, actions, end)
+        return Entry(local, building.usable(definition), "service", governed, actions, end)
     except Unusable as reason:
         why = plain(reason)
         sentence = f"{both_names(local, governed)} is served and not usable here: {why}."

@@ -67,9 +67,7 @@ def in_project(text: str, project: Path, *, permitted: bool) -> str:
     odd = "\\" in inside or ":" in inside or PureWindowsPath(inside).anchor or {"..", "~"} & {*path.parts}
     if odd or not inside.startswith(f"{DATA}/"):
         raise Unusable(f"{text!r} does not stay inside the project's {DATA} folder")
-    # What a placeholder stands for is not known yet: the folders before it are looked at.
-    known = project / inside.partition("{")[0].rpartition("/")[0] if "{" in inside else project / path
-    if not known.resolve().is_relative_to((project / DATA).resolve()):
+    if not (project / path).resolve().is_relative_to((project / DATA).resolve()):
         raise Unusable(f"{text!r} leads out of the project's {DATA} folder by a symbolic link")
     return (project / path).as_posix()
 

@@ -116,7 +116,7 @@ def _questions(needs: Iterable[Need]) -> Iterator[tuple[list[str], list[str]]]:
 
     A name that no governed dataset can have is not asked about: one of them would refuse the question as a whole.
     """
-    wanted = sorted({(need.action, need.governed) for need in needs if _can_exist(need.governed)})
+    wanted = sorted({(need.action, need.governed) for need in needs if is_name(need.governed)})
     for start in range(0, len(wanted), MOST_NAMES):
         asked = wanted[start : start + MOST_NAMES]
         yield _named(asked, "load"), _named(asked, "save")
@@ -124,10 +124,6 @@ def _questions(needs: Iterable[Need]) -> Iterator[tuple[list[str], list[str]]]:
 
 def _named(asked: Iterable[tuple[str, str]], wanted: str) -> list[str]:
     return [name for action, name in asked if action == wanted]
-
-
-def _can_exist(governed: str) -> bool:
-    return is_name(governed) and "{" not in governed
 
 
 def _verdicts(answer: Any, url: str) -> dict[tuple[str, str], Mapping[str, Any]]:
@@ -151,7 +147,7 @@ def _refusals(
 ) -> Iterator[Refusal]:
     for need in needs:
         verdict = verdicts.get((need.governed, need.action))
-        if not _can_exist(need.governed):
+        if not is_name(need.governed):
             yield Refusal(need, UNKNOWN)
         elif verdict is None:
             yield Refusal(need, "the service gave no verdict on it")

@@ -1,4 +1,4 @@
-"""The service as the client sees it: four questions over HTTP, and its refusals in words.
+"""The service as the client sees it: what it is asked over HTTP, and its refusals in words.
 
 httpx is imported when the first question is asked, not before: a project that is not governed never pays for
 it. Redirects are not followed, because the token would travel with them; and plain HTTP, which is for loopback alone,
@@ -11,6 +11,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
 
 from kedro_muniment import __version__
 from kedro_muniment.problems import Denied, MunimentError, NotSignedIn, ServiceRefused, Unreachable, plain
@@ -53,6 +54,16 @@ class Service:
 
     def explain(self, asked: Mapping[str, str], action: str, dataset: str) -> Any:
         return self._ask("GET", "/v1/explain", params={**asked, "action": action, "dataset": dataset}).body
+
+    def request(self, wished: Mapping[str, object]) -> Any:
+        return self._ask("POST", "/v1/requests", body=wished).body
+
+    def requests(self, asked: Mapping[str, str]) -> Any:
+        return self._ask("GET", "/v1/requests", params=asked).body
+
+    def decide(self, request: str, verb: str, said: Mapping[str, object]) -> Any:
+        """Approve, deny or withdraw a request."""
+        return self._ask("POST", f"/v1/requests/{quote(request, safe='')}/{verb}", body=said).body
 
     def _ask(
         self,

@@ -17,7 +17,9 @@ from fastapi.exceptions import RequestValidationError
 from starlette.exceptions import HTTPException
 
 from muniment.api import (
+    authzen,
     catalogs,
+    changes,
     datasets,
     domains,
     environments,
@@ -26,9 +28,15 @@ from muniment.api import (
     groups,
     health,
     ledger,
+    lint,
     policies,
     preflights,
+    provenance,
+    requests,
+    reviews,
     schema,
+    subjects,
+    who,
 )
 from muniment.api.asking import Doorkeeper
 from muniment.api.identifiers import new_id
@@ -39,12 +47,13 @@ from muniment.core.groups import is_builtin
 from muniment.core.leases import Lengths
 from muniment.core.occasions import Occasion
 from muniment.core.policies import checked
-from muniment.core.problems import CannotStart, Fault, Invalid, InvalidPolicy, NotFound, Problem
+from muniment.core.problems import CannotStart, Fault, Invalid, InvalidPolicy, NotFound, Problem, Unconfirmed
 from muniment.core.realm import Realm
 from muniment.core.schema import schema_text
 from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.flows.begin_realm import begin_realm
 from muniment.flows.house import House
+from muniment.flows.replay_decisions import Archive
 from muniment.identity.bearer import Bearer
 from muniment.settings import Settings, read
 from muniment.store import embedded, issuers, migrations
@@ -124,13 +133,21 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         preflights,
         explanations,
         datasets,
+        provenance,
         domains,
         environments,
         groups,
         policies,
         grants,
+        changes,
+        requests,
+        lint,
+        reviews,
+        subjects,
         ledger,
         schema,
+        who,
+        authzen,
     ):
         app.include_router(door.router)
     app.include_router(health.router)
@@ -176,6 +193,17 @@ async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
             keeping.cancel()
             await refusals.stop()
             await committer.stop()
+    finally:
+        await db.close()
+
+
+@asynccontextmanager
+async def archive(settings: Settings, url: str) -> AsyncIterator[Archive]:
+    """The realms and subject states of a database, for an audit beside the service."""
+    db = Database.open(url)
+    try:
+        await migrations.require_current(db)
+        yield Archive(db, Realms(db, schema_text(settings.attributes)))
     finally:
         await db.close()
 
@@ -237,15 +265,18 @@ async def _keep_house(db: Database) -> None:
             logger.warning("The ledger's partitions could not be made: %s", problem.detail)
 
 
-async def _refused(_request: Request, problem: Exception) -> Response:
+async def _refused(request: Request, problem: Exception) -> Response:
     assert isinstance(problem, Problem)  # noqa: S101 - Starlette's types say Exception
-    return answer(problem)
+    if isinstance(problem, Unconfirmed):
+        logger.error("The engine and Cedar do not decide alike.", exc_info=problem)
+    return answer(problem, request.url.path)
 
 
-async def _misread(_request: Request, error: Exception) -> Response:
+async def _misread(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)  # noqa: S101 - Starlette's types say Exception
     faults = [Fault(_place(each["loc"]), _words(each)) for each in error.errors()]
-    return answer(Invalid("The request does not say what it should; each place is listed.", faults))
+    said = Invalid("The request does not say what it should; each place is listed.", faults)
+    return answer(said, request.url.path)
 
 
 async def _unrouted(request: Request, error: Exception) -> Response:
@@ -258,7 +289,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
             response.headers.update(error.headers or {})
             return response
         case _:
-            return answer(Invalid(f"The request cannot be read: {error.detail}."))
+            return answer(Invalid(f"The request cannot be read: {error.detail}."), request.url.path)
 
 
 async def _failed(request: Request, error: Exception) -> Response:
@@ -266,7 +297,7 @@ async def _failed(request: Request, error: Exception) -> Response:
     logger.error("A request failed.", exc_info=error)
     response = answer(Failed("Something in Muniment failed; the operator's log says what. Nothing was given."))
     # This is outside of the middleware that names every other answer.
-    name_answer(response.headers, request.state.request_id)
+    name_answer(response.headers, request.scope)
     return response
 
 

@@ -1,4 +1,4 @@
-"""``muniment``: serve, upgrade the database, show the configuration."""
+"""``muniment``: serve, upgrade the database, audit the ledger, show the configuration."""
 
 from __future__ import annotations
 
@@ -9,13 +9,21 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from muniment.core.problems import Problem
 from muniment.settings import Settings, in_force, read
+
+if TYPE_CHECKING:
+    from muniment.core.ledger import Question
+    from muniment.core.replays import Replayed
+
+#: After how many decisions computed again it is told how far that has come.
+_TELL_EVERY = 10_000
 
 
 class _Commands(click.Group):
@@ -88,6 +96,85 @@ def upgrade_database() -> None:
     with _database(settings) as url:
         migrations.upgrade(url)
     click.echo("The database is at this release's schema.")
+
+
+@main.group()
+def audit() -> None:
+    """Hold the ledger to the truth."""
+
+
+@audit.command("replay")
+@click.option("--since", help="From this time on (RFC 3339), such as 2027-03-01T00:00:00Z; absent: from the beginning.")
+@click.option("--until", help="Up to this time, and without it.")
+@click.option("--subject", help="Only what was decided for this subject, as user:ann.")
+@click.option("--json", "as_json", is_flag=True, help="A line of JSON for each decision, and one for all.")
+def replay_ledger(since: str | None, until: str | None, subject: str | None, as_json: bool) -> None:
+    """Compute every recorded decision again; exit code 1 when any is not the one that was recorded."""
+    from muniment.core.ledger import Question
+
+    question = Question(subject=subject, since=_moment("--since", since), until=_moment("--until", until))
+    settings = read()
+    with _database(settings) as url:
+        differing = asyncio.run(_replay(settings, url, question, as_json=as_json))
+    sys.exit(1 if differing else 0)
+
+
+async def _replay(settings: Settings, url: str, question: Question, *, as_json: bool) -> int:
+    """Replay the rows of a question, and tell of each as it comes; gives how many were not equal."""
+    from muniment.app import archive
+    from muniment.flows.replay_decisions import replay_all
+
+    count = differing = 0
+    async with archive(settings, url) as rows:
+        async for replayed in replay_all(rows, question):
+            count += 1
+            differing += not replayed.equal
+            if as_json:
+                click.echo(json.dumps(_told(replayed)))
+            elif not replayed.equal:
+                click.echo(_sentence(replayed))
+            if count % _TELL_EVERY == 0:
+                click.echo(f"muniment: {count:,} decisions so far, back to {replayed.row.at.isoformat()}", err=True)
+    if as_json:
+        click.echo(json.dumps({"decisions": count, "differing": differing}))
+    else:
+        click.echo(f"Decisions computed again: {count:,}; different from what was recorded: {differing:,}.")
+    return differing
+
+
+def _told(replayed: Replayed) -> dict[str, Any]:
+    row = replayed.row
+    return {
+        "id": str(row.id),
+        "at": row.at.isoformat(),
+        "event": row.event.value,
+        "subject": row.subject,
+        "revision": row.revision,
+        "recorded": row.decided_sha256,
+        "computed": replayed.computed,
+        "equal": replayed.equal,
+        "same_evaluator": replayed.same_evaluator,
+        "fault": replayed.fault,
+    }
+
+
+def _sentence(replayed: Replayed) -> str:
+    row = replayed.row
+    what = replayed.fault or f"recorded {row.decided_sha256}, computed {replayed.computed}"
+    other = "" if replayed.same_evaluator else f" (it was decided by another evaluator: {row.evaluator})"
+    return f"{row.at.isoformat()} {row.event} {row.subject} {row.id}: {what}{other}"
+
+
+def _moment(option: str, text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        read = datetime.fromisoformat(text)
+    except ValueError:
+        read = None
+    if read is None or read.tzinfo is None:
+        raise click.BadParameter("must be a time with its zone, such as 2027-03-01T00:00:00Z", param_hint=option)
+    return read
 
 
 @main.command()

@@ -13,6 +13,9 @@ from tests.api.running import Running, after_version, csv, dataset, grant, refus
 
 pytestmark = pytest.mark.anyio
 
+#: The id of a request that nobody made.
+NEVER = "0199e8f2-5d3c-7c1e-9a57-1f2e3d4c5b6a"
+
 #: Every address that takes a body, with a body that it would take.
 WRITING = {
     "/v1/datasets/sales.fresh": dataset("s3://lake/sales/fresh.csv"),
@@ -22,6 +25,24 @@ WRITING = {
     "/v1/policies/fresh": {"form": {"actions": ["load"], "principals": {"groups": ["g"]}}, "scope": "sales"},
     "/v1/grants/fresh": grant("group:fresh", ["discover"], on={"domain": "sales"}),
     "/v1/preflight": {"environment": "dev", "load": ["sales.orders"]},
+    "/v1/requests": {
+        "actions": ["save"],
+        "datasets": ["sales.orders"],
+        "environments": ["dev"],
+        "because": "a report",
+    },
+    f"/v1/requests/{NEVER}/approve": {"comment": "fine"},
+    f"/v1/requests/{NEVER}/deny": {"because": "no"},
+    f"/v1/requests/{NEVER}/withdraw": {},
+    "/v1/reviews": {"decisions": [{"kind": "grant", "id": "fresh", "version": 1, "end": {"reason": "over"}}]},
+    "/v1/subjects/user:ben/hand-over": {"to": "user:sam", "reason": "leaves"},
+}
+
+POSTING = {
+    "/v1/preflight",
+    "/v1/reviews",
+    "/v1/subjects/user:ben/hand-over",
+    *(path for path in WRITING if path.startswith("/v1/requests")),
 }
 
 NAMES_THAT_NOBODY_HAS = {
@@ -105,7 +126,7 @@ async def test_every_bad_json_body_is_refused_with_a_problem_at_every_door(servi
 
     for path in WRITING:
         for body in BODIES.values():
-            method = "POST" if path == "/v1/preflight" else "PUT"
+            method = "POST" if path in POSTING else "PUT"
             headers = {"If-None-Match": "*", "Content-Type": "application/json"}
             answer = await service.root.send(method, path, content=body, headers=headers)
             refusal(answer, 422)
@@ -139,7 +160,7 @@ async def test_a_dataset_can_be_declared_with_plain_yaml(service: Running) -> No
 @pytest.mark.parametrize("path", WRITING)
 async def test_an_unknown_field_is_refused_by_its_name(service: Running, path: str) -> None:
     body = {**WRITING[path], "surprise": 1}
-    method = "POST" if path == "/v1/preflight" else "PUT"
+    method = "POST" if path in POSTING else "PUT"
 
     answer = await service.root.send(method, path, json=body, headers={"If-None-Match": "*"})
 

@@ -458,7 +458,6 @@ async def test_no_policy_looks_as_if_it_protected(service: Running, kind: str) -
     text = 'permit (principal, action == Action::"load", resource);'
     refusal(await service.root.put("/v1/policies/m", {"kind": kind, "cedar": text, "obligation": {}}, after=0), 422)
     refusal(await service.root.put("/v1/policies/m", {"cedar": text, "obligation": {"columns": ["a"]}}, after=0), 422)
-    refusal(await service.root.put("/v1/policies/m", {"cedar": text, "cases": [{"allow": True}]}, after=0), 422)
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,14 @@ async def hide(service: Running) -> None:
     await service.sam.make("/v1/datasets/sales.emea.plans", dataset("s3://lake/sales/p.csv", lifecycle="draft"))
     to_hugo = grant("user:hugo", ["load"], on={"dataset": "hr.bonuses"})
     await root.make(f"/v1/grants/{HIDDEN_GRANT}", to_hugo)
+    asked = await hugo.post("/v1/requests", request("hr.bonuses", actions=["save"]))
+    assert asked.status_code == 201, asked.text
+
+
+def request(name: str, **more: Any) -> dict[str, Any]:
+    """A request for access to one dataset."""
+    asked = {"actions": ["load"], "datasets": [name], "environments": ["dev"], "because": "a report"}
+    return {**asked, **more}
 
 
 async def furnish(service: Running) -> None:
@@ -77,6 +85,7 @@ async def furnish(service: Running) -> None:
     root = service.root
     ending = grant("group:analysts", ["load"], on={"domain": "sales.emea"}, until=END)
     await root.make("/v1/grants/analysts-load-emea", ending)
+    await root.make("/v1/grants/grace-grants", grant("user:grace", ["grant"], on={"domain": "sales"}))
     await root.make(
         "/v1/grants/eve-discovers-targets", grant("user:eve", ["discover"], on={"dataset": "sales.targets"})
     )
@@ -112,6 +121,7 @@ async def alike(
         yield services[0], services[1]
 
 
+ON_DATA = ("discover", "load", "save")
 NOUNS = ("domains", "policies", "grants", "groups", "environments")
 
 #: Every question that names nothing hidden, and whose answer might tell of it nevertheless.
@@ -126,6 +136,7 @@ LISTING = [
     "/v1/datasets?owner=group:the-board",
     *(f"/v1/datasets?lifecycle={lifecycle}" for lifecycle in ("draft", "active", "deprecated", "retired")),
     *(f"/v1/datasets/sales.orders{rest}" for rest in ("", "/mine", "/history", "/history?limit=1")),
+    *(f"/v1/datasets/sales.{name}/definition?environment=dev" for name in ("orders", "apac_orders", "{region}_orders")),
     *(f"/v1/explain?action={action}&dataset=sales.orders&environment=dev" for action in ("discover", "load", "save")),
     *(f"/v1/{noun}" for noun in NOUNS),
     *(f"/v1/{noun}?limit=1" for noun in NOUNS),
@@ -134,10 +145,18 @@ LISTING = [
     f"/v1/policies/{HIDDEN_POLICY}",
     f"/v1/grants/{HIDDEN_GRANT}",
     f"/v1/groups/{HIDDEN_GROUP}",
+    *(f"/v1/requests{query}" for query in ("", "?mine=true", "?mine=false", "?state=pending", "?limit=1")),
+    *(f"/v1/lint{query}" for query in ("", "?limit=1", "?scope=board")),
+    *(f"/v1/reviews{query}" for query in ("", "?due_by=2040-01-01", "?scope=board")),
+    *(f"/v1/subjects/user:{somebody}/holdings" for somebody in ("hugo", "ann", "whoever")),
     "/v1/whoami",
     "/v1/schema",
     "/v1/ledger",
+    "/v1/ledger/019d6a9e-0000-7000-8000-000000000000/decision",
+    *(f"/v1/{what}?environment=dev&at=2999-01-01T00:00:00Z" for what in ("catalog", "leases")),
+    "/v1/catalog?environment=dev&subject=user:hugo",
     "/.well-known/muniment",
+    "/.well-known/authzen-configuration",
     "/healthz",
     "/readyz",
     "/openapi.json",
@@ -155,7 +174,12 @@ def reading(hidden: str) -> list[str]:
         *(f"/v1/datasets?after={after}" for after in (hidden, domain, f"{hidden}a")),
         f"/v1/datasets?owner=group:{domain}-owners",
         *(f"/v1/datasets/{hidden}{rest}" for rest in ("", "/mine", "/history", "/history?limit=1", "/history?after=1")),
+        *(f"/v1/datasets/{hidden}/definition?environment={environment}" for environment in ("dev", "prod", "qa")),
         *(f"{explain}=dev&action={action}" for action in ("discover", "load", "save")),
+        *(f"/v1/who?dataset={hidden}&environment=dev&action={action}" for action in ("discover", "load")),
+        f"/v1/who?dataset={hidden}&environment=dev&action=load&at=1",
+        f"/v1/who?dataset={hidden}&action=grant",
+        f"/v1/who?domain={domain}&action=approve",
         f"{explain}=qa&action=load",
         f"{explain}=dev&action=load&subject=user:hugo",
         f"{explain}=dev&action=load&subject=user:whoever",
@@ -268,6 +292,23 @@ async def test_no_writing_tells_what_is_hidden_from_what_never_was(alike: tuple[
     await assert_attempts_alike(alike, writing(HIDDEN[what]))
 
 
+@pytest.mark.parametrize("what", HIDDEN)
+async def test_no_trial_tells_what_is_hidden_from_what_never_was(alike: tuple[Running, Running], what: str) -> None:
+    trials = [
+        ("POST", "/v1/try", {"changes": [as_change(attempt)]}, 0) for attempt in (*CHANGING, *writing(HIDDEN[what]))
+    ]
+    await assert_attempts_alike(alike, trials)
+
+
+def as_change(attempt: Attempt) -> dict[str, object]:
+    """The same attempt, as a part of a set of changes."""
+    method, path, body, after = attempt
+    noun, _, id_ = path.removeprefix("/v1/").partition("/")
+    kind = "policy" if noun == "policies" else noun.removesuffix("s")
+    named = {"kind": kind, "id": id_, "version": after}
+    return {"put": {**named, "body": body}} if method == "PUT" else {"delete": named}
+
+
 async def assert_attempts_alike(alike: tuple[Running, Running], attempts: list[Attempt]) -> None:
     hides, never = alike
     for name in ("ann", "eve"):
@@ -277,6 +318,26 @@ async def assert_attempts_alike(alike: tuple[Running, Running], attempts: list[A
             elsewhere = await callers(never)[name].send(method, path, **request)
             assert there.status_code in {403, 404, 422}, there.text
             assert_alike(there, elsewhere, f"{name}: {method} {path} {body} after {after}")
+
+
+async def test_who_only_grants_learns_nothing_hidden_from_lint_reviews_holdings_and_cases(
+    alike: tuple[Running, Running],
+) -> None:
+    services = [(service, service.somebody("root", sub="grace")) for service in alike]
+    for path in (
+        "/v1/lint",
+        "/v1/reviews?due_by=2040-01-01",
+        *(f"/v1/subjects/user:{somebody}/holdings" for somebody in ("ann", "sam", "nobody")),
+    ):
+        there, elsewhere = [await grace.get(path) for _, grace in services]
+        assert_alike(there, elsewhere, path)
+    for hidden in HIDDEN.values():
+        for on in ({"dataset": hidden}, {"datasets": f"{hidden[:-1]}*"}):
+            case = {"subject": "user:hugo", "action": "load", "allowed": True, **on}
+            body = {"scope": "sales", "cedar": "forbid (principal, action, resource);", "cases": [case]}
+            there, elsewhere = [await grace.put("/v1/policies/mine", body, after=0) for _, grace in services]
+            assert there.status_code == 422, there.text
+            assert_alike(there, elsewhere, f"{on}")
 
 
 async def test_no_steward_learns_what_others_have_by_naming_it_a_successor(alike: tuple[Running, Running]) -> None:
@@ -319,6 +380,66 @@ async def test_no_preflight_tells_what_is_hidden_from_what_never_was(alike: tupl
             assert_alike(there, elsewhere, f"{name}: preflight {body}")
 
 
+@pytest.mark.parametrize("what", HIDDEN)
+async def test_no_other_system_is_told_what_is_hidden_from_what_never_was(
+    alike: tuple[Running, Running], what: str
+) -> None:
+    hides, never = alike
+    resource = {"type": "dataset", "id": HIDDEN[what]}
+    domain = {"type": "domain", "id": HIDDEN[what].rpartition(".")[0]}
+    for name, caller in callers(hides).items():
+        own = {"type": "service" if name == "nightly" else "user", "id": name}
+        for about in (own, {"type": "user", "id": "hugo"}):
+            asked = {"subject": about, "resource": resource, "context": {"environment": "dev"}}
+            every = [{"action": {"name": action}} for action in (*ON_DATA, *STEWARDING)]
+            for path, body in (
+                ("/access/v1/evaluation", {**asked, "action": {"name": "load"}}),
+                ("/access/v1/evaluations", {**asked, "evaluations": every}),
+                ("/access/v1/evaluations", {**asked, "resource": domain, "evaluations": every}),
+                ("/access/v1/search/action", asked),
+                ("/access/v1/search/action", {**asked, "resource": domain}),
+                ("/access/v1/search/subject", {**asked, "action": {"name": "load"}}),
+                ("/access/v1/search/subject", {**asked, "action": {"name": "grant"}, "resource": domain}),
+                *(("/access/v1/search/resource", {**asked, "action": {"name": action}}) for action in ON_DATA),
+                ("/access/v1/search/resource", {**asked, "action": {"name": "grant"}}),
+                ("/access/v1/search/resource", {**asked, "action": {"name": "declare"}, "resource": domain}),
+            ):
+                there, elsewhere = await caller.post(path, body), await callers(never)[name].post(path, body)
+                assert_alike(there, elsewhere, f"{name}: {path} {body}")
+
+
+@pytest.mark.parametrize("what", HIDDEN)
+async def test_no_request_for_access_tells_what_is_hidden_from_what_never_was(
+    alike: tuple[Running, Running], what: str
+) -> None:
+    hides, never = alike
+    hidden = HIDDEN[what]
+    for name, caller in callers(hides).items():
+        for body in (
+            request(hidden),
+            request(hidden, actions=["load", "save"], environments=["prod"], purpose="q"),
+            request(hidden, environments=["qa"]),
+            request(hidden, datasets=[hidden, f"{hidden.rpartition('.')[0]}.leads"]),
+            request(hidden, datasets=[hidden, "sales.targets"]),
+        ):
+            there = await caller.post("/v1/requests", body)
+            elsewhere = await callers(never)[name].post("/v1/requests", body)
+            assert there.status_code in {401, 404, 422}, there.text
+            assert_alike(there, elsewhere, f"{name}: request {body}")
+
+
+async def test_a_request_for_what_is_hidden_is_as_if_it_had_never_been_made(alike: tuple[Running, Running]) -> None:
+    hides, never = alike
+    (made,) = (await hides.hugo.read("/v1/requests"))["items"]
+    for name, caller in callers(hides).items():
+        for verb, body in (("approve", {}), ("deny", {"because": "no"}), ("withdraw", {})):
+            there = await caller.post(f"/v1/requests/{made['id']}/{verb}", body)
+            elsewhere = await callers(never)[name].post(f"/v1/requests/{made['id']}/{verb}", body)
+            assert_alike(there, elsewhere, f"{name}: {verb}")
+        there, elsewhere = [await each.get(f"/v1/requests/{made['id']}") for each in (caller, callers(never)[name])]
+        assert_alike(there, elsewhere, f"{name}: read")
+
+
 async def test_a_tag_given_in_one_realm_is_not_modified_in_the_other(alike: tuple[Running, Running]) -> None:
     """Seen to fail with the tag of a lease covering the ends of drafts, which no lease shows."""
     hides, never = alike
@@ -341,6 +462,9 @@ async def test_ones_own_rows_of_the_ledger_do_not_tell(alike: tuple[Running, Run
             await ann.get(f"/v1/datasets/{hidden}")
             await ann.get(f"/v1/explain?action=load&dataset={hidden}&environment=dev")
             await ann.post("/v1/preflight", {"environment": "dev", "load": [hidden]})
+            await ann.get(f"/v1/who?action=load&dataset={hidden}&environment=dev")
+            question = {"subject": {"type": "user", "id": "curious"}, "resource": {"type": "dataset", "id": hidden}}
+            await ann.post("/access/v1/search/action", {**question, "context": {"environment": "dev"}})
             await ann.put(f"/v1/datasets/{hidden}", {}, after=0)
         rows = (await ann.read("/v1/ledger?subject=user:curious"))["items"]
         assert len(rows) >= 3 * len(HIDDEN)
@@ -369,6 +493,7 @@ async def test_as_much_is_decided_for_a_hidden_name_as_for_one_that_nobody_used(
         "/v1/datasets/{name}",
         "/v1/datasets/{name}/history",
         "/v1/explain?action=load&dataset={name}&environment=dev",
+        "/v1/who?action=load&dataset={name}&environment=dev",
         "/v1/catalog?environment=dev&names={name}",
         "/v1/leases?environment=dev&names={name}",
     ):

@@ -8,11 +8,18 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import psycopg
 import pytest
 
 from demo.issuer import RunningIssuer
+from muniment.core.ledger import Event, Outcome, Row
+from muniment.core.requests import AccessRequest, Terms
+from muniment.core.schema import Action
+from muniment.core.subjects import Kind, Subject
+from muniment.store import ledger, requests
 from tests.api.running import FOREVER, Running, dataset, found_company, grant, refusal, revision_of, running
 
 pytestmark = pytest.mark.anyio
@@ -32,16 +39,24 @@ WAYS = {
     "it is gone": ("ALTER TABLE ledger RENAME TO ledger_elsewhere", "ALTER TABLE ledger_elsewhere RENAME TO ledger"),
 }
 
+#: Ann's request for access, which Root may decide on.
+REQUEST = "0199e8f2-5d3c-7c1e-9a57-1f2e3d4c5b6a"
+
+#: The id of a row of the ledger.
+DECIDED = UUID("019d6a9e-0000-7000-8000-000000000000")
+
 READING = [
     "/v1/catalog?environment=dev",
     "/v1/catalog?environment=dev&names=sales.orders",
     "/v1/leases?environment=dev",
     "/v1/leases?environment=dev&names=sales.orders",
     "/v1/explain?action=load&dataset=sales.orders&environment=dev",
+    "/v1/who?action=load&dataset=sales.orders&environment=dev",
     "/v1/datasets",
     "/v1/datasets/sales.orders",
     "/v1/datasets/sales.orders/mine",
     "/v1/datasets/sales.orders/history",
+    "/v1/datasets/sales.orders/definition?environment=dev",
     "/v1/domains",
     "/v1/domains/sales",
     "/v1/environments",
@@ -52,11 +67,37 @@ READING = [
     "/v1/policies/closed",
     "/v1/grants",
     "/v1/grants/analysts-load-orders",
+    "/v1/requests",
+    f"/v1/requests/{REQUEST}",
+    "/v1/lint",
+    "/v1/reviews",
+    "/v1/subjects/user:root/holdings",
     "/v1/whoami",
     "/v1/ledger",
+    f"/v1/ledger/{DECIDED}/decision",
 ]
 
-UNDECIDED = {"/v1/schema", "/healthz", "/readyz", "/.well-known/muniment"}
+UNDECIDED = {"/v1/schema", "/healthz", "/readyz", "/.well-known/muniment", "/.well-known/authzen-configuration"}
+
+_ORDERS = {"type": "dataset", "id": "sales.orders"}
+_MAY = {"subject": {"type": "user", "id": "root"}, "resource": _ORDERS, "context": {"environment": "dev"}}
+_LOAD = {"name": "load"}
+
+ASKING = {
+    "/v1/preflight": {"environment": "dev", "load": ["sales.orders"]},
+    "/v1/requests": {
+        "actions": ["save"],
+        "datasets": ["sales.targets"],
+        "environments": ["dev"],
+        "because": "a report",
+    },
+    "/v1/try": {"changes": [{"delete": {"kind": "grant", "id": "analysts-load-orders"}}]},
+    "/access/v1/evaluation": {**_MAY, "action": _LOAD},
+    "/access/v1/evaluations": {**_MAY, "action": _LOAD, "evaluations": [{}, {}]},
+    "/access/v1/search/subject": {**_MAY, "action": _LOAD},
+    "/access/v1/search/resource": {**_MAY, "action": _LOAD},
+    "/access/v1/search/action": _MAY,
+}
 
 CHANGING = {
     "/v1/datasets/sales.new": dataset("s3://lake/sales/new.csv"),
@@ -80,7 +121,27 @@ async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterat
         await other.make("/v1/grants/root-loads", grant("user:root", ["load"], on={"dataset": "sales.orders"}))
         await service.root.make("/v1/groups/planners", {"members": ["user:ann"]})
         await service.root.make("/v1/policies/closed", CHANGING["/v1/policies/new"])
+        await service.ann.read("/v1/whoami")
+        await ask_as_ann(service)
+        await decide_for_root(service)
         yield service
+
+
+async def ask_as_ann(service: Running) -> None:
+    """The request, with an id that is known here."""
+    at = datetime.now(UTC)
+    terms = Terms(frozenset({Action.SAVE}), ("sales.orders",), frozenset({"dev"}), at + timedelta(days=9))
+    wish = AccessRequest(REQUEST, Subject(Kind.USER, "ann"), terms, "a report", at)
+    async with service.app.state.house.db.begin() as tx:
+        await requests.append(tx, wish, 0)
+
+
+async def decide_for_root(service: Running) -> None:
+    """A decision, in a row with an id that is known here."""
+    at = datetime.fromtimestamp((DECIDED.int >> 80) / 1000, UTC)
+    given = Row(id=DECIDED, at=at, event=Event.CATALOG_SERVED, outcome=Outcome.ALLOWED, subject="user:root")
+    async with service.app.state.house.db.begin() as tx:
+        await ledger.append(tx, [given])
 
 
 @contextmanager
@@ -115,7 +176,10 @@ async def test_nothing_is_read_without_a_record(everything: Running, way: str) -
                 refusal(answer, 503)
                 assert "sales" not in answer.text
                 assert "etag" not in answer.headers
-        refusal(await root.post("/v1/preflight", {"environment": "dev", "load": ["sales.orders"]}), 503)
+        for path, body in ASKING.items():
+            answer = await root.post(path, body)
+            refusal(answer, 503)
+            assert "sales" not in answer.text
 
     for path in READING:
         assert (await root.get(path)).status_code == 200
@@ -130,7 +194,13 @@ async def test_nothing_is_changed_without_a_record(everything: Running, way: str
             refusal(await everything.root.put(path, body, after=0), 503)
         refusal(await everything.root.delete("/v1/grants/analysts-load-orders", after=1), 503)
         refusal(await everything.root.delete("/v1/datasets/sales.orders", after=1), 503)
+        at = {"If-Match": f'"{before}"'}
+        refusal(await everything.root.send("POST", "/v1/apply", json=ASKING["/v1/try"], headers=at), 503)
+        refusal(await everything.root.post(f"/v1/requests/{REQUEST}/approve", {}), 503)
+        refusal(await everything.root.post(f"/v1/requests/{REQUEST}/deny", {"because": "no"}), 503)
+        refusal(await everything.ann.post(f"/v1/requests/{REQUEST}/withdraw", {}), 503)
 
+    assert (await everything.root.read(f"/v1/requests/{REQUEST}"))["version"] == 1
     assert await revision_of(everything) == before
     for path in CHANGING:
         assert (await everything.root.get(path)).status_code == 404
@@ -142,6 +212,7 @@ async def test_no_refusal_is_told_without_a_record(everything: Running, way: str
     hidden = (
         "/v1/datasets/hr.salaries",
         "/v1/datasets/hr.salaries/history",
+        "/v1/datasets/hr.salaries/definition?environment=dev",
         "/v1/explain?action=load&dataset=hr.salaries&environment=dev",
     )
     with no_ledger(everything, way):

@@ -36,6 +36,12 @@ FURNITURE: dict[str, dict[str, Any]] = {
     "/v1/policies/readers": {"form": {"effect": "forbid", "actions": ["save"], "resources": {"tags_any": ["gold"]}}},
 }
 
+#: What there is to ask about: the furniture, and who made it.
+STANDING = (*FURNITURE, "/v1/subjects/user:root")
+
+#: What somebody has asked for: its id is the service's to give.
+WISH = {"actions": ["save"], "datasets": ["sales.orders"], "environments": ["dev"], "because": "a report"}
+
 #: How many requests are made up for each address and caller.
 REQUESTS = 5
 
@@ -56,6 +62,14 @@ def served(
         assert "Traceback" not in said.read_text()
 
 
+@pytest.fixture(scope="module")
+def standing(served: Served, issuer: RunningIssuer) -> tuple[str, ...]:
+    """The addresses of all that can be asked about."""
+    headers = {"Authorization": f"Bearer {issuer.token('root')}"}
+    wished = httpx.post(f"{served.base}/v1/requests", json=WISH, headers=headers, trust_env=False)
+    return (*STANDING, f"/v1/requests/{wished.raise_for_status().json()['id']}")
+
+
 @pytest.mark.anyio
 async def test_the_description_is_openapi_3_1_and_says_where_a_token_is_needed(service: Running) -> None:
     described = await service.nobody.read("/openapi.json")
@@ -64,12 +78,14 @@ async def test_the_description_is_openapi_3_1_and_says_where_a_token_is_needed(s
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             assert "application/problem+json" in operation["responses"]["default"]["content"], f"{method} {path}"
-            assert bool(operation.get("security")) is path.startswith("/v1/"), f"{method} {path}"
+            assert bool(operation.get("security")) is path.startswith(("/v1/", "/access/v1/")), f"{method} {path}"
             assert operation["description"], f"{method} {path}"
 
 
 @pytest.mark.parametrize("who", ["root", "eve"])
-def test_no_answer_is_other_than_described(served: Served, issuer: RunningIssuer, who: str) -> None:
+def test_no_answer_is_other_than_described(
+    served: Served, standing: tuple[str, ...], issuer: RunningIssuer, who: str
+) -> None:
     headers = {"Authorization": f"Bearer {issuer.token(who)}"}
     schema = schemathesis.openapi.from_dict(httpx.get(f"{served.base}/openapi.json", trust_env=False).json())
     asked = 0
@@ -91,7 +107,7 @@ def test_no_answer_is_other_than_described(served: Served, issuer: RunningIssuer
                 nonlocal asked
                 asked += 1
                 if asked % 2:
-                    _name_what_stands(case)
+                    _name_what_stands(case, standing)
                 request = case.as_transport_kwargs(base_url=served.base, headers=headers)
                 answer = _sent(http, request)
                 case.validate_response(answer, checks=CHECKS)
@@ -104,14 +120,14 @@ def test_no_answer_is_other_than_described(served: Served, issuer: RunningIssuer
         assert {path for path, statuses in reading.items() if 200 not in statuses} == set()
 
 
-def _name_what_stands(case: schemathesis.Case) -> None:
+def _name_what_stands(case: schemathesis.Case, standing: tuple[str, ...]) -> None:
     """Ask about what is there, as far as the address lets one."""
-    standing = next((path for path in FURNITURE if path.startswith(case.path.partition("{")[0])), "")
+    place = next((path for path in standing if path.startswith(case.path.partition("{")[0])), "")
     for name in case.path_parameters or {}:
-        case.path_parameters[name] = standing.rpartition("/")[2]
-    if "environment" in (case.query or {}):
+        case.path_parameters[name] = place.rpartition("/")[2]
+    if "environment" in (case.query or {}) or case.path == "/v1/who":
         case.query = {"environment": "dev"}
-        if case.path == "/v1/explain":
+        if case.path in {"/v1/explain", "/v1/who"}:
             case.query |= {"action": "load", "dataset": "sales.orders"}
     elif case.method == "GET":
         case.query = {}

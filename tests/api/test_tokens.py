@@ -19,7 +19,7 @@ from tests.api.running import Caller, Running, after_version, refusal, revision_
 
 pytestmark = pytest.mark.anyio
 
-OPEN = {"/healthz", "/readyz", "/.well-known/muniment"}
+OPEN = {"/healthz", "/readyz", "/.well-known/muniment", "/.well-known/authzen-configuration"}
 
 
 def part(value: object) -> str:
@@ -79,7 +79,7 @@ async def test_a_token_that_does_not_hold_is_refused_without_a_word_of_it(servic
     assert await revision_of(service) == before
 
 
-async def test_no_door_but_three_opens_without_a_token(service: Running) -> None:
+async def test_no_door_but_these_opens_without_a_token(service: Running) -> None:
     """Seen to fail with `Asking` taken from a route."""
     for method, template in service.routes:
         answer = await service.nobody.send(

@@ -11,6 +11,7 @@ import hashlib
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import threading
@@ -27,6 +28,8 @@ import yaml
 
 UNKNOWN = "does not exist, or you may not know of it"
 SIGNATURE = "never-to-be-seen-signature"
+#: A factory pattern that the service may hold. Whatever else holds a brace it serves as it is, as no service should.
+PATTERN = re.compile(r"[a-z.]+\.[a-z_]*\{[a-z]+\}[a-z_]*\Z")
 numbers = count(1)
 
 
@@ -73,6 +76,10 @@ class StandIn:
     #: What is said of a dataset with every verdict on it.
     notices: dict[str, str] = field(default_factory=dict)
     subject: str = "user:ann"
+    #: Hidden from Ann, whatever pattern would make them.
+    denied: set[str] = field(default_factory=set)
+    #: Whether patterns are served like datasets, as no service should.
+    gives_patterns: bool = False
     #: Known to Ann, and not hers.
     discoverable: set[str] = field(default_factory=set)
     asked: list[Asked] = field(default_factory=list)
@@ -80,6 +87,7 @@ class StandIn:
     instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
     def serve(self, name: str, definition: Any, *actions: str) -> None:
+        """Serve a dataset, or what a factory pattern makes of each name that is asked for."""
         self.catalog[name] = definition
         self.actions[name] = list(actions or ("load", "save"))
 
@@ -90,8 +98,19 @@ class StandIn:
     def paths(self) -> list[str]:
         return [asked.path for asked in self.asked]
 
-    def lease(self) -> dict[str, Any]:
-        return {"catalog": self.catalog, "actions": self.actions, "obligations": self.obligations, "ends": self.ends}
+    def lease(self, names: str | None) -> dict[str, Any]:
+        """Everything but patterns, which are told by name alone; or only these names, those of patterns resolved."""
+        if names is not None:
+            found = {name: self._source(name) for name in names.split(",")}
+            catalog = {name: self._filled(source, name) for name, source in found.items() if source in self.catalog}
+        else:
+            catalog = {n: held for n, held in self.catalog.items() if self.gives_patterns or not PATTERN.match(n)}
+        held = {"obligations": self.obligations, "ends": self.ends}
+        if names is not None:
+            held = {key: {name: value[name] for name in value if name in found} for key, value in held.items()}
+        patterns = {} if names is not None else {n: a for n, a in self.actions.items() if PATTERN.match(n)}
+        actions = {name: self._actions(name) for name in catalog}
+        return {"catalog": catalog, "actions": actions, "patterns": patterns, **held}
 
     def verdict(self, dataset: str, action: str) -> dict[str, Any]:
         allowed = action in self._actions(dataset)
@@ -105,10 +124,23 @@ class StandIn:
         return {**told, "reason": reason, "owner": "group:sales-stewards", "explain": explain, "request": None}
 
     def _actions(self, dataset: str) -> list[str]:
+        return [] if dataset in self.denied else self.actions.get(self._source(dataset), [])
+
+    def _source(self, dataset: str) -> str:
+        """The name under which a dataset is served: its own, or the first pattern's that makes it."""
         from parse import parse
 
-        served = next((name for name in self.catalog if name == dataset or parse(name, dataset)), dataset)
-        return self.actions.get(served, [])
+        made = (name for name in self.catalog if PATTERN.match(name) and parse(name, dataset))
+        return dataset if dataset in self.catalog or dataset in self.denied else next(made, dataset)
+
+    def _filled(self, source: str, name: str) -> Any:
+        from parse import parse
+
+        text = json.dumps(self.catalog[source])
+        if source != name:
+            for placeholder, value in parse(source, name).named.items():
+                text = text.replace(f"{{{placeholder}}}", value)
+        return json.loads(text)
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -146,7 +178,7 @@ class Handler(BaseHTTPRequestHandler):
             problem = {"type": "about:blank", "title": "Token refused", "status": 401, "detail": "It has expired."}
             return 401, "application/problem+json", json.dumps(problem), ""
         if asked.path == "/v1/leases":
-            text = json.dumps(self.stand_in.lease())
+            text = json.dumps(self.stand_in.lease(asked.query.get("names")))
             tag = f'"{hashlib.sha256(text.encode()).hexdigest()}"'
             fresh = asked.headers.get("if-none-match") == tag
             return (304, "", "", tag) if fresh else (200, "application/json", text, tag)

@@ -175,11 +175,15 @@ def test_the_projects_catch_all_captures_no_governed_name(governed, service):
     assert not (governed.path / "sales.hidden.json").exists()
 
 
-def test_a_local_pattern_that_is_more_specific_than_a_served_one_is_said(governed, service):
+def test_a_local_pattern_never_stands_before_a_name_that_the_service_gives(governed, service):
     service.serve("sales.{region}_orders", governed.json_at("x", [3]), "load")
     governed.configure(service.url, governed=["sales.*_orders"])
     governed.own(**{"sales.emea_{rest}rders": governed.json_at("mine", [0])})
     governed.nodes("sales.emea_orders", "own_report")
+    assert governed.context().catalog.load("sales.emea_orders") == [3]
+    del service.catalog["sales.{region}_orders"]
+    service.discoverable.add("sales.emea_orders")
+    service.actions["sales.emea_orders"] = ["load"]
     with pytest.raises(RunRefused, match=r"the project's own pattern 'sales.emea_\{rest\}rders' would be used for it"):
         governed.session().run()
 
@@ -197,11 +201,11 @@ def test_using_a_mapped_dataset_under_its_other_name_is_refused_rather_than_kept
         governed.session().run()
 
 
-def test_a_mapped_dataset_never_takes_a_served_patterns_definition_under_its_other_name(governed, service):
+def test_a_mapped_dataset_never_takes_a_patterns_definition_under_its_other_name(governed, service):
     lake = governed.path.parent / "lake"
     service.serve("sales.{name}", {"type": "json.JSONDataset", "filepath": f"{lake}/pattern_{{name}}.json"})
     governed.nodes("orders", "sales.report")
-    with pytest.raises(RunRefused, match=r"sales.report, save: it has another name in this project; see `names:`"):
+    with pytest.raises(RunRefused, match=r"sales.report, save: is not in this project's catalog under that name"):
         governed.session().run()
     assert not (lake / "pattern_report.json").exists()
 

@@ -23,9 +23,10 @@ from muniment.core.delegation import (
 )
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
-from muniment.core.grants import Form, Grant
+from muniment.core.forms import Form
+from muniment.core.grants import Grant
 from muniment.core.groups import Group
-from muniment.core.policies import Policy, compiled
+from muniment.core.policies import Policy, PolicyKind, compiled
 from muniment.core.problems import NotAllowed
 from muniment.core.realm import Change, Noun, Realm
 from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action
@@ -185,6 +186,47 @@ def test_a_permission_that_only_lengthens_is_seen():
     long = replace(short, until=LATER)
     assert "load hr.people" in gained(realm(grants=[short]), (Grant, "g", long))
     assert gained(realm(grants=[long]), (Grant, "g", short)) == set()
+
+
+def mask(id_: str, action: str, *columns: str) -> Policy:
+    """A mask that binds Sam in all of sales."""
+    text = 'permit (principal == User::"sam", action == Action::"load", resource in Domain::"sales");'
+    return Policy(id_, text, kind=PolicyKind.MASK, obligation={"columns": list(columns), "action": action})
+
+
+def test_the_end_of_a_mask_that_binds_one_is_a_gain_and_one_more_is_none():
+    bound = realm(mask("m", "show-last-4", "email"))
+    assert gained(bound, (Policy, "m", None)) == {"load sales.orders"}
+    assert gained(bound, (Policy, "n", mask("n", "replace-with-null", "phone"))) == set()
+
+
+def test_a_mask_that_leaves_more_is_a_gain_and_one_that_leaves_less_is_none():
+    bound = realm(mask("m", "mask-alphanum", "email"))
+    for lighter in (mask("m", "show-last-4", "email"), mask("m", "replace-with-null", "phone")):
+        assert "load sales.orders" in gained(bound, (Policy, "m", lighter))
+    stricter = mask("m", "replace-with-null", "email", "phone")
+    assert gained(bound, (Policy, "m", stricter)) == set()
+
+
+def test_a_tag_of_a_dataset_that_keeps_a_mask_on_it_is_not_taken_by_whom_it_binds():
+    text = """permit (principal == User::"sam", action == Action::"load", resource)
+    when { resource.tags.contains("secret") };"""
+    obligation = {"columns": ["email"], "action": "mask-alphanum"}
+    standing = realm(Policy("m", text, kind=PolicyKind.MASK, obligation=obligation))
+    orders = replace(standing.datasets["sales.orders"], tags=frozenset({"public", "secret"}))
+    bound = standing.after(1, [Change(Dataset, "sales.orders", orders)])
+    untagged = replace(orders, tags=frozenset({"public"}))
+    assert gained(bound, (Dataset, "sales.orders", untagged)) == {"load sales.orders"}
+
+
+def test_who_reads_masked_hands_nothing_on():
+    text = """permit (principal == User::"ann", action == Action::"load", resource is Dataset in Domain::"sales")
+    when { resource.name == "sales.orders" };"""
+    whole = Grant("whole", "user:sam", LOAD, "sales")
+    check_rule(realm(grants=[whole]), SAM, NOON, "sales", compiled(Policy("p", text, "sales")))
+    bound = realm(mask("m", "show-last-4", "email"), grants=[whole])
+    with pytest.raises(NotAllowed, match="you do not hold: load"):
+        check_rule(bound, SAM, NOON, "sales", compiled(Policy("p", text, "sales")))
 
 
 def test_a_permission_for_a_purpose_or_a_project_is_seen():

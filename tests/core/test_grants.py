@@ -13,7 +13,8 @@ from muniment.core.datasets import Dataset
 from muniment.core.decisions import Wanted, decide_governing, list_all
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
-from muniment.core.grants import Form, Grant
+from muniment.core.forms import Form
+from muniment.core.grants import Grant
 from muniment.core.groups import Group, is_builtin
 from muniment.core.policies import Policy, checked, compiled
 from muniment.core.problems import Invalid

@@ -2,33 +2,35 @@
 
 from __future__ import annotations
 
+import json
 import threading
-from datetime import UTC, datetime
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from muniment.core import policies
 from muniment.core.datasets import Dataset
 from muniment.core.decisions import Wanted, list_all
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
+from muniment.core.moments import LATEST, read_datetime, write_datetime
 from muniment.core.policies import (
-    LATEST,
     LONGEST_TEXT,
     Policy,
+    PolicyKind,
     checked,
     compiled,
     confined_to,
     occasions_of,
-    read_datetime,
-    write_datetime,
 )
 from muniment.core.problems import InvalidPolicy, UnknownEnvironment
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject, SubjectState
-from tests.core.oracle import NOON, SCHEMA
+from tests.core.oracle import NOON, SCHEMA, Oracle
 
 ANN = SubjectState(Subject.parse("user:ann"), "corp")
 
@@ -123,23 +125,40 @@ def test_now_may_be_compared_with_a_moment(condition):
 
 
 @pytest.mark.parametrize(
+    ("condition", "boundaries", "clocks", "unsteady"),
+    [
+        ('context.now.toTime() < duration("8h")', [], [0, 8], False),
+        ('duration("8h") <= context.now.toTime()', [], [0, 8], False),
+        ('context.now.toTime() < duration("24h")', [], [0], False),
+        ('context.now.toDate() == datetime("2027-01-01")', [], [0], False),
+        ('context.now.offset(duration("1h")) < datetime("2027-01-01T02:00:00Z")', [1], [], False),
+        ('context.now < datetime("2027-01-01").offset(duration("1h"))', [], [], True),
+        ('context.now.durationSince(datetime("2027-01-01")) < duration("1h")', [], [], True),
+        ('context.now.offset(duration("106751991167d")) < datetime("2027-01-01")', [], [], True),
+        ("context.now == context.now", [], [], True),
+        ('[context.now].contains(datetime("2027-01-01"))', [], [], True),
+        ('{a: context.now}.a < datetime("2027-01-01")', [], [], True),
+        ('(if true then context.now else datetime("2027-01-01")) < datetime("2027-01-01")', [], [], True),
+        ('context.now < (if resource.sensitivity > 1 then datetime("2027-01-01") else context.now)', [], [], True),
+    ],
+)
+def test_a_policy_knows_when_it_may_change_its_mind_or_that_it_cannot_know(condition, boundaries, clocks, unsteady):
+    read = compiled(check(permit(condition)))
+    assert list(read.boundaries) == [datetime(2027, 1, 1, hour, tzinfo=UTC) for hour in boundaries]
+    assert list(read.clocks) == [timedelta(hours=hour) for hour in clocks]
+    assert read.unsteady is unsteady
+
+
+@pytest.mark.parametrize(
     "condition",
     [
-        'context.now.toTime() < duration("8h")',
-        'context.now.toDate() == datetime("2027-01-01")',
-        'context.now.offset(duration("1h")) < datetime("2027-01-01")',
-        'context.now < datetime("2027-01-01").offset(duration("1h"))',
-        'context.now.durationSince(datetime("2027-01-01")) < duration("1h")',
-        "context.now == context.now",
-        '[context.now].contains(datetime("2027-01-01"))',
         'context == {environment: "prod", now: datetime("2027-01-01")}',
         'context.now < datetime("0001-01-01T00:00:00+2300")',
         'context.now < datetime("9999-12-31T23:59:59.999Z")',
-        '{a: context.now}.a < datetime("2027-01-01")',
-        '(if true then context.now else datetime("2027-01-01")) < datetime("2027-01-01")',
+        'context.now.offset(duration("3650000d")) < datetime("2027-01-01")',
     ],
 )
-def test_now_in_any_other_way_is_refused_since_nobody_could_say_until_when_it_holds(condition):
+def test_the_context_as_a_whole_and_moments_that_no_calendar_has_are_refused(condition):
     assert faults(permit(condition))
 
 
@@ -186,6 +205,48 @@ def test_a_deep_text_is_refused_before_a_parser_overflows_its_stack(condition):
     thread.start()
     thread.join()
     assert found
+
+
+@pytest.mark.parametrize(
+    "cedar",
+    [
+        permit(f'resource.name == "{"x" * 2**20}"'),
+        "permit (principal, action, resource);" * 30_000,
+        "// " + "x" * 2**20,
+        permit("true" + " || true" * 5_000),
+        permit("(" * 60 + "true" + ")" * 60),
+        permit("[" * 60 + "1" + "]" * 60 + " == [1]"),
+        permit("{a: " * 60 + "1" + "}" * 60 + " == 1"),
+        permit('"*" like "*"' + ' && "*" like "*"' * 900),
+        permit("-" * 1_001 + "1 == 1"),
+    ],
+    ids=lambda cedar: cedar[69:85],
+)
+def test_what_is_too_large_or_too_deep_is_never_shown_to_the_parser(monkeypatch, cedar):
+    shown: list[str] = []
+    monkeypatch.setattr(policies.cedarpy, "policies_to_pst", shown.append)
+    assert faults(cedar)
+    assert shown == []
+
+
+@pytest.mark.parametrize(
+    "condition",
+    [
+        f'resource.name like "{"*a" * 300}*"',
+        f'resource.name like "{"*" * 5_000}"',
+        'resource.name like "' + r"\*" * 5_000 + '"',
+        "(" + " || ".join(f'resource.name == "sales.n{number}"' for number in range(90)) + ")",
+        " && ".join(f'(resource.name like "*{number}*" || resource.sensitivity > {number})' for number in range(60)),
+        f"resource.tags.containsAny([{', '.join(map(json.dumps, map(str, range(1_500))))}])",
+        "!(" * 45 + "resource.sensitivity > 1" + ")" * 45,
+    ],
+    ids=lambda condition: condition[:40],
+)
+def test_what_is_large_but_not_too_large_is_decided(condition):
+    house = replace(HOUSE, policies={"p": check(permit(condition))})
+    found = list_all(house, ANN, Wanted("prod"), NOON).decided
+    expected = Oracle(house, ANN).decided(list(house.datasets.values()), Wanted("prod"), NOON)
+    assert dict(found) == expected
 
 
 def test_brackets_in_a_literal_or_a_remark_are_not_nesting():
@@ -295,6 +356,14 @@ def test_a_policy_is_confined_to_the_environments_outside_of_which_it_is_never_s
 ):
     policy = Policy("p", f"{effect} (principal, action, resource) when {{ {condition} }};", "sales")
     assert confined_to(compiled(policy)) == environments
+
+
+def test_an_obligation_that_may_err_is_confined_to_no_environment():
+    def mask(condition: str) -> Policy:
+        return Policy("m", permit(condition), kind=PolicyKind.MASK)
+
+    assert confined_to(compiled(mask('context.environment == "prod" && resource.sensitivity + 1 > 1'))) == {"prod"}
+    assert confined_to(compiled(mask('resource.sensitivity + 1 > 1 && context.environment == "prod"'))) is None
 
 
 def test_whatever_looks_at_a_purpose_may_mean_one_that_it_does_not_name():

@@ -42,16 +42,32 @@ import kedro_muniment.config
 import kedro_muniment.definitions
 import kedro_muniment.problems
 from kedro_muniment.commands import muniment as client_commands
-from muniment.api.grants import GrantBody, _grant
-from muniment.api.policies import PolicyBody, _policy
+from muniment.api import grants as grants_door
+from muniment.api import policies as policies_door
+from muniment.api.grants import GrantBody
+from muniment.api.policies import PolicyBody
 from muniment.api.problems import STATUS, name_of
 from muniment.app import create_app
 from muniment.cli import main as service_commands
-from muniment.core import dataset_types, definitions, locations, policies, problems
+from muniment.core import (
+    cases,
+    dataset_types,
+    definitions,
+    locations,
+    moments,
+    policies,
+    problems,
+    requests,
+    row_filters,
+)
+from muniment.core.cases import cases_of
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.ledger import Event, Row
+from muniment.core.lint import Doubt
 from muniment.core.locations import parse_location
+from muniment.core.masks import MaskAction
 from muniment.core.names import checked_dataset
+from muniment.core.row_filters import read_row_filter
 from muniment.core.schema import Action, schema_text
 from muniment.identity.issuers import Issuer, issuers_from
 from muniment.settings import Settings, read
@@ -368,8 +384,32 @@ def test_the_reference_names_every_format_that_runs_code():
 
 def test_the_reference_gives_the_limits_of_a_policy():
     told = section("reference/policies.md", "A policy's own rules")
-    for limit in (f"{policies.LONGEST_TEXT:,}", str(policies.DEEPEST_TEXT), str(policies.EARLIEST.year)):
+    for limit in (f"{policies.LONGEST_TEXT:,}", str(policies.DEEPEST_TEXT), str(moments.EARLIEST.year)):
         assert limit in told
+
+
+def test_the_reference_tells_every_field_of_a_case_and_every_doubt():
+    told = section("reference/policies.md", "Cases")
+    assert set(named(told)) == cases.FIELDS
+    assert f"up to {cases.MOST_CASES} cases" in told
+    assert named(section("reference/policies.md", "Lint")) == [doubt.value for doubt in Doubt]
+
+
+def test_the_reference_tells_every_mask_the_strictest_first_and_every_operator_and_limit_of_a_filter():
+    told = section("reference/policies.md", "Masks and row filters")
+    assert named(told) == [action.value for action in MaskAction]
+    assert {f"`{operator}`" for operator in row_filters.OPERATORS} <= {f"`{word}`" for word in words(told)}
+    assert f"{row_filters.DEEPEST} deep" in told
+    assert f"{row_filters.MOST_PARTS:,} parts" in told
+
+
+def test_the_reference_gives_the_limits_of_a_request():
+    limits = {row[0]: row[1] for row in rows(section("reference/routes.md", "Requests for access"))}
+    assert limits["datasets in a request"] == str(requests.MOST_DATASETS)
+    assert limits["for how long access can be asked for"] == f"{requests.LONGEST.days} days"
+    assert limits["undecided requests of one subject"] == str(requests.MOST_UNDECIDED)
+    assert f"every {requests.ESCALATES_AFTER.days} days" in "".join(limits.values())
+    assert f"after {requests.EXPIRES_AFTER.days} days" in limits["an undecided request expires"]
 
 
 # --- decisions, links, the site -----------------------------------------------------------------
@@ -466,7 +506,10 @@ def _settings_of(block: Block, tmp_path: Path) -> Settings:
 
 
 def _check_policy(cedar: str, scope: str = "all") -> None:
-    policy = policies.Policy("example", cedar, scope)
+    _check(policies.Policy("example", cedar, scope))
+
+
+def _check(policy: policies.Policy) -> None:
     policies.checked(policy, schema=schema_text(ATTRIBUTES), environments=ENVIRONMENTS)
 
 
@@ -479,6 +522,9 @@ def _check_data(block: Block, tmp_path: Path) -> None:
         assert _client_config(block.title, data, tmp_path)
     elif block.title == "MUNIMENT_ISSUERS":
         assert len(issuers_from(block.text)) == len(data)
+    elif block.title == "read restrictions":
+        assert {MaskAction(each["action"]) for each in data["required-column-projections"]}
+        assert read_row_filter(data["required-row-filter"]) == data["required-row-filter"]
     elif block.title == "a problem":
         assert STATUS[next(k for k in STATUS if data["type"] == f"/problems/{name_of(k)}")] == data["status"]
     else:
@@ -501,10 +547,11 @@ def _check_body(route: str, name: str, block: Block) -> None:
     body = TypeAdapter(_body_model(route)).validate_json(given)
     match route:
         case "PUT /v1/policies/{id}":
-            policy = _policy(name, body)
-            _check_policy(policy.cedar, policy.scope)
+            proposed = policies_door.proposed(name, body)
+            _check(proposed)
+            assert len(cases_of(proposed)) == len(body.cases)
         case "PUT /v1/grants/{id}":
-            _check_policy(_grant(name, body).policy().cedar)
+            _check_policy(grants_door.proposed(name, body).policy().cedar)
         case "PUT /v1/datasets/{name}":
             _check_definitions(checked_dataset(name), body.environments)
 
@@ -579,7 +626,7 @@ def _check_curl(arguments: list[str]) -> None:
     route = _routes()[f"{method} {_template(method, path)}"]
     known = {parameter.alias for parameter in route.dependant.query_params}
     assert {pair.partition("=")[0] for pair in filter(None, query.split("&"))} <= known
-    if method != "GET":
+    if method in {"PUT", "DELETE"}:
         assert any(each.startswith(("If-Match:", "If-None-Match:")) for each in arguments)
 
 

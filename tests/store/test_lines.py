@@ -17,14 +17,14 @@ from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
 from muniment.core.occasions import Occasion
-from muniment.core.policies import Policy
+from muniment.core.policies import Policy, PolicyKind
 from muniment.core.problems import Invalid, StaleEdit
 from muniment.core.schema import Action
 from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.store import datasets, domains, environments, grants, groups, policies, revisions
 from muniment.store.changes import LINES
 from muniment.store.databases import write_json
-from muniment.store.lines import Edit
+from muniment.store.lines import Edit, Standing
 
 pytestmark = pytest.mark.anyio
 
@@ -64,6 +64,16 @@ async def test_history_comes_in_pages(tx):
     page = await datasets.LINE.history(tx, "sales.orders", limit=2)
     rest = await datasets.LINE.history(tx, "sales.orders", limit=10, after=page[-1].version)
     assert [version.version for version in [*page, *rest]] == [5, 4, 3, 2, 1]
+
+
+async def test_what_stands_is_told_with_since_when_and_by_whom(tx):
+    assert await datasets.LINE.standing(tx) == {}
+    await put(tx, ORDERS)
+    await put(tx, replace(ORDERS, description="All orders."), after=1)
+    newest, _ = await datasets.LINE.history(tx, "sales.orders")
+    assert await datasets.LINE.standing(tx) == {"sales.orders": Standing(newest.at, "user:sam")}
+    await put(tx, None, after=2)
+    assert await datasets.LINE.standing(tx) == {}
 
 
 async def test_an_ended_line_may_begin_again_and_its_numbers_go_on(tx):
@@ -207,6 +217,9 @@ NOUNS = {
         reason=TEXTS,
         review_by=st.none() | st.dates(date(2000, 1, 1)),
         form=st.none() | DEFINITIONS,
+        kind=st.sampled_from(PolicyKind),
+        obligation=st.none() | DEFINITIONS,
+        cases=st.lists(DEFINITIONS, max_size=2).map(tuple),
         version=st.just(1),
     ),
     Grant: st.builds(
@@ -218,6 +231,8 @@ NOUNS = {
         environments=TEXT_SETS,
         until=st.none() | st.datetimes(timezones=ZONES),
         because=TEXTS,
+        review_by=st.none() | st.dates(date(2000, 1, 1)),
+        purposes=TEXT_SETS,
         kind=st.sampled_from(["dataset", "domain"]),
         version=st.just(1),
     ),
@@ -239,6 +254,16 @@ NOUNS_IN_LINES = st.one_of([st.tuples(st.just(line), NOUNS[line.kind]) for line 
 def test_a_noun_survives_its_json(kept):
     line, noun = kept
     assert line.read(KEYS[line], 1, orjson.loads(write_json(line.write(noun)))) == noun
+
+
+@pytest.mark.parametrize("line", [policies.LINE, grants.LINE], ids=lambda line: line.word)
+@given(st.data())
+def test_what_was_kept_before_a_field_was_there_reads_as_without_it(line, data):
+    noun = data.draw(NOUNS[line.kind])
+    since = {"kind": PolicyKind.ACCESS, "obligation": None, "cases": ()} if line is policies.LINE else {}
+    since |= {"review_by": None, "purposes": frozenset()} if line is grants.LINE else {}
+    body = {field: value for field, value in orjson.loads(write_json(line.write(noun))).items() if field not in since}
+    assert line.read(KEYS[line], 1, body) == replace(noun, **since)
 
 
 @given(NOUNS_IN_LINES)

@@ -75,13 +75,15 @@ async def test_an_unchanged_realm_is_the_same_object(db):
 
 NAMES = st.sampled_from(["one", "two", "three"])
 WORDS = st.text("ab", max_size=2)
+RULES = st.sampled_from(["permit (principal, action, resource);", "forbid (principal, action, resource);"])
+PEOPLE = st.sampled_from(["user:ann", "analysts"])
 PUTS = {
     Dataset: st.builds(Dataset, NAMES.map("sales.{}".format), WORDS, WORDS),
     Domain: st.builds(Domain, NAMES, WORDS, WORDS),
     Environment: st.builds(Environment, NAMES, WORDS),
     Group: st.builds(Group, NAMES, st.frozensets(st.builds(Subject, st.sampled_from(Kind), NAMES))),
-    Policy: st.builds(Policy, NAMES, WORDS),
-    Grant: st.builds(Grant, NAMES, WORDS, st.frozensets(st.sampled_from(Action)), WORDS),
+    Policy: st.builds(Policy, NAMES, RULES),
+    Grant: st.builds(Grant, NAMES, PEOPLE, st.frozensets(st.sampled_from(Action), min_size=1), NAMES),
 }
 
 

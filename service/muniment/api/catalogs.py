@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from muniment.api.asking import Asking, Housed
+from muniment.api.past import About, At, read_point
 from muniment.api.versions import HEADERS
 from muniment.core.codings import IDENTITY, preferred
 from muniment.core.decisions import Wanted
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
+from muniment.core.subjects import Subject
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.fetch_catalog import Asked, Fetched, Media, fetch_catalog
 from muniment.flows.house import House
@@ -52,14 +55,24 @@ async def get_catalog(
     project: Project = None,
     purpose: Purpose = None,
     names: Names = None,
+    at: At = None,
+    subject: About = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """Exactly what the asker may load or save in an environment, and nothing else."""
+    """Exactly what the asker may load or save in an environment, and nothing else.
+
+    With `at=` as it was then; with `subject=` what another may use, where the asker audits.
+    """
     media = Media.JSON if _prefers_json(request.headers.get("accept", "")) else Media.YAML
-    return await _given(
-        house, asking, request, Asked(Wanted(environment, project, purpose), media, known=_tags(if_none_match),
-                                      names=_names(names)),
-    )  # fmt: skip
+    asked = Asked(
+        Wanted(environment, project, purpose),
+        media,
+        known=_tags(if_none_match),
+        names=_names(names),
+        about=None if subject is None else Subject.parse(subject),
+        point=read_point(at),
+    )
+    return await _given(house, asking, request, asked)
 
 
 @router.get(
@@ -71,10 +84,17 @@ async def get_catalog(
                 "application/json": {
                     "schema": {
                         "type": "object",
-                        "required": ["catalog", "actions", "obligations", "ends"],
+                        "required": ["catalog", "actions", "patterns", "obligations", "ends"],
                         "properties": {
                             "catalog": {"type": "object", "additionalProperties": {"type": "object"}},
                             "actions": {
+                                "type": "object",
+                                "additionalProperties": {
+                                    "type": "array",
+                                    "items": {"type": "string", "enum": ["load", "save"]},
+                                },
+                            },
+                            "patterns": {
                                 "type": "object",
                                 "additionalProperties": {
                                     "type": "array",
@@ -103,9 +123,12 @@ async def get_lease(
     project: Project = None,
     purpose: Purpose = None,
     names: Names = None,
+    at: Annotated[str | None, Query(include_in_schema=False)] = None,
+    subject: Annotated[str | None, Query(include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """What the client runs on: the same catalog, with actions and ends."""
+    _refuse_elsewhere(at=at, subject=subject)
     wanted = Wanted(environment, project, purpose)
     asked = Asked(wanted, Media.LEASE, known=_tags(if_none_match), names=_names(names))
     return await _given(house, asking, request, asked)
@@ -113,7 +136,7 @@ async def get_lease(
 
 async def _given(house: House, occasion: Occasion, request: Request, asked: Asked) -> Response:
     coding = preferred(request.headers.get("accept-encoding", ""))
-    chosen = Asked(asked.wanted, asked.media, coding, asked.names, asked.known)
+    chosen = replace(asked, coding=coding)
     fetched = await fetch_catalog(house, occasion, chosen)
     return _response(occasion, chosen, fetched)
 
@@ -142,6 +165,16 @@ def _names(text: str | None) -> tuple[str, ...] | None:
         message = f"A name has at most {LONGEST_ASKED} characters."
         raise Invalid(message, [Fault("names", message)])
     return tuple(sorted(names))
+
+
+def _refuse_elsewhere(**given: str | None) -> None:
+    """A lease is the means to run: nobody has one for another time, or for somebody else."""
+    faults = [
+        Fault(name, "There is no such parameter; take it away.") for name, value in given.items() if value is not None
+    ]
+    if faults:
+        message = "A lease is your own, and for now. To see what was, or what others may use, ask /v1/catalog."
+        raise Invalid(message, faults)
 
 
 def _tags(if_none_match: str | None) -> frozenset[str]:

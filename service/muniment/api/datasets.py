@@ -74,7 +74,10 @@ class SeenBody(Body):
 
 
 class ListedBody(Body):
-    """A dataset in a list, with what the asker may do to it in each environment."""
+    """A dataset in a list, with what the asker may do to it in each environment.
+
+    ``withheld`` says by environment why it is not given to somebody whom policies let load it.
+    """
 
     name: str
     domain: str
@@ -85,6 +88,7 @@ class ListedBody(Body):
     lifecycle: Lifecycle
     environments: list[str]
     actions: dict[str, list[Action]]
+    withheld: dict[str, str]
     version: int
     enforcement: Enforcement = "advised"
 
@@ -94,6 +98,7 @@ class MineBody(Body):
 
     name: str
     actions: dict[str, list[Action]]
+    withheld: dict[str, str]
     governing: list[Action]
     enforcement: Enforcement = "advised"
 
@@ -142,7 +147,9 @@ async def get_mine(house: Housed, asking: Asking, response: Response, name: str)
     """What the asker may do to one dataset."""
     seen = await read_dataset(house, asking, name)
     stamp(response, revision=seen.revision)
-    return MineBody(name=name, actions=_actions(seen), governing=list(seen.governing))
+    return MineBody(
+        name=name, actions=_actions(seen), withheld=dict(sorted(seen.withheld.items())), governing=list(seen.governing)
+    )
 
 
 @router.get("/{name}/history")
@@ -175,7 +182,7 @@ async def put_dataset(
     house: Housed, asking: Asking, response: Response, name: str, body: DatasetBody, after_version: AfterVersion
 ) -> SeenBody:
     """Declare a dataset, or change it from the version that the edit began from."""
-    kept = await declare_dataset(house, asking, _dataset(name, body), after_version)
+    kept = await declare_dataset(house, asking, proposed(name, body), after_version)
     stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
     return _body(Seen(kept.noun, kept.noun.environments))
@@ -191,7 +198,8 @@ async def delete_dataset(
     return _body(Seen(kept.noun, kept.noun.environments))
 
 
-def _dataset(name: str, body: DatasetBody) -> Dataset:
+def proposed(name: str, body: DatasetBody) -> Dataset:
+    """The dataset that a body says."""
     domain = domain_of(name)
     if body.domain not in {None, domain}:
         message = "The domain must be the one that the dataset's name carries; another domain is another dataset."
@@ -245,6 +253,7 @@ def _listed(seen: Seen) -> ListedBody:
         lifecycle=dataset.lifecycle,
         environments=sorted(dataset.environments),
         actions=_actions(seen),
+        withheld=dict(sorted(seen.withheld.items())),
         version=dataset.version,
     )
 

@@ -72,20 +72,24 @@ async def put_domain(
     house: Housed, asking: Asking, response: Response, name: str, body: DomainBody, after_version: AfterVersion
 ) -> DomainAnswer:
     """Make a domain, or change it."""
+    kept = await edit_domain(house, asking, proposed(name, body), after_version)
+    stamp(response, version=kept.noun.version, revision=kept.revision)
+    response.status_code = 200 if after_version else 201
+    return _answer(kept.noun)
+
+
+def proposed(name: str, body: DomainBody) -> Domain:
+    """The domain that a body says."""
     if body.parent not in {None, parent_of(name)}:
         message = "The parent must be the domain that the name lies in (all, for a top domain)."
         raise Invalid(message, [Fault("parent", message)])
-    proposed = Domain(
+    return Domain(
         name=name,
         owner=parse_group(body.owner),
         description=body.description,
         variables=body.variables,
         locations=tuple(body.locations),
     )
-    kept = await edit_domain(house, asking, proposed, after_version)
-    stamp(response, version=kept.noun.version, revision=kept.revision)
-    response.status_code = 200 if after_version else 201
-    return _answer(kept.noun)
 
 
 def _answer(domain: Domain) -> DomainAnswer:

@@ -65,11 +65,15 @@ async def put_environment(
     house: Housed, asking: Asking, response: Response, name: str, body: EnvironmentBody, after_version: AfterVersion
 ) -> EnvironmentAnswer:
     """Make an environment, or change it."""
-    proposed = Environment(name, body.description, body.variables)
-    kept = await edit_environment(house, asking, proposed, after_version)
+    kept = await edit_environment(house, asking, proposed(name, body), after_version)
     stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
     return _answer(kept.noun)
+
+
+def proposed(name: str, body: EnvironmentBody) -> Environment:
+    """The environment that a body says."""
+    return Environment(name, body.description, body.variables)
 
 
 def _answer(environment: Environment) -> EnvironmentAnswer:

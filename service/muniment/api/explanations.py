@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Response
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body
 from muniment.api.catalogs import Environment, Project, Purpose
+from muniment.api.past import At, read_point
 from muniment.api.versions import stamp
 from muniment.core.catalog import write_moment
 from muniment.core.decisions import Wanted
@@ -23,7 +24,7 @@ router = APIRouter(tags=["explain"])
 
 
 class RuleBody(Body):
-    """A policy that settled the decision, or was beaten in it."""
+    """A policy that settled the decision, or was beaten in it: a permit, a forbid, a mask or a row filter."""
 
     id: str
     effect: str
@@ -31,7 +32,10 @@ class RuleBody(Body):
 
 
 class ExplanationBody(Body):
-    """A decision and why: ``missing`` says what alone would have made it yes."""
+    """A decision and why: ``missing`` says what alone would have made it yes.
+
+    ``obligations`` are the read restrictions that are why it is no.
+    """
 
     subject: str
     action: Action
@@ -43,8 +47,10 @@ class ExplanationBody(Body):
     beaten: list[str]
     rules: list[RuleBody]
     missing: list[str]
+    obligations: dict[str, Any] | None
     owner: str
     explain: str
+    request: str | None
     subject_seen_at: str
     enforcement: Literal["advised"] = "advised"
     revision: int
@@ -75,11 +81,12 @@ async def get_explanation(
     subject: Annotated[
         str | None, Query(max_length=LONGEST_ASKED, description="Another subject, as `user:ann`.")
     ] = None,
+    at: At = None,
 ) -> ExplanationBody:
     """Why a subject may, or may not, do something to a dataset, and whom to ask."""
     about = None if subject is None else Subject.parse(subject)
     wanted = Wanted(environment, project, purpose)
-    answer = await explain_access(house, asking, wanted, Action(action), dataset, about)
+    answer = await explain_access(house, asking, wanted, Action(action), dataset, about, read_point(at))
     explained = answer.explanation
     stamp(response, revision=answer.revision)
     return ExplanationBody(
@@ -93,8 +100,10 @@ async def get_explanation(
         beaten=list(explained.decision.beaten),
         rules=[RuleBody(id=rule.id, effect=rule.effect, reason=rule.reason) for rule in explained.rules],
         missing=list(explained.missing),
+        obligations=None if explained.obligations is None else dict(explained.obligations),
         owner=explained.owner,
         explain=answer.command,
+        request=answer.request,
         subject_seen_at=write_moment(answer.seen_at),
         revision=answer.revision,
         receipt=str(answer.receipt),

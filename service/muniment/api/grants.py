@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import date
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -43,8 +44,10 @@ class GrantBody(Body):
     actions: Annotated[list[Annotated[Action, Field(strict=False)]], Field(min_length=1)]
     on: OnBody
     environments: Annotated[list[Label], Field(max_length=50)] = []
+    purposes: Annotated[list[Label], Field(max_length=50)] = []
     until: Moment | None = Field(default=None, strict=False)
     because: Line = ""
+    review_by: date | None = Field(default=None, strict=False)
 
 
 class GrantAnswer(Body):
@@ -55,8 +58,10 @@ class GrantAnswer(Body):
     actions: list[Action]
     on: dict[Literal["dataset", "domain"], str]
     environments: list[str]
+    purposes: list[str]
     until: str | None
     because: str
+    review_by: date | None
     cedar: str
     version: int
 
@@ -95,7 +100,7 @@ async def put_grant(
     after_version: AfterVersion,
 ) -> GrantAnswer:
     """Make a grant, or change it."""
-    kept = await edit_grant(house, asking, _grant(id, body), after_version)
+    kept = await edit_grant(house, asking, proposed(id, body), after_version)
     stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
     return _answer(kept.noun)
@@ -113,7 +118,8 @@ async def delete_grant(
     stamp(response, revision=await end_grant(house, asking, id, after_version))
 
 
-def _grant(id_: str, body: GrantBody) -> Grant:
+def proposed(id_: str, body: GrantBody) -> Grant:
+    """The grant that a body says."""
     if (body.to.group is None) == (body.to.subject is None):
         message = "A grant is to a group or to a subject: exactly one of them."
         raise Invalid(message, [Fault("to", message)])
@@ -129,8 +135,10 @@ def _grant(id_: str, body: GrantBody) -> Grant:
         on=on,
         kind="dataset" if body.on.dataset is not None else "domain",
         environments=frozenset(body.environments),
+        purposes=frozenset(body.purposes),
         until=body.until,
         because=body.because,
+        review_by=body.review_by,
     )
 
 
@@ -141,8 +149,10 @@ def _answer(grant: Grant) -> GrantAnswer:
         actions=sorted(grant.actions),
         on={grant.kind: grant.on},
         environments=sorted(grant.environments),
+        purposes=sorted(grant.purposes),
         until=write_moment(grant.until) if grant.until else None,
         because=grant.because,
+        review_by=grant.review_by,
         cedar=grant.policy().cedar,
         version=grant.version,
     )

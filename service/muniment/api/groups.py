@@ -66,13 +66,7 @@ async def put_group(
     house: Housed, asking: Asking, response: Response, name: str, body: GroupBody, after_version: AfterVersion
 ) -> GroupAnswer:
     """Make a local group, or change it."""
-    proposed = Group(
-        name=name,
-        members=frozenset(map(Subject.parse, body.members)),
-        parents=frozenset(map(parse_group, body.parents)),
-        description=body.description,
-    )
-    kept = await edit_group(house, asking, proposed, after_version)
+    kept = await edit_group(house, asking, proposed(name, body), after_version)
     stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
     return _answer(kept.noun)
@@ -88,6 +82,16 @@ async def delete_group(
 ) -> None:
     """End a local group."""
     stamp(response, revision=await end_group(house, asking, name, after_version))
+
+
+def proposed(name: str, body: GroupBody) -> Group:
+    """The group that a body says."""
+    return Group(
+        name=name,
+        members=frozenset(map(Subject.parse, body.members)),
+        parents=frozenset(map(parse_group, body.parents)),
+        description=body.description,
+    )
 
 
 def _answer(group: Group) -> GroupAnswer:

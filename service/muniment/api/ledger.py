@@ -11,8 +11,12 @@ from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Moment, Page
 from muniment.api.versions import stamp
 from muniment.core.catalog import write_moment
+from muniment.core.decisions import EVALUATOR
 from muniment.core.ledger import Event, Question, Row
+from muniment.core.replays import moment_of, state_of
+from muniment.core.schema import Action
 from muniment.core.visibility import LONGEST_ASKED
+from muniment.flows.replay_decisions import replay_decision
 from muniment.flows.review_ledger import review_ledger
 
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])
@@ -43,6 +47,39 @@ class RowBody(Body):
     details: dict[str, Any]
 
 
+class JudgedBody(Body):
+    """What was decided about one action on one dataset; of a catalog, what it gives, with the dataset's version."""
+
+    dataset: str
+    version: int | None
+    action: Action
+    known: bool
+    allowed: bool
+    because: list[str]
+    obligations: list[str]
+
+
+class DecisionBody(Body):
+    """A recorded decision beside the one computed again. ``fault`` says why it could not be, where it could not."""
+
+    id: str
+    event: str
+    revision: int | None
+    at: str
+    subject: str
+    subject_state: str
+    environment: str | None
+    project: str | None
+    purpose: str | None
+    recorded: str | None
+    computed: str | None
+    equal: bool
+    fault: str | None
+    evaluator: str | None
+    evaluator_now: str
+    decided: list[JudgedBody]
+
+
 @router.get("")
 async def get_ledger(
     house: Housed,
@@ -62,6 +99,43 @@ async def get_ledger(
     rows, following, revision = await review_ledger(house, asking, question, limit, after)
     stamp(response, revision=revision)
     return Page(items=[_body(row) for row in rows], next=following)
+
+
+@router.get("/{id}/decision")
+async def get_decision(house: Housed, asking: Asking, response: Response, id: UUID) -> DecisionBody:  # noqa: A002
+    """What a row says was decided, computed again from what was so then, and whether it is the same."""
+    told = await replay_decision(house, asking, id)
+    replayed, row = told.replayed, told.replayed.row
+    stamp(response, revision=told.revision)
+    return DecisionBody(
+        id=str(row.id),
+        event=row.event.value,
+        revision=row.revision,
+        at=write_moment(moment_of(row)),
+        subject=str(row.details.get("about", row.subject)),
+        subject_state=state_of(row),
+        environment=row.environment,
+        project=row.project,
+        purpose=row.purpose,
+        recorded=row.decided_sha256,
+        computed=replayed.computed,
+        equal=replayed.equal,
+        fault=replayed.fault,
+        evaluator=row.evaluator,
+        evaluator_now=EVALUATOR,
+        decided=[
+            JudgedBody(
+                dataset=each.dataset,
+                version=each.version,
+                action=each.action,
+                known=each.known,
+                allowed=each.allowed,
+                because=list(each.because),
+                obligations=list(each.obligations),
+            )
+            for each in told.judged
+        ],
+    )
 
 
 def _body(row: Row) -> RowBody:

@@ -1,4 +1,4 @@
-"""``/v1/policies``: rules as Cedar text or in the simple form, which is rendered to Cedar."""
+"""``/v1/policies``: rules of all kinds, as Cedar text or in the simple form, which is rendered to Cedar."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from pydantic import Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Label, Limit, Line, Moment, Name, Page
 from muniment.api.versions import AfterVersion, stamp
-from muniment.core.grants import Form
+from muniment.core.forms import Form
 from muniment.core.groups import parse_group
 from muniment.core.names import ROOT
-from muniment.core.policies import LONGEST_TEXT, Policy
+from muniment.core.policies import LONGEST_TEXT, Policy, PolicyKind
 from muniment.core.problems import Fault, InvalidPolicy
 from muniment.core.schema import Action
 from muniment.flows.browse_realm import list_policies
@@ -60,28 +60,33 @@ class FormBody(Body):
 
 
 class PolicyBody(Body):
-    """A policy as it shall be: ``cedar`` or ``form``, for the domains below ``scope``."""
+    """A policy as it shall be: ``cedar`` or ``form``, for the domains below ``scope``.
 
-    kind: Literal["access", "mask", "row_filter"] = "access"
+    A mask or a row filter says in ``obligation`` what it demands of whoever loads what its text permits.
+    """
+
+    kind: Annotated[PolicyKind, Field(strict=False)] = PolicyKind.ACCESS
     scope: Name = ROOT
     cedar: Annotated[str, Field(max_length=LONGEST_TEXT)] | None = None
     form: FormBody | None = None
     obligation: dict[str, Any] | None = None
     reason: Line = ""
     review_by: date | None = Field(default=None, strict=False)
-    cases: list[dict[str, Any]] = []
+    cases: Annotated[list[dict[str, Any]], Field(max_length=100)] = []
 
 
 class PolicyAnswer(Body):
     """A policy: the Cedar text is what is enforced; ``form`` is what it was made from."""
 
     id: str
-    kind: Literal["access"] = "access"
+    kind: PolicyKind
     scope: str
     cedar: str
     form: dict[str, Any] | None
+    obligation: dict[str, Any] | None
     reason: str
     review_by: date | None
+    cases: list[dict[str, Any]]
     version: int
 
 
@@ -119,7 +124,7 @@ async def put_policy(
     after_version: AfterVersion,
 ) -> PolicyAnswer:
     """Write a policy, or change it; from the next request on everybody is decided by it."""
-    kept = await edit_policy(house, asking, _policy(id, body), after_version)
+    kept = await edit_policy(house, asking, proposed(id, body), after_version)
     stamp(response, version=kept.noun.version, revision=kept.revision)
     response.status_code = 200 if after_version else 201
     return _answer(kept.noun)
@@ -137,19 +142,24 @@ async def delete_policy(
     stamp(response, revision=await end_policy(house, asking, id, after_version))
 
 
-def _policy(id_: str, body: PolicyBody) -> Policy:
-    if body.kind != "access" or body.obligation is not None:
-        message = "Masks and row filters are not enforced anywhere yet, so they are not kept: use kind access."
-        raise InvalidPolicy(message, [Fault("kind", message)])
-    if body.cases:
-        message = "Cases are not checked yet, so they are not kept; leave them out."
-        raise InvalidPolicy(message, [Fault("cases", message)])
+def proposed(id_: str, body: PolicyBody) -> Policy:
+    """The policy that a body says."""
     if (body.cedar is None) == (body.form is None):
         message = "A policy is given as cedar or as form: exactly one of them."
         raise InvalidPolicy(message, [Fault("cedar", message)])
     form = None if body.form is None else body.form.model_dump(mode="json", exclude_defaults=True)
     text = body.cedar if body.form is None else _form(body.form).cedar()
-    return Policy(id=id_, cedar=text or "", scope=body.scope, reason=body.reason, review_by=body.review_by, form=form)
+    return Policy(
+        id=id_,
+        cedar=text or "",
+        scope=body.scope,
+        reason=body.reason,
+        review_by=body.review_by,
+        form=form,
+        kind=body.kind,
+        obligation=body.obligation,
+        cases=tuple(body.cases),
+    )
 
 
 def _form(body: FormBody) -> Form:
@@ -181,10 +191,13 @@ def _form(body: FormBody) -> Form:
 def _answer(policy: Policy) -> PolicyAnswer:
     return PolicyAnswer(
         id=policy.id,
+        kind=policy.kind,
         scope=policy.scope,
         cedar=policy.cedar,
         form=None if policy.form is None else dict(policy.form),
+        obligation=None if policy.obligation is None else dict(policy.obligation),
         reason=policy.reason,
         review_by=policy.review_by,
+        cases=[dict(case) for case in policy.cases],
         version=policy.version,
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Response
 from pydantic import Field
@@ -28,7 +28,7 @@ class PreflightBody(Body):
 
 
 class VerdictBody(Body):
-    """Whether one thing may be done, and why."""
+    """Whether one thing may be done, and why; ``obligations`` are the read restrictions that are why it may not."""
 
     dataset: str
     action: Action
@@ -39,6 +39,8 @@ class VerdictBody(Body):
     owner: str | None
     explain: str | None
     notice: str | None
+    obligations: dict[str, Any] | None
+    request: str | None
 
 
 class PreflightAnswer(Body):
@@ -69,6 +71,8 @@ async def post_preflight(house: Housed, asking: Asking, body: PreflightBody, res
                 owner=verdict.owner,
                 explain=verdict.explain,
                 notice=verdict.notice,
+                obligations=None if verdict.obligations is None else dict(verdict.obligations),
+                request=verdict.request,
             )
             for verdict in answer.verdicts
         ],

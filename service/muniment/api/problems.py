@@ -21,6 +21,12 @@ class WrongMethod(Problem):
     title = "Wrong method"
 
 
+class BadRequest(Invalid):
+    """The input is wrong, where a standard of others says how that is answered."""
+
+    title = "Bad request"
+
+
 class Failed(Problem):
     """A fault of ours: the operator's log says what."""
 
@@ -29,6 +35,7 @@ class Failed(Problem):
 
 #: Each problem that can reach a caller, and its status (RFC 9110, 15; 428: RFC 6585).
 STATUS: Mapping[type[Problem], int] = {
+    BadRequest: 400,
     problems.NotSignedIn: 401,
     problems.TokenRefused: 401,
     problems.NotAllowed: 403,
@@ -36,6 +43,7 @@ STATUS: Mapping[type[Problem], int] = {
     WrongMethod: 405,
     problems.TooSlow: 408,
     problems.Conflict: 409,
+    problems.CaseFails: 409,
     problems.StaleEdit: 412,
     problems.TooLarge: 413,
     problems.Invalid: 422,
@@ -47,7 +55,12 @@ STATUS: Mapping[type[Problem], int] = {
     problems.Unavailable: 503,
     problems.LedgerUnavailable: 503,
     problems.DatabaseUnavailable: 503,
+    problems.Busy: 503,
+    problems.Unconfirmed: 500,
 }
+
+#: Below this address OpenID AuthZEN 1.0 is spoken, which answers 400 where Muniment's own doors say 422.
+STANDARD = "/access/v1/"
 
 #: Seconds after which it is worth trying again when something behind the service is away.
 _TRY_AGAIN = 5
@@ -71,8 +84,14 @@ def document(problem: Problem) -> dict[str, Any]:
     return {**written, **problem.members}
 
 
-def answer(problem: Problem) -> Response:
-    """The problem as a response."""
+def status_of(problem: Problem, address: str) -> int:
+    """The status of a problem at an address."""
+    return STATUS[type(_as_spoken(problem, address))]
+
+
+def answer(problem: Problem, address: str = "") -> Response:
+    """The problem as a response, as it is said at an address."""
+    problem = _as_spoken(problem, address)
     status = STATUS[type(problem)]
     headers = {"Cache-Control": "no-store"}
     match status:
@@ -87,3 +106,9 @@ def answer(problem: Problem) -> Response:
         case _:
             pass
     return Response(orjson.dumps(document(problem)), status, headers, MEDIA_TYPE)
+
+
+def _as_spoken(problem: Problem, address: str) -> Problem:
+    if address.startswith(STANDARD) and isinstance(problem, Invalid):
+        return BadRequest(problem.detail, problem.faults, **problem.members)
+    return problem

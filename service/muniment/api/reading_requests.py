@@ -27,7 +27,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from muniment.api.asking import Doorkeeper
 from muniment.api.identifiers import new_id
 from muniment.api.plain_data import UNREADABLE, from_json, from_yaml
-from muniment.api.problems import answer
+from muniment.api.problems import STANDARD, answer
 from muniment.core.problems import Fault, Invalid, NotFound, Problem, TooLarge, TooSlow
 from muniment.core.visibility import LONGEST_ASKED
 
@@ -42,6 +42,7 @@ _SMALL = 4 * 1024
 
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _REQUEST_ID = "Muniment-Request-Id"
+_THEIR_REQUEST_ID = "X-Request-ID"
 
 
 class _Left(Exception):
@@ -68,16 +69,20 @@ class ReadRequests:
             replayed = await _body(scope, receive)
             _begin(scope)
         except Problem as refused:
-            await answer(refused)(scope, receive, named)
+            await answer(refused, scope["path"])(scope, receive, named)
         except _Left:
             return
         else:
             await self.app(scope, replayed, named)
 
 
-def name_answer(headers: MutableHeaders, request_id: UUID) -> None:
-    """Put the request's id on an answer."""
+def name_answer(headers: MutableHeaders, scope: Scope) -> None:
+    """Put the request's id on an answer, and the one that the caller gave it, where a standard says so."""
+    request_id: UUID = scope["state"]["request_id"]
     headers[_REQUEST_ID] = str(request_id)
+    theirs = Headers(scope=scope).get(_THEIR_REQUEST_ID)
+    if theirs is not None and scope["path"].startswith(STANDARD):
+        headers[_THEIR_REQUEST_ID] = theirs
 
 
 def _begin(scope: Scope) -> None:
@@ -89,7 +94,7 @@ def _begin(scope: Scope) -> None:
 def _named(scope: Scope, send: Send) -> Send:
     async def named(message: Message) -> None:
         if message["type"] == "http.response.start":
-            name_answer(MutableHeaders(scope=message), scope["state"]["request_id"])
+            name_answer(MutableHeaders(scope=message), scope)
         await send(message)
 
     return named
@@ -122,6 +127,7 @@ async def _body(scope: Scope, receive: Receive) -> Receive:
     _check_length(headers.get("content-length", "0"))
     body = await _in_time(receive)
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
+    scope["state"]["media"] = media
     if body:
         _begin(scope)
         await _know_sender(scope)

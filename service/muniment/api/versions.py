@@ -45,6 +45,18 @@ def after_version(
 AfterVersion = Annotated[int, Depends(after_version)]
 
 
+def if_match(
+    if_match: Annotated[
+        str | None, Header(description='The version that is decided on, as `"7"`; may be left out.')
+    ] = None,
+) -> int | None:
+    """The version in ``If-Match``, where one may be given."""
+    return after_version(if_match) if if_match is not None else None
+
+
+IfMatch = Annotated[int | None, Depends(if_match)]
+
+
 def stamp(response: Response, *, revision: int, version: int | None = None) -> None:
     """Put the version and the revision of an answer on it."""
     response.headers.update(HEADERS)

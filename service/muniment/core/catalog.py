@@ -12,6 +12,8 @@ import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from operator import itemgetter
+from types import MappingProxyType
 
 import orjson
 import yaml
@@ -61,7 +63,8 @@ class Catalog:
 
 def catalog_of(realm: Realm, listing: Listing, wanted: Wanted) -> Catalog:
     """The datasets that may be loaded or saved, that are alive, and that have a definition there."""
-    return made(realm, wanted, (entry_of(realm.datasets[name], each, wanted) for name, each in listing.decided.items()))
+    usable = ((realm.datasets[name], actions) for name, actions in listing.usable())
+    return made(realm, wanted, (_given(each, actions, wanted) for each, actions in usable if not each.is_pattern))
 
 
 def made(realm: Realm, wanted: Wanted, entries: Iterable[Entry | None]) -> Catalog:
@@ -71,8 +74,22 @@ def made(realm: Realm, wanted: Wanted, entries: Iterable[Entry | None]) -> Catal
 
 
 def entry_of(dataset: Dataset, decided: Decided, wanted: Wanted) -> Entry | None:
-    """The dataset's line in a catalog, if it has one."""
-    actions = decided.actions
+    """The dataset's line in a catalog, if it has one. A factory pattern has none: the names that it makes have."""
+    return None if dataset.is_pattern else _given(dataset, decided.actions, wanted)
+
+
+def patterns_of(realm: Realm, listing: Listing, wanted: Wanted) -> Mapping[str, tuple[Action, ...]]:
+    """The factory patterns that may be used there under their own names, with what may be done to those.
+
+    They are told by name alone. Kedro would resolve every name by a pattern that it held, and a
+    name that is denied too; each name that a pattern makes is decided on for itself.
+    """
+    usable = ((p.name, listing.decided[p.name].actions) for p in realm.factories)
+    found = ((name, _given(realm.datasets[name], actions, wanted)) for name, actions in usable)
+    return {name: entry.actions for name, entry in sorted(found, key=itemgetter(0)) if entry}
+
+
+def _given(dataset: Dataset, actions: tuple[Action, ...], wanted: Wanted) -> Entry | None:
     if not actions or not dataset.served or dataset.definition(wanted.environment) is None:
         return None
     return Entry(dataset, actions)
@@ -131,14 +148,19 @@ def as_json(realm: Realm, catalog: Catalog) -> bytes:
     return b"{" + b",".join(fragments) + b"}"
 
 
-def as_lease(realm: Realm, catalog: Catalog, ends: Mapping[str, datetime]) -> bytes:
-    """The body of a lease: ``{catalog, actions, obligations, ends}``, ends as RFC 3339.
+def as_lease(
+    realm: Realm,
+    catalog: Catalog,
+    ends: Mapping[str, datetime],
+    patterns: Mapping[str, Sequence[Action]] = MappingProxyType({}),
+) -> bytes:
+    """The body of a lease: ``{catalog, actions, patterns, obligations, ends}``, ends as RFC 3339.
 
     A dataset that is decided and yet not served (a draft, say) has no name in it anywhere.
     """
     actions = {entry.dataset.name: [*entry.actions] for entry in catalog.entries}
     ending = {name: write_moment(end) for name, end in ends.items() if name in actions}
-    rest = {"actions": actions, "obligations": {}, "ends": ending}
+    rest = {"actions": actions, "patterns": dict(patterns), "obligations": {}, "ends": ending}
     return b'{"catalog":' + as_json(realm, catalog) + b"," + orjson.dumps(rest)[1:]
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from muniment.core.environments import BASE
-from muniment.core.names import domain_of, placeholders
+from muniment.core.names import domain_of
 
 #: Kedro's configuration of one dataset, exactly as it stands under the name in ``catalog.yml``.
 Definition = Mapping[str, object]
@@ -60,7 +60,7 @@ class Dataset:
     @property
     def is_pattern(self) -> bool:
         """Whether the dataset is a factory pattern, which names many."""
-        return bool(placeholders(self.name))
+        return "{" in self.name
 
     @property
     def served(self) -> bool:

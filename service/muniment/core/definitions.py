@@ -18,6 +18,7 @@ import re
 import string
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import cast
 
@@ -38,9 +39,11 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 _RESOLVER = re.compile(
     r"\$\{(?:globals:\s*(?P<variable>[a-z][a-z0-9_.]*)\s*(?:,(?P<otherwise>[^${}\\]*))?"
-    r"|runtime_params:\s*[a-z][a-z0-9_.]*\s*,(?P<default>[^${}\\]*))\}",
+    r"|runtime_params:\s*(?P<parameter>[a-z][a-z0-9_.]*)\s*,(?P<default>[^${}\\]*))\}",
 )
 _NAME_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
+_IN_A_FACTORY = re.compile(rf"{_RESOLVER.pattern}|\{{\{{|\}}\}}|\{{(?P<placeholder>[a-z][a-z0-9_]*)\}}")
+_BRACES: Mapping[str, str] = {"{{": "{", "}}": "}"}
 _PLACEHOLDER_LIKE = re.compile(r"(?<![%${])\{[a-z_][a-z0-9_]*\}(?!\})")
 
 # --- secrets and servers ------------------------------------------------------------------------
@@ -204,6 +207,36 @@ def with_variables(definition: Mapping[str, object], variables: Mapping[str, obj
         message = f"No value for {named} in this domain and environment. Set the variable, or give a default."
         raise InvalidDefinition(message, [Fault("", message)])
     return {key: _fill(value, variables) for key, value in definition.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Filling:
+    """One place in a text that is filled in: by a variable of the service, or by a run's parameter."""
+
+    variable: str | None
+    parameter: str | None
+    has_default: bool
+    default: object
+
+
+def fillings(value: object) -> tuple[Filling, ...]:
+    """What is filled in in one value, in the order in which it stands there."""
+    return tuple(map(_filling, _RESOLVER.finditer(value))) if isinstance(value, str) and "${" in value else ()
+
+
+def _filling(found: re.Match[str]) -> Filling:
+    text = found["otherwise"] if found["variable"] else found["default"]
+    default = None if text is None else _plain(text.strip())
+    return Filling(found["variable"], found["parameter"], text is not None, default)
+
+
+def with_placeholders(definition: Mapping[str, object], values: Mapping[str, str]) -> dict[str, object]:
+    """The definition that a factory pattern gives to one name, whose parts are the values.
+
+    As in Kedro, every text that holds a closing brace is formatted: a brace written twice
+    becomes one, but not those of what is filled in later.
+    """
+    return {key: _formatted(value, values) for key, value in definition.items()}
 
 
 class _Checking:
@@ -771,6 +804,20 @@ def _fill(value: object, variables: Mapping[str, object]) -> object:
     if whole is not None:
         return _variable(whole, variables)
     return _RESOLVER.sub(lambda found: str(_variable(found, variables)) if found["variable"] else found[0], value)
+
+
+def _formatted(value: object, values: Mapping[str, str]) -> object:
+    if isinstance(value, Mapping):
+        return {key: _formatted(item, values) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_formatted(item, values) for item in value]
+    if not isinstance(value, str) or "}" not in value:
+        return value
+    return _IN_A_FACTORY.sub(lambda found: _BRACES.get(found[0]) or _placed(found, values), value)
+
+
+def _placed(found: re.Match[str], values: Mapping[str, str]) -> str:
+    return values.get(found["placeholder"], found[0]) if found["placeholder"] else found[0]
 
 
 def _variable(found: re.Match[str], variables: Mapping[str, object]) -> object:

@@ -20,7 +20,8 @@ from cedarpy import pst
 from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import Decided, Wanted, boundaries, decide_each, decide_governing, list_all
 from muniment.core.names import ROOT, Pattern, domain_of, is_dataset, lineage
-from muniment.core.policies import Compiled, Policy, confined_to, occasions_of
+from muniment.core.obligations import restrictions
+from muniment.core.policies import Compiled, Policy, PolicyKind, confined_to, occasions_of
 from muniment.core.problems import NotAllowed
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action
@@ -95,7 +96,7 @@ def may_come_to_use(realm: Realm, asker: SubjectState, dataset: Dataset) -> bool
     """Whether some permit may, on some occasion, let the subject load or save a dataset or a name that it makes."""
     pattern = Pattern(dataset.name) if dataset.is_pattern else None
     return any(
-        policy.effect == "permit"
+        policy.permits
         and not policy.actions.isdisjoint({Action.LOAD, Action.SAVE})
         and _speaks_of(policy, dataset, pattern)
         for policy in realm.concerning(asker)
@@ -104,7 +105,7 @@ def may_come_to_use(realm: Realm, asker: SubjectState, dataset: Dataset) -> bool
 
 def _speaks_of(policy: Compiled, dataset: Dataset, pattern: Pattern | None) -> bool:
     made = pattern is not None and _one_dataset(policy) and any(map(pattern.match, policy.names))
-    return made or bool(_reached(policy, {dataset.name}))
+    return made or bool(within_reach(policy, {dataset.name}))
 
 
 def _lifted(before: Realm, after: Realm) -> Realm:
@@ -200,14 +201,27 @@ class _Change:
         new = {policy.id: policy for policy in after.concerning(asker)}
         ids = old.keys() | new.keys()
         if _surroundings(before, asker) == _surroundings(after, asker):
-            ids = {id_ for id_ in ids if old.get(id_) != new.get(id_)}
+            ids = {i for i in ids if old.get(i) != new.get(i) or _demands(before, i) != _demands(after, i)}
         touched = [policies[id_] for id_ in sorted(ids) for policies in (old, new) if id_ in policies]
+        masked = any(policy.kind is PolicyKind.MASK for policy in old.values())
         datasets = frozenset(
             name
             for name, dataset in before.datasets.items()
-            if after.datasets.get(name, dataset) is not dataset and after.datasets[name].access != dataset.access
+            if after.datasets.get(name, dataset) is not dataset and _reads_otherwise(dataset, after, masked=masked)
         )
         return cls(before, after, tuple(touched), datasets)
+
+
+def _demands(realm: Realm, id_: str) -> object:
+    """What a policy of this id demands of a reader, if anything: not all of a mask is in its text."""
+    policy = realm.policies.get(id_)
+    return policy.obligation if policy else None
+
+
+def _reads_otherwise(dataset: Dataset, after: Realm, *, masked: bool) -> bool:
+    """Whether a policy, or a mask, finds something else in a dataset than it did."""
+    now = after.datasets[dataset.name]
+    return now.access != dataset.access or (masked and now.columns != dataset.columns)
 
 
 def _surroundings(realm: Realm, asker: SubjectState) -> tuple[object, ...]:
@@ -228,10 +242,10 @@ class _Comparison:
         self._before = change.before.after(change.before.revision, _declared(self._imagined, change.before))
         self._after = change.after.after(change.after.revision, _declared(self._imagined, change.after))
         standing = self._before.datasets.keys() & self._after.datasets.keys()
-        self._names = change.datasets | {n for policy in change.touched for n in _reached(policy, standing)}
+        self._names = change.datasets | {n for policy in change.touched for n in within_reach(policy, standing)}
         concerning = [*self._before.concerning(asker), *self._after.concerning(asker)]
         #: The policies that decide together about what is asked, and what each of them reaches.
-        self._deciding = {policy: reached for policy in concerning if (reached := _reached(policy, self._names))}
+        self._deciding = {policy: reached for policy in concerning if (reached := within_reach(policy, self._names))}
 
     def data(self) -> Iterable[Gain]:
         """What is gained of discover, load and save."""
@@ -239,8 +253,17 @@ class _Comparison:
             then = list_all(self._before, self._asker, wanted, moment, names).decided
             now = list_all(self._after, self._asker, wanted, moment, names).decided
             for name, action in itertools.product(names, DATA_ACTIONS):
-                if now[name][action].allowed and not then[name][action].allowed:
+                newly = now[name][action].allowed and not then[name][action].allowed
+                if newly or (action is Action.LOAD and self._loosened(name, then[name], now[name])):
                     yield Gain(action, self._shown(name))
+
+    def _loosened(self, name: str, then: Decided, now: Decided) -> bool:
+        """Whether a dataset that is read under obligations is read under lighter ones, or freely."""
+        if not (then.obligations and now.load.allowed):
+            return False
+        bound = restrictions(self._before, self._before.datasets[name], then.obligations)
+        left = restrictions(self._after, self._after.datasets[name], now.obligations)
+        return not (now.obligations and left.as_strict_as(bound))
 
     def governing(self) -> Iterable[Gain]:
         """What is gained of the governing actions, on domains and on single datasets."""
@@ -304,7 +327,7 @@ class _Comparison:
 
 def _moments(policies: Iterable[Compiled], at: datetime) -> list[datetime]:
     """Now, and every later moment at which one of the policies may change its mind."""
-    return [at, *(moment for moment in boundaries(policies) if moment > at)]
+    return [at, *boundaries(policies, at)]
 
 
 def _domains(realm: Realm) -> set[str]:
@@ -312,7 +335,7 @@ def _domains(realm: Realm) -> set[str]:
     return {ROOT, *(above for domain in realm.domains for above in lineage(domain))}
 
 
-def _reached(policy: Compiled, names: AbstractSet[str]) -> frozenset[str]:
+def within_reach(policy: Compiled, names: AbstractSet[str]) -> frozenset[str]:
     """Those of the datasets about which a policy may speak."""
     if _one_dataset(policy):
         return policy.names & names
@@ -369,15 +392,20 @@ def _not_held(realm: Realm, asker: SubjectState, at: datetime, scope: str, rule:
     missing = []
     for action in sorted(rule.actions):
         if action in DATA_ACTIONS:
-            decisions = [decided[action] for decided in held]
+            allowed = [_holds(decided, action) for decided in held]
         else:
             governed: list[str | Dataset] = [*domains]
             if single is not None and action is not Action.ADMINISTER:
                 governed.append(single)
-            decisions = list(decide_governing(realm, asker, action, governed, at))
-        if not decisions or not all(decision.allowed for decision in decisions):
+            allowed = [decision.allowed for decision in decide_governing(realm, asker, action, governed, at)]
+        if not allowed or not all(allowed):
             missing.append(action)
     return tuple(missing)
+
+
+def _holds(decided: Decided, action: Action) -> bool:
+    """Whether a writer has something whole: who reads masked or filtered cannot hand on more than that."""
+    return decided.discover.allowed if action is Action.DISCOVER else action in decided.actions
 
 
 def _held(realm: Realm, asker: SubjectState, at: datetime, domains: Sequence[str], rule: Compiled) -> Iterable[Decided]:
@@ -386,7 +414,7 @@ def _held(realm: Realm, asker: SubjectState, at: datetime, domains: Sequence[str
     A rule may name its one dataset before it is declared: it is decided on as it might be.
     """
     single = _single(realm, rule)
-    present = [name for name in _reached(rule, realm.datasets.keys()) if domains[0] in lineage(domain_of(name))]
+    present = [name for name in within_reach(rule, realm.datasets.keys()) if domains[0] in lineage(domain_of(name))]
     coming = [single] if single else [imagined(realm, f"{domain}.{_TO_COME}") for domain in domains]
     for environment in _environments(realm, rule):
         if single is None:

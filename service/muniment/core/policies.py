@@ -12,15 +12,19 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, fields, is_dataclass, replace
-from datetime import UTC, date, datetime
+from datetime import date, datetime, timedelta
+from enum import StrEnum
 from functools import lru_cache
 
 import cedarpy
 from cedarpy import pst
 
 from muniment.core.environments import checked_known
+from muniment.core.masks import read_mask, write_mask
+from muniment.core.moments import EARLIEST, LATEST, earlier, read_datetime, read_duration
 from muniment.core.names import ROOT, domain_of, lineage
 from muniment.core.problems import Fault, InvalidPolicy
+from muniment.core.row_filters import read_row_filter, write_row_filter
 from muniment.core.schema import Action, attributes, parsed
 
 #: The longest Cedar text of one policy, in characters.
@@ -30,10 +34,6 @@ LONGEST_TEXT = 32_768
 #: parser recurses without a limit of its own: deeper texts overflow the stack and end the process.
 DEEPEST_TEXT = 50
 MOST_OPERATORS = 1_000
-
-#: The moments that a policy may name: every one of them, and the tick after it, is a datetime.
-EARLIEST = datetime(1900, 1, 1, tzinfo=UTC)
-LATEST = datetime(9000, 1, 1, tzinfo=UTC)
 
 _COMPARISONS = frozenset({"eq", "not_eq", "less", "less_eq", "greater", "greater_eq"})
 _RESOURCE = pst.Var("resource")
@@ -48,12 +48,22 @@ _PROJECT = pst.GetAttr(_CONTEXT, "project")
 _ANOTHER = "(another)"
 
 
+class PolicyKind(StrEnum):
+    """What it means that a policy is satisfied: access permitted or forbidden, columns masked, rows left out."""
+
+    ACCESS = "access"
+    MASK = "mask"
+    ROW_FILTER = "row_filter"
+
+
 @dataclass(frozen=True, slots=True)
 class Policy:
     """One policy: Cedar text with a scope, and why it is there.
 
     ``id`` is the policy's own; a grant's policy is called ``grant:<id of the grant>``.
-    ``form`` is the simple form that the text was rendered from, if it was.
+    ``form`` is the simple form that the text was rendered from, if it was. ``obligation``
+    is what a mask or a row filter demands (:mod:`muniment.core.obligations`), ``cases``
+    are the examples that the policy carries.
     """
 
     id: str
@@ -63,6 +73,9 @@ class Policy:
     review_by: date | None = None
     form: Mapping[str, object] | None = None
     version: int = 0
+    kind: PolicyKind = PolicyKind.ACCESS
+    obligation: Mapping[str, object] | None = None
+    cases: tuple[Mapping[str, object], ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +99,16 @@ class Compiled:
     patterns: frozenset[tuple[str, ...]]
     individual: bool
     boundaries: tuple[datetime, ...]
+    kind: PolicyKind = PolicyKind.ACCESS
+    #: The times of day (UTC, since midnight) at which the policy may change its mind.
+    clocks: tuple[timedelta, ...] = ()
+    #: Whether it reckons with the time in a way that has no boundaries to be told.
+    unsteady: bool = False
+
+    @property
+    def permits(self) -> bool:
+        """Whether it lets somebody do something: only a permit of kind access does."""
+        return self.kind is PolicyKind.ACCESS and self.effect == "permit"
 
 
 def compiled(policy: Policy) -> Compiled:
@@ -94,12 +117,12 @@ def compiled(policy: Policy) -> Compiled:
     The scope is the first of its clauses: what is outside is never looked at, so that a
     forbid which errs (and counts as satisfied) does so inside its scope alone.
     """
-    return _compiled(policy.id, policy.cedar, policy.scope)
+    return _compiled(policy.id, policy.cedar, policy.scope, policy.kind)
 
 
 @lru_cache(maxsize=20_000)
-def _compiled(id_: str, cedar: str, scope: str) -> Compiled:
-    tree = _one_static(cedar)
+def _compiled(id_: str, cedar: str, scope: str, kind: PolicyKind) -> Compiled:
+    tree = one_static(cedar)
     clauses = tree.clauses
     if scope != ROOT:
         inside = pst.EntityLit(pst.EntityUid(pst.EntityType("Domain"), scope))
@@ -118,6 +141,9 @@ def _compiled(id_: str, cedar: str, scope: str) -> Compiled:
         patterns=frozenset(reading.patterns),
         individual=reading.individual,
         boundaries=tuple(sorted(reading.boundaries)),
+        kind=kind,
+        clocks=tuple(sorted(reading.clocks)),
+        unsteady=reading.unsteady,
     )
 
 
@@ -131,11 +157,12 @@ def checked(policy: Policy, *, schema: str, environments: Iterable[str]) -> Poli
     """The policy with its text in Cedar's own formatting, or :class:`InvalidPolicy` with every fault.
 
     Beyond Cedar's validation: one id holds exactly one static policy; environments that
-    it compares with exist; and ``context.now`` is only compared with literals, so that
-    every decision knows until when it holds. And whatever it asks for with ``has`` is an
+    it compares with exist; and whatever it asks for with ``has`` is an
     attribute that somebody or something may have: to Cedar, a misspelt one is just never there.
+    The obligation of a mask or a row filter comes back in its one spelling.
     """
     read = compiled(policy)
+    obligation = _checked_obligation(policy, read)
     found = cedarpy.validate_policies(policy.cedar, parsed(schema))
     faults = [Fault("cedar", _readable(error.error)) for error in found.errors]
     reading = _Reading()
@@ -152,7 +179,32 @@ def checked(policy: Policy, *, schema: str, environments: Iterable[str]) -> Poli
     checked_known(reading.environments, environments, at="cedar")
     formatted = cedarpy.format_policies(policy.cedar).strip() + "\n"
     _check_size(formatted)
-    return replace(policy, cedar=formatted)
+    return replace(policy, cedar=formatted, obligation=obligation)
+
+
+def _checked_obligation(policy: Policy, read: Compiled) -> Mapping[str, object] | None:
+    """What a mask or a row filter demands; a policy about access demands nothing."""
+    if policy.kind is PolicyKind.ACCESS:
+        if policy.obligation is not None:
+            message = "Only a mask or a row filter has an obligation; say kind, or leave the obligation out."
+            raise InvalidPolicy(message, [Fault("obligation", message)])
+        return None
+    if read.effect != "permit" or read.actions != {Action.LOAD}:
+        message = (
+            f'A {policy.kind} is one permit of exactly action == Action::"load": it says on whose reading of what '
+            "the obligation lies."
+        )
+        raise InvalidPolicy(message, [Fault("cedar", message)])
+    if policy.obligation is None:
+        message = f"A {policy.kind} says in obligation what it demands of a reader."
+        raise InvalidPolicy(message, [Fault("obligation", message)])
+    if policy.kind is PolicyKind.MASK:
+        return write_mask(read_mask(policy.obligation))
+    predicate = read_row_filter(policy.obligation)
+    if predicate is True:
+        message = "This filter leaves every row, so it is none; end the policy instead."
+        raise InvalidPolicy(message, [Fault("obligation", message)])
+    return write_row_filter(predicate)
 
 
 def actions_of(tree: pst.Template) -> frozenset[Action]:
@@ -208,8 +260,8 @@ def confined_to(policy: Compiled) -> frozenset[str] | None:
         named = _environments_named(condition)
         if named is not None:
             found = named if found is None else found & named
-        elif policy.effect == "forbid" and not _only_places(condition):
-            break  # It may err, and a forbid that errs is satisfied, in every environment.
+        elif not policy.permits and not _only_places(condition):
+            break  # It may err, and what narrows is satisfied when it errs, in every environment.
     return found
 
 
@@ -272,7 +324,8 @@ def _check_size(cedar: str) -> None:
         raise InvalidPolicy(message, [Fault("cedar", message)])
 
 
-def _one_static(cedar: str) -> pst.Template:
+def one_static(cedar: str) -> pst.Template:
+    """The syntax tree of a text; raises :class:`InvalidPolicy` when it is not exactly one static policy."""
     _check_size(cedar)
     try:
         tree = cedarpy.policies_to_pst(cedar)
@@ -324,6 +377,8 @@ class _Reading:
         self.patterns: set[tuple[str, ...]] = set()
         self.individual = False
         self.boundaries: set[datetime] = set()
+        self.clocks: set[timedelta] = set()
+        self.unsteady = False
         self.environments: set[str] = set()
         self.purposes: set[str] = set()
         self.projects: set[str] = set()
@@ -377,9 +432,9 @@ class _Reading:
             self._expression(child)
 
     def _binary(self, node: pst.BinaryOp, op: str, left: pst.Expr, right: pst.Expr) -> None:
-        if op in _COMPARISONS and _NOW in (left, right):
-            self._moment(right if left == _NOW else left)
-        elif op in {"eq", "not_eq", "in"} and _RESOURCE in (left, right):
+        if op in _COMPARISONS and self._time(left, right):
+            return
+        if op in {"eq", "not_eq", "in"} and _RESOURCE in (left, right):
             self._place(left, right)
         elif not self._literals(op, left, right):
             if op == "in":
@@ -413,10 +468,7 @@ class _Reading:
         if node == _NAME:
             self.individual = True
         elif node == _NOW:
-            self.refused.append(
-                "context.now can only be compared with a moment, such as "
-                'context.now < datetime("2027-01-01T00:00:00Z").'
-            )
+            self.unsteady = True
         elif isinstance(base, pst.Var):
             self._note_attribute(base, node)
             self._note_another(node)
@@ -453,16 +505,36 @@ class _Reading:
         elif name == "context":
             self.refused.append("context can only be used through its attributes, such as context.environment.")
 
-    def _moment(self, other: object) -> None:
-        match other:
-            case pst.UnaryOp("datetime", pst.StringLit(text)):
-                moment = read_datetime(text)
-                if moment is not None:
-                    self.boundaries.add(moment)
-                else:
-                    self.refused.append(f"A moment lies between {EARLIEST:%Y} and {LATEST:%Y}.")
+    def _time(self, left: pst.Expr, right: pst.Expr) -> bool:
+        """Note when a comparison with the time of asking turns, if that is what it is and can be told."""
+        return self._turns(left, right) or self._turns(right, left)
+
+    def _turns(self, clock: pst.Expr, other: pst.Expr) -> bool:
+        match clock, other:
+            case pst.GetAttr(), pst.UnaryOp("datetime", pst.StringLit(text)) if clock == _NOW:
+                self._boundary(text, timedelta())
+            case pst.BinaryOp("offset", base, pst.UnaryOp("duration", pst.StringLit(by))), pst.UnaryOp(
+                "datetime", pst.StringLit(text)
+            ) if base == _NOW and (offset := read_duration(by)) is not None:
+                self._boundary(text, offset)
+            case pst.UnaryOp("to_time", base), pst.UnaryOp("duration", pst.StringLit(text)) if base == _NOW:
+                time = read_duration(text)
+                self.clocks.add(timedelta())
+                if time is not None and timedelta() <= time < timedelta(days=1):
+                    self.clocks.add(time)
+            case pst.UnaryOp("to_date", base), pst.UnaryOp("datetime", pst.StringLit()) if base == _NOW:
+                self.clocks.add(timedelta())
             case _:
-                self.refused.append("context.now is compared with something that is not a datetime literal.")
+                return False
+        return True
+
+    def _boundary(self, text: str, offset: timedelta) -> None:
+        moment = read_datetime(text)
+        turn = None if moment is None else earlier(moment, offset)
+        if turn is None:
+            self.refused.append(f"A moment lies between {EARLIEST:%Y} and {LATEST:%Y}.")
+        else:
+            self.boundaries.add(turn)
 
     def _like(self, base: pst.Expr, pattern: tuple[pst.PatternElem, ...]) -> None:
         if base == _NAME:
@@ -494,23 +566,3 @@ def _children(node: object) -> Iterator[object]:
     elif is_dataclass(node):
         for field in fields(node):
             yield getattr(node, field.name)
-
-
-_DATETIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?(Z|[+-]\d{4}))?\Z", re.ASCII)
-
-
-def read_datetime(text: str) -> datetime | None:
-    """A datetime as Cedar writes it (RFC 80 of Cedar), in UTC; nothing if it is not one that a policy may name."""
-    if not _DATETIME.match(text):
-        return None
-    try:
-        read = datetime.fromisoformat(text)
-        moment = (read if read.tzinfo else read.replace(tzinfo=UTC)).astimezone(UTC)
-    except (ValueError, OverflowError):
-        return None
-    return moment if EARLIEST <= moment <= LATEST else None
-
-
-def write_datetime(at: datetime) -> str:
-    """A moment as a Cedar literal's text, in UTC, to the millisecond (cut off, never rounded up)."""
-    return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"

@@ -57,6 +57,12 @@ class Conflict(Problem):
     title = "Conflict"
 
 
+class CaseFails(Problem):
+    """The change contradicts a case that a policy carries; the member ``cases`` says which."""
+
+    title = "Case fails"
+
+
 class StaleEdit(Problem):
     """Someone changed the thing after the version that this edit began from."""
 
@@ -129,10 +135,22 @@ class LedgerUnavailable(Unavailable):
     title = "No record, no answer"
 
 
+class Busy(Unavailable):
+    """As much of this kind as Muniment does at once is being done for others."""
+
+    title = "Busy"
+
+
 class DatabaseUnavailable(Unavailable):
     """PostgreSQL does not answer."""
 
     title = "Database unavailable"
+
+
+class Unconfirmed(Problem):
+    """The engine and Cedar itself come to different decisions where both are asked; nothing is allowed."""
+
+    title = "Decision not confirmed"
 
 
 class CannotStart(Problem):

@@ -35,6 +35,12 @@ def administers(realm: Realm, asker: SubjectState, at: datetime, domain: str) ->
     return any(d.allowed for d in decide_governing(realm, asker, Action.ADMINISTER, sorted({ROOT, domain}), at))
 
 
+def audits_somewhere(realm: Realm, asker: SubjectState, at: datetime) -> bool:
+    """Whether the subject audits any domain at all."""
+    domains = [ROOT, *sorted(realm.domains.keys() - {ROOT})]
+    return any(decision.allowed for decision in decide_governing(realm, asker, Action.AUDIT, domains, at))
+
+
 def readable_scopes(realm: Realm, asker: SubjectState, at: datetime, scopes: Iterable[str]) -> frozenset[str]:
     """Those of the scopes whose policies and grants the subject may read: who grants, audits or administers there."""
     asked = sorted(set(scopes))
@@ -174,7 +180,18 @@ def not_served(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset
         return f"it is {dataset.lifecycle.value}" + (f"; use {successor}" if successor else "")
     if dataset.definition(wanted.environment) is None:
         return f"it has no definition in {wanted.environment}"
+    if dataset.is_pattern:
+        return "it is a factory pattern: ask about a name that it makes"
     return None
+
+
+def withheld(realm: Realm, about: SubjectState, at: datetime, dataset: Dataset, wanted: Wanted, action: Action) -> bool:
+    """Whether a subject cannot do what policies permit: nobody uses what is not served; drafts are the stewards'."""
+    if not_served(realm, about, at, dataset, wanted) is None:
+        return False
+    if action is not Action.DISCOVER:
+        return True
+    return dataset.lifecycle is Lifecycle.DRAFT and not knows(realm, about, at, dataset)
 
 
 def visible_successor(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> str | None:

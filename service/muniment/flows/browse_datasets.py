@@ -12,8 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from muniment.core.datasets import Dataset, Definition, Lifecycle
-from muniment.core.decisions import Listing, Wanted, decide, decide_governing
+from muniment.core.decisions import Decided, Listing, Wanted, decide, decide_governing
 from muniment.core.environments import checked_known
+from muniment.core.explanations import why_withheld
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotFound
@@ -49,13 +50,17 @@ class Filter:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """A dataset as one subject may see it: definitions only where they may, their own actions by environment."""
+    """A dataset as one subject may see it: definitions only where they may, their own actions by environment.
+
+    ``withheld`` says by environment why they do not get what policies let them load.
+    """
 
     dataset: Dataset
     definitions: Mapping[str, Definition] = field(default_factory=dict)
     actions: Mapping[str, tuple[Action, ...]] = field(default_factory=dict)
     governing: tuple[Action, ...] = ()
     revision: int = 0
+    withheld: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,8 +135,8 @@ def _page(
     discovered = {
         name
         for listing in asked
-        for name, decided in listing.decided.items()
-        if decided.discover.allowed and realm.datasets[name].lifecycle is not Lifecycle.DRAFT
+        for name in listing.names(Action.DISCOVER)
+        if realm.datasets[name].lifecycle is not Lifecycle.DRAFT
     }
     known = (
         dataset
@@ -143,9 +148,22 @@ def _page(
     for dataset in matching:
         if len(page) == limit:
             return page, page[-1].dataset.name
-        actions = {name: listing.decided[dataset.name].actions for name, listing in listings.items()}
-        page.append(Seen(dataset, actions={k: v for k, v in actions.items() if v}, revision=realm.revision))
+        page.append(_listed(realm, occasion, dataset, {k: each.decided[dataset.name] for k, each in listings.items()}))
     return page, None
+
+
+def _listed(realm: Realm, occasion: Occasion, dataset: Dataset, decided: Mapping[str, Decided]) -> Seen:
+    return Seen(
+        dataset,
+        actions={name: each.actions for name, each in decided.items() if each.actions},
+        withheld=_withheld(realm, occasion, decided),
+        revision=realm.revision,
+    )
+
+
+def _withheld(realm: Realm, occasion: Occasion, decided: Mapping[str, Decided]) -> Mapping[str, str]:
+    reasons = {name: why_withheld(realm, occasion.asker, each) for name, each in decided.items()}
+    return {name: reason for name, reason in reasons.items() if reason is not None}
 
 
 def _domains_declared(realm: Realm, occasion: Occasion) -> frozenset[str]:
@@ -157,8 +175,7 @@ def _domains_declared(realm: Realm, occasion: Occasion) -> frozenset[str]:
 def _seen(realm: Realm, occasion: Occasion, dataset: Dataset) -> Seen:
     allowed = sees_definitions(realm, occasion.asker, occasion.at, dataset)
     decided = {
-        name: decide(realm, occasion.asker, Wanted(name), occasion.at, dataset).actions
-        for name in realm.environment_names
+        name: decide(realm, occasion.asker, Wanted(name), occasion.at, dataset) for name in realm.environment_names
     }
     governing = tuple(
         action
@@ -168,9 +185,10 @@ def _seen(realm: Realm, occasion: Occasion, dataset: Dataset) -> Seen:
     return Seen(
         replace(dataset, successor=visible_successor(realm, occasion.asker, occasion.at, dataset)),
         definitions={name: value for name, value in dataset.environments.items() if name in allowed},
-        actions={name: actions for name, actions in decided.items() if actions},
+        actions={name: each.actions for name, each in decided.items() if each.actions},
         governing=governing,
         revision=realm.revision,
+        withheld=_withheld(realm, occasion, decided),
     )
 
 

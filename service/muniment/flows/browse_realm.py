@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Generic, TypeVar
 
-from muniment.core.decisions import decide_governing
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
 from muniment.core.ledger import Event, Outcome, row
-from muniment.core.names import ROOT, domain_of, lineage
+from muniment.core.names import lineage
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.problems import NotFound
 from muniment.core.realm import Realm
+from muniment.core.rulebook import readable
 from muniment.core.schema import Action
-from muniment.core.visibility import administers, find_each, known, may_name, readable_scopes, roles
+from muniment.core.visibility import known, roles
 from muniment.flows.house import House, aside
 
 Thing = TypeVar("Thing", Domain, Environment, Group, Policy, Grant)
@@ -82,12 +82,12 @@ async def list_groups(house: House, occasion: Occasion) -> Shelf[Group]:
 
 async def list_policies(house: House, occasion: Occasion) -> Shelf[Policy]:
     """The policies of the scopes whose rules the asker may read, but for those that tell of hidden datasets."""
-    return await _read(house, occasion, lambda realm, who: _readable(realm, who, realm.policies))
+    return await _read(house, occasion, lambda realm, who: readable(realm, who.asker, who.at, realm.policies))
 
 
 async def list_grants(house: House, occasion: Occasion) -> Shelf[Grant]:
     """The grants of the scopes whose rules the asker may read, but for those on hidden datasets."""
-    return await _read(house, occasion, lambda realm, who: _readable(realm, who, realm.grants))
+    return await _read(house, occasion, lambda realm, who: readable(realm, who.asker, who.at, realm.grants))
 
 
 async def _read(house: House, occasion: Occasion, cut: Callable[[Realm, Occasion], dict[str, Thing]]) -> Shelf[Thing]:
@@ -121,40 +121,6 @@ def _groups(realm: Realm, occasion: Occasion) -> dict[str, Group]:
     if not any(set(_READERS) & set(held) for held in _roles(realm, occasion).values()):
         return {}
     return dict(realm.groups)
-
-
-def _readable(realm: Realm, occasion: Occasion, rules: Mapping[str, Rule]) -> dict[str, Rule]:
-    """The rules of the scopes that the asker reads; who only grants there reads none on what they may not know of."""
-    asker, at = occasion.asker, occasion.at
-    scopes = readable_scopes(realm, asker, at, {rule.scope for rule in rules.values()})
-    found = {id_: rule for id_, rule in rules.items() if rule.scope in scopes}
-    told = {name for rule in found.values() for name in _datasets_named(realm, rule)}
-    overseen = _overseen(realm, occasion, {domain_of(name) for name in told})
-    asked = sorted(name for name in told if domain_of(name) not in overseen)
-    hidden = {name for name, dataset in find_each(realm, asker, at, asked).items() if dataset is None}
-    return {id_: rule for id_, rule in found.items() if hidden.isdisjoint(_datasets_named(realm, rule))}
-
-
-def _overseen(realm: Realm, occasion: Occasion, domains: Iterable[str]) -> frozenset[str]:
-    """The domains in which the asker audits or administers, and so reads rules about all that is there."""
-    asked = sorted(domains)
-    if administers(realm, occasion.asker, occasion.at, ROOT):
-        return frozenset(asked)
-    return frozenset(
-        domain
-        for action in (Action.AUDIT, Action.ADMINISTER)
-        for domain, decision in zip(
-            asked, decide_governing(realm, occasion.asker, action, asked, occasion.at), strict=True
-        )
-        if decision.allowed
-    )
-
-
-def _datasets_named(realm: Realm, rule: Policy | Grant) -> frozenset[str]:
-    """The names of datasets that a rule tells of, whether there are such datasets or not."""
-    if isinstance(rule, Policy):
-        return frozenset(filter(may_name, realm.compiled[rule.id].names))
-    return frozenset({rule.on} if rule.on_dataset else ())
 
 
 def _roles(realm: Realm, occasion: Occasion) -> Mapping[str, tuple[Action, ...]]:

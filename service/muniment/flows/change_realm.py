@@ -1,18 +1,20 @@
 """Somebody changes the realm: one revision, one ledger row, one transaction, or nothing.
 
-Each kind of change has a flow of its own that says what the change is and who may make
-it; what holds for all of them is here. A change is judged before anything is locked, so
-that one which may not be made holds nobody up; under the counter's lock it is judged
+Each kind of change has a planner of its own that says what the change is and who may
+make it; what holds for all of them is here. A change is judged before anything is locked,
+so that one which may not be made holds nobody up; under the counter's lock it is judged
 again if another came between. So it is always judged by the realm that it changes, and
 revisions follow commit order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
+from muniment.core.cases import check_cases
+from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
 from muniment.core.delegation import check_administrator_left, check_not_widening, may_leave_nobody
 from muniment.core.domains import Domain
@@ -24,23 +26,44 @@ from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.problems import NotAllowed, NotFound, Problem, Unavailable
 from muniment.core.realm import Change, Noun, Realm
+from muniment.core.soundness import check_sound
+from muniment.core.subjects import SubjectState
 from muniment.flows.house import House, aside
 from muniment.store import changes, ledger, revisions, subjects
+from muniment.store.databases import Transaction
 
 Thing = TypeVar("Thing", Dataset, Domain, Environment, Group, Policy, Grant)
 
 
+#: Where a realm holds the nouns of each kind.
+_SHELVES: Mapping[type[Noun], str] = {
+    Dataset: "datasets",
+    Domain: "domains",
+    Environment: "environments",
+    Group: "groups",
+    Policy: "policies",
+    Grant: "grants",
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Edit:
-    """One change and the version that it begins from; 0 means that the thing must not exist yet."""
+    """One change and the version that it begins from; 0 means that the thing must not exist yet.
+
+    None begins from whatever stands in the realm that the change was judged on.
+    """
 
     change: Change
-    after_version: int
+    after_version: int | None
 
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a flow wants to change, and how the ledger tells it."""
+    """What a flow wants to change, and how the ledger tells it.
+
+    ``within`` writes what belongs to the change and is not of the realm, in the same
+    transaction: it is given the new revision, and what it raises undoes everything.
+    """
 
     event: Event
     edits: tuple[Edit, ...]
@@ -48,18 +71,20 @@ class Plan:
     policies: tuple[str, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
     reason: str = ""
+    within: Callable[[Transaction, int], Awaitable[None]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
     """What stands after a change: the nouns with their versions (nothing for one that was ended), and the revision.
 
-    ``before`` is the realm that was changed.
+    ``before`` is the realm that was changed, ``edits`` are the changes in the order of the nouns.
     """
 
     nouns: tuple[Noun | None, ...]
     revision: int
     before: Realm
+    edits: tuple[Edit, ...]
 
     def only(self, kind: type[Thing]) -> Kept[Thing]:
         """The one noun that was put."""
@@ -77,8 +102,12 @@ class Kept(Generic[Thing]):
     revision: int
 
 
+#: Looks at the realm as it is and says what to change; raises a Problem when it may not be.
+Planner = Callable[[Realm], Plan]
+
+
 @dataclass(frozen=True, slots=True)
-class _Judged:
+class Judged:
     """A plan that may be carried out on the realm that it was made for, as far as can be told without the database."""
 
     before: Realm
@@ -86,42 +115,55 @@ class _Judged:
     plan: Plan
     may_leave_nobody: bool
 
+    def check_administrator_left(self, states: Sequence[SubjectState], occasion: Occasion) -> None:
+        """Refuse a change after which neither the asker nor any of these may administer everything."""
+        if self.may_leave_nobody:
+            check_administrator_left(self.before, self.after, [occasion.asker, *states], occasion.at)
 
-#: Looks at the realm as it is and says what to change; raises a Problem when it may not be.
-Planner = Callable[[Realm], Plan]
+
+#: Says what becomes of a realm; raises a Problem when that may not be.
+Judge = Callable[[Realm], Judged]
 
 
 async def change_realm(house: House, occasion: Occasion, plan_of: Planner) -> Changed:
-    """Carry out a change, all or none; a refused one is written down before the refusal leaves."""
+    """Carry out what a planner says, all or none; a refused change is written down before the refusal leaves."""
+    return await carry_out(house, occasion, lambda before: _judge(house.types, before, occasion, plan_of))
+
+
+async def carry_out(house: House, occasion: Occasion, judge: Judge) -> Changed:
+    """Carry out what a judge lets pass, all or none; a refused change is written down before the refusal leaves."""
     try:
-        return await _carried_out(house, occasion, plan_of)
+        return await _carried_out(house, occasion, judge)
     except Unavailable:
         raise
     except Problem as refused:
         await house.ledger.record(
-            row(occasion, Event.CHANGE_REFUSED, Outcome.DENIED, details=_told(refused)),
+            row(occasion, Event.CHANGE_REFUSED, Outcome.DENIED, details=told_of(refused)),
         )
         raise
 
 
-def _told(refused: Problem) -> dict[str, object]:
+def told_of(refused: Problem) -> dict[str, object]:
     """What the ledger keeps of a refusal: why somebody may not, and of a mistake only what kind it was."""
     detail = {"detail": refused.detail} if isinstance(refused, NotAllowed | NotFound) else {}
     return {"problem": refused.title, **detail}
 
 
-async def _carried_out(house: House, occasion: Occasion, plan_of: Planner) -> Changed:
-    judged = await _judged(await house.realms.current(), occasion, plan_of)
+async def _carried_out(house: House, occasion: Occasion, judge: Judge) -> Changed:
+    current = await house.realms.current()
+    judged = await aside(lambda: judge(current))
     async with house.db.begin() as tx:
         before = await house.realms.within(tx)
         if before.revision != judged.before.revision:
-            judged = await _judged(before, occasion, plan_of)
+            judged = await aside(lambda: judge(before))
         plan = judged.plan
         if judged.may_leave_nobody:
-            states = [occasion.asker, *(seen.state for seen in await subjects.newest(tx))]
-            await aside(lambda: check_administrator_left(judged.before, judged.after, states, occasion.at))
+            states = [seen.state for seen in await subjects.newest(tx)]
+            await aside(lambda: judged.check_administrator_left(states, occasion))
         revision = await revisions.next(tx, occasion, plan.reason)
-        nouns = await changes.append(tx, revision, [(edit.change, edit.after_version) for edit in plan.edits])
+        nouns = await changes.append(tx, revision, [(edit.change, edit.after_version or 0) for edit in plan.edits])
+        if plan.within is not None:
+            await plan.within(tx, revision)
         await ledger.append(
             tx,
             [
@@ -136,18 +178,36 @@ async def _carried_out(house: House, occasion: Occasion, plan_of: Planner) -> Ch
                 )
             ],
         )
-    return Changed(tuple(nouns), revision, before)
+    return Changed(tuple(nouns), revision, before, plan.edits)
 
 
-async def _judged(before: Realm, occasion: Occasion, plan_of: Planner) -> _Judged:
-    return await aside(lambda: _judge(before, occasion, plan_of))
-
-
-def _judge(before: Realm, occasion: Occasion, plan_of: Planner) -> _Judged:
-    plan = plan_of(before)
+def _judge(types: KnownTypes, before: Realm, occasion: Occasion, plan_of: Planner) -> Judged:
+    plan = settled(before, plan_of(before))
     after = before.after(before.revision + 1, [edit.change for edit in plan.edits])
     check_not_widening(before, after, occasion.asker, occasion.at)
-    return _Judged(before, after, plan, may_leave_nobody(before, after, occasion.asker, occasion.at))
+    return judged_whole(types, before, after, occasion, plan)
+
+
+def judged_whole(types: KnownTypes, before: Realm, after: Realm, occasion: Occasion, plan: Plan) -> Judged:
+    """A plan, each part of which may be carried out, judged by all that it makes of the realm."""
+    check_sound(types, before, after, occasion.asker, occasion.at)
+    check_cases(before, after, occasion.asker, occasion.at)
+    return Judged(before, after, plan, may_leave_nobody(before, after, occasion.asker, occasion.at))
+
+
+def settled(before: Realm, plan: Plan) -> Plan:
+    """The plan with the version that each of its edits begins from."""
+    edits = [
+        edit if edit.after_version is not None else replace(edit, after_version=version_of(before, edit.change))
+        for edit in plan.edits
+    ]
+    return replace(plan, edits=tuple(edits))
+
+
+def version_of(realm: Realm, change: Change) -> int:
+    """The version that stands where a change is to be made; 0 where nothing does."""
+    shelf: Mapping[str, Noun] = getattr(realm, _SHELVES[change.kind])
+    return shelf[change.key].version if change.key in shelf else 0
 
 
 def _versions(edits: Sequence[Edit], nouns: Sequence[Noun | None]) -> list[dict[str, object]]:

@@ -1,34 +1,33 @@
 """A steward declares, changes or retires a dataset.
 
 ``declare`` on its domain is needed, and ``classify`` for what changes who sees it: owner,
-tags, classification, sensitivity. Where one may not declare, a dataset that one does not
-know of and one that was never there give the same answer.
+tags (those of columns too), classification, sensitivity. Where one may not declare, a
+dataset that one does not know of and one that was never there give the same answer.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from muniment.core.dataset_types import KnownTypes
-from muniment.core.datasets import Dataset, Definition, Lifecycle
+from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import Wanted, decide, decide_governing
-from muniment.core.definitions import check, path_variables_of, variables_of, with_variables
 from muniment.core.delegation import may_come_to_use
 from muniment.core.environments import BASE, checked_known
 from muniment.core.ledger import Event
-from muniment.core.locations import parse_location, reach, safe_in_path
 from muniment.core.names import checked_dataset, domain_of, lineage
 from muniment.core.occasions import Occasion
 from muniment.core.places import Places
 from muniment.core.problems import Fault, Invalid, InvalidDefinition, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
+from muniment.core.soundness import faults_of_definitions
 from muniment.core.subjects import SubjectState
 from muniment.core.visibility import find, find_each, imagined, visible_successor
-from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
+from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
 from muniment.flows.house import House
 
 #: How many columns a dataset can have.
@@ -37,18 +36,7 @@ _MOST_COLUMNS = 10_000
 
 async def declare_dataset(house: House, occasion: Occasion, proposed: Dataset, after_version: int) -> Kept[Dataset]:
     """Put a dataset as it shall be; ``after_version`` 0 declares a new one. The domain's owner owns it by default."""
-
-    def plan(realm: Realm) -> Plan:
-        checked_dataset(proposed.name)
-        check_may_declare(realm, occasion.asker, occasion.at, proposed.name)
-        owned = proposed if proposed.owner else replace(proposed, owner=realm.owner_of(proposed.domain))
-        current = realm.datasets.get(owned.name)
-        _check_may_classify(realm, occasion.asker, occasion.at, current, owned)
-        _check(realm, house.types, owned, occasion.asker, occasion.at)
-        _check_places(realm, house.types, owned, occasion.asker, occasion.at)
-        edit = Edit(Change(Dataset, owned.name, owned), after_version)
-        return Plan(Event.DATASET_DECLARED, (edit,), datasets=(owned.name,))
-
+    plan = plan_dataset(house.types, occasion, proposed, after_version)
     return (await change_realm(house, occasion, plan)).only(Dataset)
 
 
@@ -57,6 +45,31 @@ async def retire_dataset(house: House, occasion: Occasion, name: str, after_vers
 
     Whoever retires it may not know of the successor that somebody else gave it.
     """
+    changed = await change_realm(house, occasion, plan_retirement(occasion, name, after_version))
+    kept = changed.only(Dataset)
+    successor = visible_successor(changed.before, occasion.asker, occasion.at, kept.noun)
+    return replace(kept, noun=replace(kept.noun, successor=successor))
+
+
+def plan_dataset(types: KnownTypes, occasion: Occasion, proposed: Dataset, after_version: int | None) -> Planner:
+    """Declaring a dataset, or changing it."""
+
+    def plan(realm: Realm) -> Plan:
+        checked_dataset(proposed.name)
+        check_may_declare(realm, occasion.asker, occasion.at, proposed.name)
+        owned = proposed if proposed.owner else replace(proposed, owner=realm.owner_of(proposed.domain))
+        current = realm.datasets.get(owned.name)
+        _check_may_classify(realm, occasion.asker, occasion.at, current, owned)
+        _check(realm, types, owned, occasion.asker, occasion.at)
+        _check_places(realm, types, owned, occasion.asker, occasion.at)
+        edit = Edit(Change(Dataset, owned.name, owned), after_version)
+        return Plan(Event.DATASET_DECLARED, (edit,), datasets=(owned.name,))
+
+    return plan
+
+
+def plan_retirement(occasion: Occasion, name: str, after_version: int | None) -> Planner:
+    """Taking a dataset out of every catalog."""
 
     def plan(realm: Realm) -> Plan:
         checked_dataset(name)
@@ -67,10 +80,7 @@ async def retire_dataset(house: House, occasion: Occasion, name: str, after_vers
         edit = Edit(Change(Dataset, name, retired), after_version)
         return Plan(Event.DATASET_RETIRED, (edit,), datasets=(name,))
 
-    changed = await change_realm(house, occasion, plan)
-    kept = changed.only(Dataset)
-    successor = visible_successor(changed.before, occasion.asker, occasion.at, kept.noun)
-    return replace(kept, noun=replace(kept.noun, successor=successor))
+    return plan
 
 
 def check_may_declare(realm: Realm, asker: SubjectState, at: datetime, name: str) -> None:
@@ -104,10 +114,17 @@ def _check_may_classify(
         for field in ("owner", "tags", "classification", "sensitivity", "layer")
         if getattr(standing, field) != getattr(proposed, field)
     ]
+    if _tagged_columns(standing) != _tagged_columns(proposed):
+        privileged.append("tags of columns")
     resource = proposed.domain if current is None else current
     if privileged and not decide_governing(realm, asker, Action.CLASSIFY, [resource], at)[0].allowed:
         named = ", ".join(privileged)
         raise NotAllowed(f"To set {named} you need classify in {proposed.domain}: they change who sees the dataset.")
+
+
+def _tagged_columns(dataset: Dataset) -> frozenset[tuple[str, str]]:
+    """What masks find columns by: each column that carries a tag, once for each."""
+    return frozenset((column.name, tag) for column in dataset.columns for tag in column.tags)
 
 
 def _check(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectState, at: datetime) -> None:
@@ -141,54 +158,8 @@ def _check_places(realm: Realm, types: KnownTypes, proposed: Dataset, asker: Sub
 def _may_load(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> bool:
     """Whether the asker may load a dataset wherever it has a definition."""
     defined = [name for name in realm.environment_names if dataset.definition(name) is not None]
-    return bool(defined) and all(decide(realm, asker, Wanted(name), at, dataset).load.allowed for name in defined)
-
-
-def faults_of_definitions(realm: Realm, types: KnownTypes, proposed: Dataset) -> Iterable[Fault]:
-    """What is wrong with a dataset's definitions where its domain stands now: types, paths, variables.
-
-    Each is checked as it is written, and again as it is served in each environment: the
-    values of variables are nobody's until they stand in a place.
-    """
-    placed = {name: [parse_location(text) for text in domain.locations] for name, domain in realm.domains.items()}
-    locations, foreign = reach(proposed.domain, placed)
-
-    def faults(definition: Definition, at: str) -> list[Fault]:
-        return check(definition, name=proposed.name, types=types, locations=locations, foreign=foreign, at=at)
-
-    for environment, definition in sorted(proposed.environments.items()):
-        at = f"environments.{environment}"
-        found = faults(definition, at)
-        yield from found
-        if not found and variables_of(definition):
-            for served in _served_by(realm, proposed, environment):
-                variables = realm.variables_of(proposed.domain, served)
-                yield from _faults_when_filled(types, definition, variables, faults, f"{at} (in {served})")
-
-
-def _served_by(realm: Realm, proposed: Dataset, environment: str) -> Iterable[str]:
-    """The environments in which a definition is the one in force."""
-    if environment != BASE:
-        return (environment,)
-    return (name for name in realm.environment_names if name not in proposed.environments)
-
-
-def _faults_when_filled(
-    types: KnownTypes,
-    definition: Definition,
-    variables: Mapping[str, str],
-    faults: Callable[[Definition, str], list[Fault]],
-    at: str,
-) -> list[Fault]:
-    unsafe = [
-        Fault(at, f"The variable {name} stands in a path; its value could leave it.")
-        for name in sorted(path_variables_of(definition, types))
-        if name in variables and not safe_in_path(variables[name])
-    ]
-    try:
-        return unsafe or faults(with_variables(definition, variables), at)
-    except InvalidDefinition as refused:
-        return [Fault(at, refused.detail)]
+    decided = (decide(realm, asker, Wanted(name), at, dataset) for name in defined)
+    return bool(defined) and all(Action.LOAD in each.actions for each in decided)
 
 
 def _faults_of_columns(proposed: Dataset) -> Iterable[Fault]:

@@ -10,24 +10,26 @@ from muniment.core.problems import NotAllowed
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import may_govern
-from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
-from muniment.flows.edit_domain import check_definitions
+from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
 from muniment.flows.house import House
 
 
 async def edit_environment(
     house: House, occasion: Occasion, proposed: Environment, after_version: int
 ) -> Kept[Environment]:
-    """Put an environment as it shall be; ``base`` too has variables."""
+    """Put an environment as it shall be; ``base`` too has variables. What uses them must still be sound afterwards."""
+    changed = await change_realm(house, occasion, plan_environment(occasion, proposed, after_version))
+    return changed.only(Environment)
+
+
+def plan_environment(occasion: Occasion, proposed: Environment, after_version: int | None) -> Planner:
+    """Making an environment, or changing it."""
 
     def plan(realm: Realm) -> Plan:
         checked_environment(proposed.name)
         if not may_govern(realm, occasion.asker, occasion.at, Action.ADMINISTER, ROOT):
             raise NotAllowed("Environments are an administrator's: you need administer on all.")
-        change = Change(Environment, proposed.name, proposed)
-        check_definitions(house.types, realm, realm.after(realm.revision, [change]), occasion)
-        edit = Edit(change, after_version)
+        edit = Edit(Change(Environment, proposed.name, proposed), after_version)
         return Plan(Event.ENVIRONMENT_CHANGED, (edit,), details={"environment": proposed.name})
 
-    changed = await change_realm(house, occasion, plan)
-    return changed.only(Environment)
+    return plan

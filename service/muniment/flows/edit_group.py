@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
+
 from muniment.core.groups import Group, checked
 from muniment.core.ledger import Event
 from muniment.core.names import ROOT
@@ -10,7 +12,7 @@ from muniment.core.problems import Conflict, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import may_govern
-from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
+from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
 from muniment.flows.house import House
 from muniment.store import subjects
 
@@ -19,6 +21,17 @@ async def edit_group(house: House, occasion: Occasion, proposed: Group, after_ve
     """Put a local group as it shall be. It may not take the name of a group that a provider has sent."""
     async with house.db.begin() as tx:
         providers = await subjects.provider_groups(tx, [proposed.name])
+    changed = await change_realm(house, occasion, plan_group(occasion, proposed, after_version, providers))
+    return changed.only(Group)
+
+
+async def end_group(house: House, occasion: Occasion, name: str, after_version: int) -> int:
+    """End a local group; its members keep what other groups give them. Gives the revision."""
+    return (await change_realm(house, occasion, plan_group_end(occasion, name, after_version))).revision
+
+
+def plan_group(occasion: Occasion, proposed: Group, after_version: int | None, providers: AbstractSet[str]) -> Planner:
+    """Making a local group, or changing it; ``providers`` are names that providers have sent."""
 
     def plan(realm: Realm) -> Plan:
         _check_may(realm, occasion)
@@ -28,12 +41,11 @@ async def edit_group(house: House, occasion: Occasion, proposed: Group, after_ve
         edit = Edit(Change(Group, proposed.name, proposed), after_version)
         return Plan(Event.GROUP_CHANGED, (edit,), details={"group": proposed.name})
 
-    changed = await change_realm(house, occasion, plan)
-    return changed.only(Group)
+    return plan
 
 
-async def end_group(house: House, occasion: Occasion, name: str, after_version: int) -> int:
-    """End a local group; its members keep what other groups give them. Gives the revision."""
+def plan_group_end(occasion: Occasion, name: str, after_version: int | None) -> Planner:
+    """Ending a local group."""
 
     def plan(realm: Realm) -> Plan:
         _check_may(realm, occasion)
@@ -41,7 +53,7 @@ async def end_group(house: House, occasion: Occasion, name: str, after_version: 
             raise NotFound
         return Plan(Event.GROUP_CHANGED, (Edit(Change(Group, name, None), after_version),), details={"group": name})
 
-    return (await change_realm(house, occasion, plan)).revision
+    return plan
 
 
 def _check_may(realm: Realm, occasion: Occasion) -> None:

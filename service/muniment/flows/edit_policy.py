@@ -13,13 +13,36 @@ from muniment.core.occasions import Occasion
 from muniment.core.policies import Compiled, Policy, checked, compiled
 from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
+from muniment.core.schema import Action
 from muniment.core.visibility import find, readable_scopes
-from muniment.flows.change_realm import Edit, Kept, Plan, change_realm
+from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
 from muniment.flows.house import House
 
 
 async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_version: int) -> Kept[Policy]:
     """Put a policy as it shall be; its text comes back in Cedar's own formatting."""
+    changed = await change_realm(house, occasion, plan_policy(occasion, proposed, after_version))
+    return changed.only(Policy)
+
+
+async def end_policy(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
+    """End a policy; it is never satisfied again, and its history stays. Gives the revision."""
+    return (await change_realm(house, occasion, plan_policy_end(occasion, id_, after_version))).revision
+
+
+async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_version: int) -> Kept[Grant]:
+    """Make or change a grant. It ends, or says why it does not."""
+    changed = await change_realm(house, occasion, plan_grant(occasion, proposed, after_version))
+    return changed.only(Grant)
+
+
+async def end_grant(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
+    """End a grant before its time; gives the revision."""
+    return (await change_realm(house, occasion, plan_grant_end(occasion, id_, after_version))).revision
+
+
+def plan_policy(occasion: Occasion, proposed: Policy, after_version: int | None) -> Planner:
+    """Writing a policy, or changing it."""
 
     def plan(realm: Realm) -> Plan:
         checked_id(proposed.id)
@@ -30,12 +53,11 @@ async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_
         edit = Edit(Change(Policy, sound.id, sound), after_version)
         return Plan(Event.POLICY_CHANGED, (edit,), policies=(sound.id,), reason=sound.reason)
 
-    changed = await change_realm(house, occasion, plan)
-    return changed.only(Policy)
+    return plan
 
 
-async def end_policy(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
-    """End a policy; it is never satisfied again, and its history stays. Gives the revision."""
+def plan_policy_end(occasion: Occasion, id_: str, after_version: int | None) -> Planner:
+    """Ending a policy."""
 
     def plan(realm: Realm) -> Plan:
         current = realm.policies.get(id_)
@@ -44,11 +66,11 @@ async def end_policy(house: House, occasion: Occasion, id_: str, after_version: 
         _check_may(realm, occasion, current, None)
         return Plan(Event.POLICY_ENDED, (Edit(Change(Policy, id_, None), after_version),), policies=(id_,))
 
-    return (await change_realm(house, occasion, plan)).revision
+    return plan
 
 
-async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_version: int) -> Kept[Grant]:
-    """Make or change a grant. It ends, or says why it does not."""
+def plan_grant(occasion: Occasion, proposed: Grant, after_version: int | None) -> Planner:
+    """Making a grant, or changing it."""
 
     def plan(realm: Realm) -> Plan:
         checked_id(proposed.id)
@@ -66,12 +88,11 @@ async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_ve
         edit = Edit(Change(Grant, proposed.id, proposed), after_version)
         return Plan(Event.GRANT_MADE, (edit,), _datasets(proposed), (policy.id,), reason=proposed.because)
 
-    changed = await change_realm(house, occasion, plan)
-    return changed.only(Grant)
+    return plan
 
 
-async def end_grant(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
-    """End a grant before its time; gives the revision."""
+def plan_grant_end(occasion: Occasion, id_: str, after_version: int | None) -> Planner:
+    """Ending a grant before its time."""
 
     def plan(realm: Realm) -> Plan:
         current = realm.grants.get(id_)
@@ -81,7 +102,7 @@ async def end_grant(house: House, occasion: Occasion, id_: str, after_version: i
         edit = Edit(Change(Grant, id_, None), after_version)
         return Plan(Event.GRANT_ENDED, (edit,), _datasets(current), (current.policy().id,))
 
-    return (await change_realm(house, occasion, plan)).revision
+    return plan
 
 
 def may_see_rules(realm: Realm, occasion: Occasion, scope: str) -> bool:
@@ -106,32 +127,43 @@ def _check_scope(realm: Realm, occasion: Occasion, scope: str) -> None:
 
 
 def _check_target(realm: Realm, occasion: Occasion, current: Grant | None, proposed: Grant) -> None:
-    """A grant is on a dataset that its writer may know of; whoever may change a grant knows what it is on."""
+    """A grant is on a dataset that its writer may know of; whoever may change a grant knows what it is on.
+
+    A name that a factory pattern makes is one: nothing else could be granted to those who use it alone.
+    """
     if not proposed.on_dataset:
         return
     if current is not None and current.on == proposed.on and may_see_rules(realm, occasion, current.scope):
         return
     known = find(realm, occasion.asker, occasion.at, proposed.on)
-    if known is None or proposed.on not in realm.datasets:
+    if known is None:
         raise NotFound
+    if known.is_pattern and not proposed.actions.isdisjoint({Action.LOAD, Action.SAVE}):
+        message = (
+            "A factory pattern is neither loaded nor saved: each name that it makes is decided on for itself. "
+            "Grant such a name or the domain, or write a policy in which resource.name is like those names."
+        )
+        raise Invalid(message, [Fault("on", message)])
 
 
 def _check_may(realm: Realm, occasion: Occasion, current: Policy | None, proposed: Policy | None) -> None:
-    """The writer may change what stood, and may hand on what the change hands on: a forbid's end does so too.
+    """The writer may change what stood, and may hand on what the change hands on.
+
+    The end of a forbid, of a mask or of a row filter hands on what it withheld.
 
     Ids are one space for everybody, so that one is taken is told to those who could have taken it.
     """
     if proposed is not None:
-        check_rule(realm, occasion.asker, occasion.at, proposed.scope, _if(proposed, "permit"))
+        check_rule(realm, occasion.asker, occasion.at, proposed.scope, _if(proposed, permits=True))
     if current is not None:
         if not may_see_rules(realm, occasion, current.scope):
             raise NotAllowed("This id is taken; choose another.")
-        check_rule(realm, occasion.asker, occasion.at, current.scope, _if(current, "forbid"))
+        check_rule(realm, occasion.asker, occasion.at, current.scope, _if(current, permits=False))
 
 
-def _if(policy: Policy, effect: str) -> Compiled | None:
+def _if(policy: Policy, *, permits: bool) -> Compiled | None:
     read = compiled(policy)
-    return read if read.effect == effect else None
+    return read if read.permits is permits else None
 
 
 def _datasets(grant: Grant) -> tuple[str, ...]:

@@ -2,7 +2,8 @@
 
 Nobody is told anything about a dataset they may not know of; auditors may know of all
 where they audit. About another subject only those are told who may grant or audit there.
-What is never served is not allowed, whatever the policies say.
+What is never served is not allowed, whatever the policies say. Of the past they are told
+about datasets that they may know of today.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from muniment.core.datasets import Dataset, Lifecycle
+from muniment.core.datasets import Dataset
 from muniment.core.decisions import EVALUATOR, Wanted
 from muniment.core.environments import checked_known
 from muniment.core.explanations import Explanation, command, explain
@@ -20,16 +21,21 @@ from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound
 from muniment.core.realm import Realm
+from muniment.core.replays import digest, judged
+from muniment.core.requests import command as ask_with
 from muniment.core.schema import Action
-from muniment.core.subjects import Subject, SubjectState
-from muniment.core.visibility import find, knows, may_govern, may_name, not_served
+from muniment.core.subjects import Subject
+from muniment.core.visibility import find, may_govern, may_name, not_served, withheld
 from muniment.flows.house import House, aside
-from muniment.store import subjects
+from muniment.flows.past import Point, placed
 
 
 @dataclass(frozen=True, slots=True)
 class Explained:
-    """The explanation, whom it is about, as of when that subject was last seen, and what to type to ask again."""
+    """The explanation, whom it is about, as of when that subject was last seen, and what to type to ask again.
+
+    ``request`` is what to type to ask for access, where the asker may do that and it may help.
+    """
 
     explanation: Explanation
     allowed: bool
@@ -37,36 +43,51 @@ class Explained:
     subject: Subject
     seen_at: datetime
     command: str
+    request: str | None
     revision: int
     receipt: UUID
 
 
 async def explain_access(
-    house: House, occasion: Occasion, wanted: Wanted, action: Action, name: str, about: Subject | None
+    house: House,
+    occasion: Occasion,
+    wanted: Wanted,
+    action: Action,
+    name: str,
+    about: Subject | None,
+    point: Point | None = None,
 ) -> Explained:
-    """Decide again and say why; the asking is written down too."""
+    """Decide again and say why; the asking is written down too. With ``point`` as of then."""
     realm = await house.realms.current()
     checked_known([wanted.environment], realm.environment_names)
+    about = about or occasion.subject
     async with house.refusals_recorded(occasion, realm, name):
-        asker, seen_at = occasion.asker, occasion.at
-        if about is None or about == occasion.subject:
-            dataset = await aside(lambda: find(realm, occasion.asker, occasion.at, name, wanted))
-        else:
-            dataset = await aside(lambda: _of_others(realm, occasion, wanted, name))
-            asker, seen_at = await _newest_state(house, about)
+        known = await aside(lambda: _known(realm, occasion, wanted, name, about, point))
+        if known is None:
+            raise NotFound
+        there = await placed(house, occasion, realm, about, point)
+        then, asker, at = there.standpoint.realm, there.standpoint.asker, there.standpoint.at
+        checked_known([wanted.environment], then.environment_names)
+        dataset = known if then is realm else then.resolve(name)
         if dataset is None:
             raise NotFound
-    explanation = await aside(lambda: explain(realm, asker, wanted, occasion.at, action, dataset))
-    permitted = explanation.decision.allowed
-    absent = await aside(lambda: _absent(realm, occasion, wanted, action, dataset, asker)) if permitted else None
+    explanation = await aside(lambda: explain(then, asker, wanted, at, action, dataset))
+    decision = explanation.decision
+    absent = None
+    if decision.allowed and await aside(lambda: withheld(then, asker, at, dataset, wanted, action)):
+        # The reader is told of a successor that they may know of today.
+        absent = await aside(lambda: not_served(realm, occasion.asker, occasion.at, dataset, wanted))
     answer = Explained(
         explanation,
-        permitted and absent is None,
+        decision.allowed and absent is None,
         absent or explanation.reason,
         asker.subject,
-        seen_at,
+        there.seen_at,
         command(action, name, wanted.environment),
-        realm.revision,
+        _request(occasion, wanted, explanation, realm, dataset)
+        if then is realm and about == occasion.subject
+        else None,
+        then.revision,
         occasion.receipt,
     )
     await house.ledger.record(
@@ -74,47 +95,43 @@ async def explain_access(
             occasion,
             Event.ACCESS_EXPLAINED,
             Outcome.ALLOWED if answer.allowed else Outcome.DENIED,
-            revision=realm.revision,
+            revision=then.revision,
             environment=wanted.environment,
             project=wanted.project,
             purpose=wanted.purpose,
             datasets=(name,),
-            policies=explanation.decision.because,
+            policies=decision.because,
+            decided_sha256=digest([judged(name, action, decision, allowed=answer.allowed)]),
             evaluator=EVALUATOR,
-            details={"action": action.value, "about": str(asker.subject)},
+            details={"action": action.value, "about": str(asker.subject), **there.details},
         )
     )
     return answer
 
 
-def _of_others(realm: Realm, occasion: Occasion, wanted: Wanted, name: str) -> Dataset | None:
-    """The dataset about which the asker may ask for others: who audits there asks about all that is there."""
+def _request(
+    occasion: Occasion, wanted: Wanted, explanation: Explanation, realm: Realm, dataset: Dataset
+) -> str | None:
+    """What the asker types to ask for what they were denied, where it is served at all."""
+    typed = ask_with(explanation.action, dataset.name, wanted.environment, explanation.decision)
+    return typed if typed and not_served(realm, occasion.asker, occasion.at, dataset, wanted) is None else None
+
+
+def _known(
+    realm: Realm, occasion: Occasion, wanted: Wanted, name: str, about: Subject, point: Point | None
+) -> Dataset | None:
+    """The dataset as it is today, if the asker may ask this about it.
+
+    Who audits there asks about others, and about the past, of all that is there.
+    """
     known = find(realm, occasion.asker, occasion.at, name, wanted)
-    if not may_name(name):
-        return None
+    if not may_name(name) or (about == occasion.subject and point is None):
+        return known
     domain = domain_of(name)
     if may_govern(realm, occasion.asker, occasion.at, Action.AUDIT, domain):
         return realm.resolve(name)
-    if known is None or may_govern(realm, occasion.asker, occasion.at, Action.GRANT, domain):
+    if known is None or about == occasion.subject:
+        return known
+    if may_govern(realm, occasion.asker, occasion.at, Action.GRANT, domain):
         return known
     raise NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")
-
-
-def _absent(
-    realm: Realm, occasion: Occasion, wanted: Wanted, action: Action, dataset: Dataset, about: SubjectState
-) -> str | None:
-    """Why a subject cannot do what policies permit: nobody uses what is not served, and drafts are the stewards'."""
-    absent = not_served(realm, occasion.asker, occasion.at, dataset, wanted)
-    if action is not Action.DISCOVER:
-        return absent
-    if dataset.lifecycle is Lifecycle.DRAFT and not knows(realm, about, occasion.at, dataset):
-        return absent
-    return None
-
-
-async def _newest_state(house: House, about: Subject) -> tuple[SubjectState, datetime]:
-    async with house.db.begin() as tx:
-        seen = await subjects.newest_of(tx, about)
-    if seen is None:
-        raise NotFound
-    return seen.state, seen.seen_at

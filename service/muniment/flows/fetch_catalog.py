@@ -2,13 +2,14 @@
 
 The ledger row is durable before the text leaves this flow: a catalog that nobody can
 account for is not served. A lease is the same catalog with what may be done to each
-dataset and until when.
+dataset and until when. Leases are for now; a catalog can be fetched as it was, and that
+of somebody else by those who audit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -16,15 +17,19 @@ from uuid import UUID
 from muniment.core import catalog as catalogs
 from muniment.core.catalog import Catalog
 from muniment.core.codings import encode
-from muniment.core.decisions import EVALUATOR, Decided, Listing, Wanted, boundaries, decide
+from muniment.core.decisions import EVALUATOR, Listing, Wanted, boundaries
 from muniment.core.environments import checked_known
 from muniment.core.leases import ends
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
-from muniment.core.problems import Fault, Invalid
+from muniment.core.past import Standpoint, catalog_from, catalog_of_names, told
+from muniment.core.problems import Fault, Invalid, NotAllowed
 from muniment.core.realm import Realm
-from muniment.core.visibility import imagined, may_name
+from muniment.core.schema import Action
+from muniment.core.subjects import Subject
+from muniment.core.visibility import audits_somewhere
 from muniment.flows.house import House, aside
+from muniment.flows.past import Point, placed
 
 #: How many names can be asked for at once.
 MOST_NAMES = 500
@@ -47,6 +52,13 @@ class Asked:
     coding: str = "identity"
     names: tuple[str, ...] | None = None
     known: frozenset[str] = frozenset()
+    about: Subject | None = None
+    point: Point | None = None
+
+    @property
+    def of_now(self) -> bool:
+        """Whether the asker's own catalog of this moment is asked for."""
+        return self.about is None and self.point is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,9 +79,12 @@ class _Prepared:
     realm: Realm
     catalog: Catalog
     ends: Mapping[str, datetime]
+    patterns: Mapping[str, tuple[Action, ...]] = field(default_factory=dict)
+    from_where: Mapping[str, object] = field(default_factory=dict)
 
     def tag(self, asked: Asked) -> str:
-        extra = "" if asked.media is not Media.LEASE else repr(sorted(self.ends.items()))
+        beside = (sorted(self.ends.items()), sorted(self.patterns.items()))
+        extra = repr(beside) if asked.media is Media.LEASE else ""
         return catalogs.tag(self.catalog, media=asked.media, coding=asked.coding, asked=asked.names, extra=extra)
 
     def text(self, asked: Asked) -> bytes:
@@ -79,14 +94,13 @@ class _Prepared:
             case Media.JSON:
                 return catalogs.as_json(self.realm, self.catalog)
             case Media.LEASE:
-                return catalogs.as_lease(self.realm, self.catalog, self.ends)
+                return catalogs.as_lease(self.realm, self.catalog, self.ends, self.patterns)
 
 
 async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetched:
     """What the subject may use, rendered; written down before it is given."""
     realm = await house.realms.current()
-    checked_known([asked.wanted.environment], realm.environment_names)
-    prepared = await _prepared(house, realm, occasion, asked)
+    prepared = await (_prepared if asked.of_now else _as_it_was)(house, realm, occasion, asked)
     receipt = occasion.receipt
     tag = prepared.tag(asked)
     unchanged = tag in asked.known or "*" in asked.known
@@ -96,17 +110,22 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
             occasion,
             Event.LEASE_SERVED if asked.media is Media.LEASE else Event.CATALOG_SERVED,
             Outcome.ALLOWED,
-            revision=realm.revision,
+            revision=prepared.realm.revision,
             environment=asked.wanted.environment,
             project=asked.wanted.project,
             purpose=asked.wanted.purpose,
             datasets=asked.names or (),
             decided_sha256=prepared.catalog.sha256,
             evaluator=EVALUATOR,
-            details={"entries": len(prepared.catalog.entries), "unchanged": unchanged},
+            details={
+                "entries": len(prepared.catalog.entries),
+                "unchanged": unchanged,
+                **({} if asked.names is None else {"named": len(asked.names)}),
+                **prepared.from_where,
+            },
         )
     )
-    return Fetched(body, tag, realm.revision, receipt, len(prepared.catalog.entries))
+    return Fetched(body, tag, prepared.realm.revision, receipt, len(prepared.catalog.entries))
 
 
 async def _body(house: House, prepared: _Prepared, asked: Asked, tag: str) -> bytes:
@@ -119,6 +138,8 @@ async def _body(house: House, prepared: _Prepared, asked: Asked, tag: str) -> by
 
 
 async def _prepared(house: House, realm: Realm, occasion: Occasion, asked: Asked) -> _Prepared:
+    checked_known([asked.wanted.environment], realm.environment_names)
+    _check_number(asked)
     if asked.names is not None:
         names = asked.names
         return await aside(lambda: _of_names(house, realm, occasion, asked, names))
@@ -129,30 +150,42 @@ async def _prepared(house: House, realm: Realm, occasion: Occasion, asked: Asked
         return known
     prepared = await aside(lambda: _of_all(house, realm, occasion, asked, listing))
     until = _holds_until(house, realm, occasion, asked, listing)
-    house.prepared.put(realm.revision, key, prepared, until, 1 + len(prepared.catalog.entries))
+    house.prepared.put(realm.revision, key, prepared, until, 1 + len(prepared.catalog.entries), since=listing.since)
     return prepared
+
+
+async def _as_it_was(house: House, realm: Realm, occasion: Occasion, asked: Asked) -> _Prepared:
+    """A catalog of an earlier moment, or somebody else's: as much of it as the asker may be told today."""
+    about = asked.about or occasion.subject
+    reader = Standpoint(realm, occasion.asker, occasion.at)
+    async with house.refusals_recorded(occasion, realm):
+        if about != occasion.subject and not await aside(lambda: audits_somewhere(realm, occasion.asker, occasion.at)):
+            raise NotAllowed("You may fetch your own catalog; to fetch that of others you need audit in a domain.")
+        there = await placed(house, occasion, realm, about, asked.point)
+    standpoint = there.standpoint
+    checked_known([asked.wanted.environment], standpoint.realm.environment_names)
+    _check_number(asked)
+    decided = await aside(lambda: catalog_from(standpoint, asked.wanted, asked.names))
+    cut = await aside(lambda: told(decided, standpoint.realm, reader, own=about == occasion.subject))
+    return _Prepared(standpoint.realm, cut, {}, from_where=there.details)
+
+
+def _check_number(asked: Asked) -> None:
+    if asked.names is not None and len(asked.names) > MOST_NAMES:
+        message = f"At most {MOST_NAMES} names can be asked for at once; ask for the whole catalog, or in parts."
+        raise Invalid(message, [Fault("names", message)])
 
 
 def _of_all(house: House, realm: Realm, occasion: Occasion, asked: Asked, listing: Listing) -> _Prepared:
     catalog = catalogs.catalog_of(realm, listing, asked.wanted)
-    return _Prepared(realm, catalog, _ends(house, realm, occasion, asked, catalog, listing.decided))
+    patterns = catalogs.patterns_of(realm, listing, asked.wanted) if asked.media is Media.LEASE else {}
+    return _Prepared(realm, catalog, _ends(house, realm, occasion, asked, catalog), patterns)
 
 
 def _of_names(house: House, realm: Realm, occasion: Occasion, asked: Asked, names: tuple[str, ...]) -> _Prepared:
     """Only these names, those that factory patterns make included; what is hidden is as if not asked for."""
-    if len(names) > MOST_NAMES:
-        message = f"At most {MOST_NAMES} names can be asked for at once; ask for the whole catalog, or in parts."
-        raise Invalid(message, [Fault("names", message)])
-    names = tuple(filter(may_name, names))
-    found = {dataset.name: dataset for dataset in map(realm.resolve, names) if dataset is not None}
-    # A name that nothing has is decided on too: how long it takes tells nobody that it is free.
-    decided = {
-        name: decide(realm, occasion.asker, asked.wanted, occasion.at, found.get(name) or imagined(realm, name))
-        for name in names
-    }
-    entries = (catalogs.entry_of(found[name], decided[name], asked.wanted) for name in found)
-    catalog = catalogs.made(realm, asked.wanted, entries)
-    return _Prepared(realm, catalog, _ends(house, realm, occasion, asked, catalog, decided))
+    catalog = catalog_of_names(Standpoint(realm, occasion.asker, occasion.at), asked.wanted, names)
+    return _Prepared(realm, catalog, _ends(house, realm, occasion, asked, catalog))
 
 
 def _ends(
@@ -161,13 +194,12 @@ def _ends(
     occasion: Occasion,
     asked: Asked,
     catalog: Catalog,
-    decided: Mapping[str, Decided],
 ) -> Mapping[str, datetime]:
     """When what the lease gives ends; of what it does not give (a draft, say) not even the tag may tell."""
     if asked.media is not Media.LEASE:
         return {}
     until = occasion.at + house.lengths.of(occasion.asker)
-    given = Listing(realm.revision, {name: decided[name] for name in catalog.names}, None)
+    given = {entry.dataset.name: frozenset(entry.actions) for entry in catalog.entries}
     return ends(realm, occasion.asker, asked.wanted, occasion.at, until, given)
 
 
@@ -176,5 +208,5 @@ def _holds_until(house: House, realm: Realm, occasion: Occasion, asked: Asked, l
     if asked.media is not Media.LEASE:
         return listing.until
     length: timedelta = house.lengths.of(occasion.asker)
-    comes_near = [m - length for m in boundaries(realm.concerning(occasion.asker)) if m - length > occasion.at]
+    comes_near = [m - length for m in boundaries(realm.concerning(occasion.asker), occasion.at + length)]
     return min([moment for moment in (listing.until, *comes_near) if moment is not None], default=None)

@@ -20,13 +20,16 @@ from muniment.core.decisions import Listing, Memory, Wanted, list_all
 from muniment.core.leases import Lengths
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
-from muniment.core.problems import NotAllowed, NotFound
+from muniment.core.problems import NotAllowed, NotFound, Unconfirmed
 from muniment.core.realm import Realm
 from muniment.store.databases import Database
 from muniment.store.ledger import Committer
 from muniment.store.realms import Realms
 
-#: How many datasets all the remembered listings may hold together, and all catalogs ready to send.
+#: About how many thousand bytes all remembered listings may take together.
+_LISTED = 32 * 1024
+
+#: How many entries all the catalogs that are ready to send may hold together.
 _DECIDED = 1_000_000
 
 #: How many bytes of encoded catalogs are held.
@@ -47,7 +50,7 @@ class House:
     ledger: Committer
     types: KnownTypes
     lengths: Lengths = field(default_factory=Lengths)
-    listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_DECIDED))
+    listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_LISTED))
     prepared: Memory[tuple[str, Wanted, bool], object] = field(default_factory=lambda: Memory(_DECIDED))
     bodies: Bodies = field(default_factory=lambda: Bodies(_BODIES))
     _deciding: dict[tuple[int, str, Wanted], asyncio.Task[Listing]] = field(default_factory=dict)
@@ -62,7 +65,7 @@ class House:
                 self._deciding[realm.revision, *key] = deciding
             # Those who wait share the work; one who leaves does not end it for the others.
             known = await asyncio.shield(deciding)
-            if known.until is None or occasion.at < known.until:
+            if known.holds(occasion.at):
                 break
         return known
 
@@ -70,7 +73,7 @@ class House:
         key = (occasion.asker.digest, wanted)
         try:
             listing = await aside(lambda: list_all(realm, occasion.asker, wanted, occasion.at))
-            self.listings.put(realm.revision, key, listing, listing.until, 1 + len(listing.decided))
+            self.listings.put(realm.revision, key, listing, listing.until, listing.weight, since=listing.since)
             return listing
         finally:
             del self._deciding[realm.revision, *key]
@@ -80,7 +83,7 @@ class House:
         """Write down that the asker was refused, or asked for what nothing has, before the refusal leaves."""
         try:
             yield
-        except (NotAllowed, NotFound) as refused:
+        except (NotAllowed, NotFound, Unconfirmed) as refused:
             await self.ledger.record(
                 row(
                     occasion,

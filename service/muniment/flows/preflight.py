@@ -6,19 +6,22 @@ known of gets the words of a name that was never there, whatever it is.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
 from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import EVALUATOR, Wanted, decide_each
 from muniment.core.environments import checked_known
-from muniment.core.explanations import UNKNOWN, Explanation, command, explain
+from muniment.core.explanations import UNKNOWN, Explanation, command, explain, in_force
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
+from muniment.core.replays import Judged, digest
+from muniment.core.requests import command as ask_with
 from muniment.core.schema import Action
+from muniment.core.second_key import check_save
 from muniment.core.visibility import find_each, not_served, visible_successor
 from muniment.flows.house import House, aside
 
@@ -31,7 +34,10 @@ _MOST_THOROUGH = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Whether a run may do one thing, and why. ``known`` is false where nothing may be said."""
+    """Whether a run may do one thing, and why. ``known`` is false where nothing may be said.
+
+    ``obligations`` are the read restrictions that are why it may not.
+    """
 
     dataset: str
     action: Action
@@ -42,6 +48,8 @@ class Verdict:
     owner: str | None = None
     explain: str | None = None
     notice: str | None = None
+    obligations: Mapping[str, object] | None = None
+    request: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +76,8 @@ async def preflight(
     realm = await house.realms.current()
     checked_known([wanted.environment], realm.environment_names)
     asked = [*((name, Action.LOAD) for name in load), *((name, Action.SAVE) for name in save)]
-    verdicts = await aside(lambda: tuple(_verdicts(realm, occasion, wanted, asked)))
+    async with house.refusals_recorded(occasion, realm, *sorted({*load, *save})):
+        verdicts = await aside(lambda: tuple(_verdicts(realm, occasion, wanted, asked)))
     answer = Preflight(verdicts, realm.revision, occasion.receipt)
     await house.ledger.record(
         row(
@@ -81,8 +90,13 @@ async def preflight(
             purpose=wanted.purpose,
             datasets=tuple(sorted({*load, *save})),
             policies=tuple(sorted({id_ for verdict in verdicts for id_ in verdict.because})),
+            decided_sha256=digest(Judged(v.dataset, v.action, v.known, v.allowed, v.because) for v in verdicts),
             evaluator=EVALUATOR,
-            details={"refused": [f"{v.action} {v.dataset}" for v in verdicts if not v.allowed]},
+            details={
+                "load": sorted(set(load)),
+                "save": sorted(set(save)),
+                "refused": [f"{v.action} {v.dataset}" for v in verdicts if not v.allowed],
+            },
         )
     )
     return answer
@@ -101,9 +115,19 @@ def _verdicts(
         if dataset is None:
             yield Verdict(name, action, allowed=False, known=False, reason=UNKNOWN)
             continue
-        decision = decided[name][action]
+        decision = in_force(decided[name], action)
+        if action is Action.SAVE and decision.allowed:
+            check_save(realm, asker, wanted, at, dataset, decided[name])
         explained = explain(
-            realm, asker, wanted, at, action, dataset, decision=decision, thorough=refused < _MOST_THOROUGH
+            realm,
+            asker,
+            wanted,
+            at,
+            action,
+            dataset,
+            decision=decision,
+            erring=decided[name].erring,
+            thorough=refused < _MOST_THOROUGH,
         )
         refused += not decision.allowed
         yield _verdict(realm, occasion, wanted, dataset, explained)
@@ -123,6 +147,8 @@ def _verdict(realm: Realm, occasion: Occasion, wanted: Wanted, dataset: Dataset,
         owner=explained.owner,
         explain=None if allowed else command(explained.action, dataset.name, wanted.environment),
         notice=_notice(dataset, successor),
+        obligations=explained.obligations,
+        request=None if absent else ask_with(explained.action, dataset.name, wanted.environment, explained.decision),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from sqlalchemy import insert, literal, select, union_all
+from sqlalchemy import Select, func, insert, literal, select, true, union_all
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.realm import Change, Noun
@@ -83,6 +83,41 @@ async def between(tx: AsyncConnection, after: int, upto: int) -> list[Change]:
     ]
     rows = await tx.execute(union_all(*parts).order_by("revision", "position"))
     return [_change(_BY_WORD[row.kind], row) for row in rows]
+
+
+async def apart(tx: AsyncConnection, one: int, other: int) -> int:
+    """How many things changed between two revisions, each counted once."""
+    touched = _touched(one, other).distinct().subquery()
+    found: int = (await tx.execute(select(func.count()).select_from(touched))).scalar_one()
+    return found
+
+
+async def leading(tx: AsyncConnection, held: int, to: int) -> list[Change]:
+    """What makes the realm of one revision that of another, which may be the earlier: each thing once."""
+    rows = await tx.execute(union_all(*(_stood(line, held, to) for line in LINES)).order_by("kind", "key"))
+    return [_change(_BY_WORD[row.kind], row) for row in rows]
+
+
+def _touched(one: int, other: int) -> Select[Any]:
+    after, upto = sorted((one, other))
+    return select(change_log.c.kind, change_log.c.key).where(
+        change_log.c.revision > after, change_log.c.revision <= upto
+    )
+
+
+def _stood(line: Line[Any], held: int, to: int) -> Select[Any]:
+    """What stood at a revision, of the things that changed on the way to it; no version where nothing did."""
+    touched = _touched(held, to).where(change_log.c.kind == line.word).distinct().subquery()
+    then = (
+        select(line.table.c.version, line.table.c.body)
+        .where(line.table.c.key == touched.c.key, line.table.c.revision <= to)
+        .order_by(line.table.c.version.desc())
+        .limit(1)
+        .lateral()
+    )
+    return select(literal(line.word).label("kind"), touched.c.key, then.c.version, then.c.body).select_from(
+        touched.outerjoin(then, true())
+    )
 
 
 def _change(line: Line[Any], row: Any) -> Change:

@@ -31,6 +31,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_en
 
 from muniment.core.problems import CannotStart, DatabaseUnavailable
 
+#: What a block of :meth:`Database.begin` holds; above the store nobody looks inside.
+Transaction = AsyncConnection
+
 _CONNECT_SECONDS = 5
 _POOL_SECONDS = 5
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import date, datetime
 
 from muniment.core.grants import Grant
 from muniment.core.schema import Action
@@ -19,11 +19,14 @@ def _write(grant: Grant) -> Body:
         "environments": sorted(grant.environments),
         "until": grant.until,
         "because": grant.because,
+        "review_by": grant.review_by,
+        "purposes": sorted(grant.purposes),
     }
 
 
 def _read(key: str, version: int, body: Body) -> Grant:
     until = body["until"]
+    review_by = body.get("review_by")
     return Grant(
         id=key,
         to=body["to"],
@@ -33,6 +36,8 @@ def _read(key: str, version: int, body: Body) -> Grant:
         environments=frozenset(body["environments"]),
         until=datetime.fromisoformat(until) if until is not None else None,
         because=body["because"],
+        review_by=date.fromisoformat(review_by) if review_by is not None else None,
+        purposes=frozenset(body.get("purposes", ())),
         version=version,
     )
 

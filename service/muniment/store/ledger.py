@@ -105,6 +105,38 @@ async def reading(
     return rows, _cursor(rows[-1]) if len(found) > limit else None
 
 
+async def of_id(tx: AsyncConnection, id_: UUID) -> Row | None:
+    """The row of an id, which tells the millisecond of the row (RFC 9562, 5.7).
+
+    :class:`LedgerUnavailable` where there is no ledger to look into: nothing could be recorded there either.
+    """
+    try:
+        began = _EPOCH + timedelta(milliseconds=id_.int >> 80)
+    except OverflowError:
+        return None
+    columns = ledger.c
+    question = select(*(columns[name] for name in _FIELDS)).where(
+        columns.at >= began, columns.at < began + timedelta(milliseconds=1), columns.id == id_
+    )
+    try:
+        found = (await tx.execute(question)).one_or_none()
+    except ProgrammingError as error:
+        logger.exception("the ledger could not be read")
+        raise _unreachable() from error
+    return _read(found) if found else None
+
+
+async def last_settled(tx: AsyncConnection, events: Iterable[Event], since: datetime) -> dict[str, datetime]:
+    """When each policy last settled an answer of these kinds, of those that did so since a moment, by id."""
+    settled = (
+        select(func.unnest(ledger.c.policies).label("policy"), ledger.c.at)
+        .where(ledger.c.event.in_(list(events)), ledger.c.at >= since)
+        .subquery("settled")
+    )
+    question = select(settled.c.policy, func.max(settled.c.at).label("at")).group_by(settled.c.policy)
+    return {row.policy: row.at for row in await tx.execute(question)}
+
+
 async def ensure_partitions(tx: AsyncConnection, today: date, *, months: int = 3) -> None:
     """Make room for this month and those that follow."""
     ahead = (today.year * 12 + today.month - 1 + following for following in range(months))

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Generic, TypeVar
 
+import anyio.to_thread
 from sqlalchemy import BigInteger, Integer, Row, Select, Table, Text, any_, bindparam, cast, func, select
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -28,6 +29,9 @@ from muniment.store.tables import revisions
 
 #: A noun's JSON object.
 Body = Mapping[str, Any]
+
+#: How many versions are read while other requests wait.
+_READ_AT_ONCE = 500
 
 N = TypeVar("N", bound=Noun)
 
@@ -43,6 +47,14 @@ class Version(Generic[N]):
     subject: str
     reason: str
     value: N | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """Since when a noun stands as it does, and who put it so."""
+
+    since: datetime
+    by: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,8 +127,29 @@ class Line(Generic[N]):
             .where(table.c.revision <= revision)
             .order_by(table.c.key, table.c.version.desc())
         )
-        rows = await tx.execute(question)
-        return {row.key: self.read(row.key, row.version, row.body) for row in rows if row.body is not None}
+        found: dict[str, N] = {}
+        rows = await tx.stream(question)
+        async for part in rows.partitions(_READ_AT_ONCE):
+            # Requests go on between the parts, and while a part is read.
+            found |= await anyio.to_thread.run_sync(self._values, part)
+        return found
+
+    async def standing(self, tx: AsyncConnection) -> dict[str, Standing]:
+        """Since when all that stands now stands as it does, and who put it so, by key."""
+        table = self.table
+        newest = (
+            select(table.c.key, table.c.revision, table.c.body.is_not(None).label("stands"))
+            .ext(distinct_on(table.c.key))
+            .order_by(table.c.key, table.c.version.desc())
+            .subquery("newest")
+        )
+        question = (
+            select(newest.c.key, revisions.c.at, revisions.c.subject)
+            .join(revisions, revisions.c.revision == newest.c.revision)
+            .where(newest.c.stands)
+            .order_by(newest.c.key)
+        )
+        return {row.key: Standing(row.at, row.subject) for row in await tx.execute(question)}
 
     async def append(self, tx: AsyncConnection, edits: Sequence[Edit[N]], revision: int) -> list[int]:
         """Add one version for each edit; gives the numbers that these versions have.
@@ -200,6 +233,9 @@ class Line(Generic[N]):
     def _newest(self, key: str) -> Select[Any]:
         table = self.table
         return select(table).where(table.c.key == key).order_by(table.c.version.desc()).limit(1)
+
+    def _values(self, rows: Iterable[Row[*tuple[Any, ...]]]) -> dict[str, N]:
+        return {row.key: self.read(row.key, row.version, row.body) for row in rows if row.body is not None}
 
     def _value(self, row: Row[Any] | None) -> N | None:
         if row is None or row.body is None:

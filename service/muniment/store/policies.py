@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
-from muniment.core.policies import Policy
+from muniment.core.policies import Policy, PolicyKind
 from muniment.store import tables
 from muniment.store.lines import Body, Line
 
@@ -16,6 +16,9 @@ def _write(policy: Policy) -> Body:
         "reason": policy.reason,
         "review_by": policy.review_by,
         "form": policy.form,
+        "kind": policy.kind,
+        "obligation": policy.obligation,
+        "cases": list(policy.cases),
     }
 
 
@@ -28,6 +31,9 @@ def _read(key: str, version: int, body: Body) -> Policy:
         reason=body["reason"],
         review_by=date.fromisoformat(review_by) if review_by is not None else None,
         form=body["form"],
+        kind=PolicyKind(body.get("kind", PolicyKind.ACCESS)),
+        obligation=body.get("obligation"),
+        cases=tuple(body.get("cases", ())),
         version=version,
     )
 

@@ -9,18 +9,27 @@ way when it came may be older than the request. Nothing here has a time to live.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections import OrderedDict
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 from copy import copy
 from typing import Final
 
+import anyio.to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from muniment.core.problems import DatabaseUnavailable, Fault, Invalid
+from muniment.core.problems import Busy, DatabaseUnavailable, Fault, Invalid
 from muniment.core.realm import Realm
 from muniment.store import changes, datasets, domains, environments, grants, groups, policies, revisions
 from muniment.store.databases import Database
 
 _PATIENCE_SECONDS: Final = 10
+
+#: How many earlier realms are held, and how many are built at once.
+_MOST_PAST: Final = 8
+_MOST_BUILT: Final = 2
+
+#: From how many changes on a realm is read whole, and not made of another.
+_MANY_CHANGES: Final = 200
 
 
 class Realms:
@@ -32,6 +41,7 @@ class Realms:
         self._newest = _Newest(db)
         self._held: Realm | None = None
         self._patching = asyncio.Lock()
+        self._past = _Past(self._build)
 
     async def current(self) -> Realm:
         """The realm with every change that was acknowledged before this call began."""
@@ -43,6 +53,15 @@ class Realms:
                 async with self._db.begin() as tx:
                     self._held = await self._brought(tx, await revisions.newest(tx))
             return self._held
+
+    async def at(self, revision: int) -> Realm:
+        """The realm at any revision.
+
+        :class:`Invalid` for one that has not been made, :class:`Busy` while too many
+        others are being built.
+        """
+        current = await self.current()
+        return current if revision == current.revision else await self._past.at(revision)
 
     async def within(self, tx: AsyncConnection) -> Realm:
         """The realm on which a change is made: no other change comes between until ``tx`` ends.
@@ -76,10 +95,61 @@ class Realms:
         """The held realm brought to a revision; a database that went back (a restore) is read anew."""
         held = self._held
         if held is None or held.revision > revision:
-            return await self.load(tx, revision)
+            self._past.forget()
+            # Nobody's request waits for what all requests need, nor is another one held up by it.
+            return await asyncio.to_thread((await self.load(tx, revision)).ready)
         if held.revision == revision:
             return held
         return held.after(revision, await changes.between(tx, held.revision, revision))
+
+    async def _build(self, revision: int) -> Realm:
+        """A realm made of the nearest that is held, or read whole where that is far away."""
+        nearest = min(self._past.beside(self._held), key=lambda realm: abs(realm.revision - revision), default=None)
+        async with self._db.begin() as tx:
+            await revisions.made(tx, revision)
+            if nearest is not None and await changes.apart(tx, nearest.revision, revision) <= _MANY_CHANGES:
+                changed = await changes.leading(tx, nearest.revision, revision)
+                return await anyio.to_thread.run_sync(lambda: nearest.after(revision, changed).ready())
+            read = await self.load(tx, revision)
+        return await anyio.to_thread.run_sync(read.ready)
+
+
+class _Past:
+    """The earlier realms that were asked for last, and those that are on their way."""
+
+    def __init__(self, build: Callable[[int], Awaitable[Realm]]) -> None:
+        self._build = build
+        self._held: OrderedDict[int, Realm] = OrderedDict()
+        self._building: dict[int, asyncio.Task[Realm]] = {}
+
+    async def at(self, revision: int) -> Realm:
+        """The realm at a revision; those who want the same one share the work."""
+        if revision in self._held:
+            self._held.move_to_end(revision)
+            return self._held[revision]
+        if revision not in self._building:
+            if len(self._building) >= _MOST_BUILT:
+                raise Busy("Other states of the past are being looked up already; try again in a moment.")
+            self._building[revision] = asyncio.create_task(self._built(revision))
+        return await asyncio.shield(self._building[revision])
+
+    def beside(self, current: Realm | None) -> list[Realm]:
+        """All realms of which another can be made."""
+        return [*self._held.values(), *([current] if current is not None else [])]
+
+    def forget(self) -> None:
+        """Hold none any more: the database is another than it was."""
+        self._held.clear()
+
+    async def _built(self, revision: int) -> Realm:
+        try:
+            realm = await self._build(revision)
+        finally:
+            del self._building[revision]
+        self._held[revision] = realm
+        if len(self._held) > _MOST_PAST:
+            self._held.popitem(last=False)
+        return realm
 
 
 class _Newest:

@@ -76,3 +76,10 @@ async def made(tx: AsyncConnection, revision: int) -> Revision:
         message = f"There is no revision {revision}; the newest is {await newest(tx)}."
         raise Invalid(message, [Fault("at", message)])
     return Revision(*row)
+
+
+async def ended(tx: AsyncConnection, revision: int) -> datetime | None:
+    """When a revision ceased to be current, if it has."""
+    question = select(revisions.c.at).where(revisions.c.revision == revision + 1)
+    found: datetime | None = (await tx.execute(question)).scalar_one_or_none()
+    return found

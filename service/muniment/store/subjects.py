@@ -16,13 +16,27 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Row, Select, Text, any_, bindparam, func, select
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import (
+    ARRAY,
+    ColumnElement,
+    FromClause,
+    Row,
+    Select,
+    Text,
+    any_,
+    bindparam,
+    case,
+    func,
+    select,
+    text,
+    true,
+)
+from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.subjects import Attribute, Kind, Subject, SubjectState
 from muniment.store.databases import Database
-from muniment.store.tables import subject_states, subjects
+from muniment.store.tables import ledger, subject_states, subjects
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,30 @@ async def newest_of(tx: AsyncConnection, subject: Subject) -> Known | None:
     """A subject's newest state, if it was ever seen."""
     row = (await tx.execute(_newest().where(subjects.c.name == str(subject)))).one_or_none()
     return _known(row) if row else None
+
+
+async def newest_of_each(tx: AsyncConnection, wanted: Iterable[Subject]) -> list[Known]:
+    """The newest states of those of the subjects that were ever seen, by name."""
+    names = bindparam("names", sorted(map(str, wanted)), ARRAY(Text))
+    question = _newest().where(subjects.c.name == any_(names)).order_by(subjects.c.name)
+    return [_known(row) for row in await tx.execute(question)]
+
+
+async def newest_at(tx: AsyncConnection, moment: datetime) -> list[Known]:
+    """Every subject that had been seen at a moment, in the state it was last seen in by then, by name."""
+    return [_known(row) for row in await tx.execute(_seen_by(moment).order_by("name"))]
+
+
+async def state_at(tx: AsyncConnection, subject: Subject, moment: datetime) -> Known | None:
+    """The state that a subject was last seen in at a moment, if it had been seen by then."""
+    row = (await tx.execute(_seen_by(moment, subject))).one_or_none()
+    return _known(row) if row else None
+
+
+async def of_digest(tx: AsyncConnection, digest: str) -> SubjectState | None:
+    """The state that has this address, as it was stored."""
+    row = (await tx.execute(select(subject_states).where(subject_states.c.digest == digest))).one_or_none()
+    return _state(row) if row else None
 
 
 async def count(tx: AsyncConnection) -> int:
@@ -108,18 +146,67 @@ async def _store(tx: AsyncConnection, state: SubjectState, digest: str, at: date
     )
 
 
+async def of_digests(tx: AsyncConnection, digests: Iterable[str]) -> dict[str, SubjectState]:
+    """The states that have these addresses, by address."""
+    wanted = bindparam("digests", sorted(digests), ARRAY(Text))
+    rows = await tx.execute(select(subject_states).where(subject_states.c.digest == any_(wanted)))
+    return {row.digest: _state(row) for row in rows}
+
+
+def _seen_by(moment: datetime, subject: Subject | None = None) -> Select[Any]:
+    """States by what the ledger says of each subject up to a moment, or by when a state was first stored."""
+    stored = (
+        select(_named(subject_states), subject_states.c.digest, subject_states.c.first_seen.label("seen_at"))
+        .ext(distinct_on(text("name")))
+        .where(subject_states.c.first_seen <= moment)
+        .order_by(text("name"), subject_states.c.first_seen.desc(), subject_states.c.digest)
+    )
+    known = select(subjects.c.name)
+    if subject is not None:
+        stored = stored.where(subject_states.c.kind == subject.kind, subject_states.c.id == subject.id)
+        known = known.where(subjects.c.name == str(subject))
+    first, asked = stored.subquery("first"), known.subquery("asked")
+    recorded = (
+        select(ledger.c.subject_state.label("digest"), ledger.c.at.label("seen_at"))
+        .where(ledger.c.subject == asked.c.name, ledger.c.at <= moment)
+        .order_by(ledger.c.at.desc(), ledger.c.id.desc())
+        .limit(1)
+        .lateral("recorded")
+    )
+    later = (recorded.c.seen_at.is_(None)) | (first.c.seen_at > recorded.c.seen_at)
+    seen = (
+        select(
+            asked.c.name,
+            case((later, first.c.digest), else_=recorded.c.digest).label("digest"),
+            func.greatest(first.c.seen_at, recorded.c.seen_at).label("seen_at"),
+        )
+        .select_from(asked.outerjoin(first, first.c.name == asked.c.name).outerjoin(recorded, true()))
+        .subquery("seen")
+    )
+    return select(subject_states, seen.c.seen_at, seen.c.name).join(
+        seen, (seen.c.digest == subject_states.c.digest) & (seen.c.name == _named(subject_states))
+    )
+
+
+def _named(states: FromClause) -> ColumnElement[str]:
+    return (states.c.kind + ":" + states.c.id).label("name")
+
+
 def _newest() -> Select[Any]:
     return select(subject_states, subjects.c.seen_at).join(subjects, subjects.c.digest == subject_states.c.digest)
 
 
 def _known(row: Row[Any]) -> Known:
-    state = SubjectState(
+    return Known(_state(row), row.seen_at)
+
+
+def _state(row: Row[Any]) -> SubjectState:
+    return SubjectState(
         subject=Subject(Kind(row.kind), row.id),
         issuer=row.issuer,
         groups=frozenset(row.groups),
         attributes={name: _read(value) for name, value in row.attributes.items()},
     )
-    return Known(state, row.seen_at)
 
 
 def _written(value: Attribute) -> object:

@@ -2,8 +2,8 @@
 
 Datasets, domains, environments, groups, policies and grants are *lines of versions*: a
 row is one version at a key, valid from its revision until the next version's; without a
-body the line ends there. These tables, the revisions, the change log, the states of
-subjects and the ledger only grow: Postgres refuses ``UPDATE``, ``DELETE`` and
+body the line ends there. Requests for access are lines too, outside of the realm. These
+tables, the revisions, the change log, the states of subjects and the ledger only grow: Postgres refuses ``UPDATE``, ``DELETE`` and
 ``TRUNCATE`` on them by trigger (``migrations/``).
 
 The migrations make the tables; a test holds that they and this page agree.
@@ -102,6 +102,20 @@ environments = _line("environments")
 groups = _line("groups")
 policies = _line("policies")
 grants = _line("grants")
+
+#: Requests for access: lines that no decision about data depends on. ``revision`` is the realm's when the version
+#: was written, or the one that an approval made; ``requester`` is the same in all versions of a line.
+requests = Table(
+    "requests",
+    metadata,
+    Column("key", _NAME, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("revision", BigInteger, ForeignKey("revisions.revision"), nullable=False),
+    Column("requester", _NAME, nullable=False),
+    Column("body", JSON, nullable=False),
+    PrimaryKeyConstraint("key", "version"),
+    Index(None, "requester", "key", "version"),
+)
 
 #: What each revision changed, in order: pointers into the lines.
 change_log = Table(
