@@ -31,7 +31,7 @@ from muniment.core.decisions import (
     list_all,
 )
 from muniment.core.delegation import within_reach
-from muniment.core.divergence import divergences
+from muniment.core.divergence import Comparison
 from muniment.core.moments import ticked
 from muniment.core.names import domain_of, lineage
 from muniment.core.policies import Compiled, occasions_of
@@ -109,11 +109,17 @@ def consequences(
     (:mod:`muniment.core.divergence`); only there each is asked what that gives and takes.
     """
     difference = Difference(before, after)
-    divided = _divided(before, after, states, wanted, at)
+    comparison = Comparison(before, after, difference.otherwise)
     found: list[Consequences] = []
+    for alike in comparison.kinds(states):
+        for each in wanted:
+            divided = comparison.compared(alike, each, at)
+            names = difference.otherwise | (divided.names if divided else frozenset())
+            if names and not difference.one_sided(each):
+                found.append(_for_each(alike, _compared(difference, alike[0], each, at, names)))
     for state in states:
         for each in wanted:
-            names = divided.get((str(state.subject), each), frozenset()) | difference.besides(state, each)
+            names = difference.besides(state, each)
             if names:
                 found.append(_compared(difference, state, each, at, names))
         if difference.governs:
@@ -126,15 +132,18 @@ def consequences(
     )
 
 
-def _divided(
-    before: Realm, after: Realm, states: Sequence[SubjectState], wanted: Sequence[Wanted], at: datetime
-) -> Mapping[tuple[str, Wanted], frozenset[str]]:
-    """The datasets on which the realms decide otherwise, by subject and circumstance."""
-    return {
-        (str(state.subject), each.wanted): each.names
-        for each in divergences(before, after, states, wanted, at)
-        for state in each.subjects
-    }
+def _for_each(alike: Sequence[SubjectState], one: Consequences) -> Consequences:
+    """The same consequences for each of several subjects who are decided on alike."""
+    subjects = [str(state.subject) for state in alike]
+
+    def told(effects: Sequence[Effect]) -> tuple[Effect, ...]:
+        return tuple(
+            Effect(name, each.action, each.resource, each.environment, each.purpose, each.project, each.on_domain)
+            for each in effects
+            for name in subjects
+        )
+
+    return Consequences(told(one.gained), told(one.lost), told(one.masked), told(one.unmasked))
 
 
 def circumstances(before: Realm, after: Realm) -> tuple[Wanted, ...]:
@@ -238,17 +247,35 @@ class Difference:
         """Whether rights to govern may differ for anybody."""
         moved = self.before.groups is not self.after.groups or self.before.domains is not self.after.domains
         touched = (action for policy in self.touched for action in policy.actions)
-        return bool(self.datasets) or moved or any(action in GOVERNING_ACTIONS for action in touched)
+        return moved or any(action in GOVERNING_ACTIONS for action in touched) or self._governed_by_what_they_are
+
+    @cached_property
+    def _governed_by_what_they_are(self) -> bool:
+        """Whether datasets changed, and some rule about governing reads what they are."""
+        return bool(self.datasets) and any(
+            part.reads.resource or part.slow
+            for realm in self.realms
+            for rules in realm.rules.values()
+            for rule in rules
+            if not rule.actions.isdisjoint(GOVERNING_ACTIONS)
+            for part in rule.parts
+        )
 
     def besides(self, state: SubjectState, wanted: Wanted) -> frozenset[str]:
         """What may be used otherwise though the realms decide alike on what is declared.
 
-        A dataset may be served otherwise, a name may come from a pattern, an obligation may
-        demand something else, and an environment may be there on one side only.
+        A name may come from a pattern, and an environment may be there on one side only.
         """
-        if (wanted.environment in self.before.environments) != (wanted.environment in self.after.environments):
-            return self.names
-        return self._served_otherwise | self._obliged_otherwise | self.told_apart(state, self._made)
+        return self.names if self.one_sided(wanted) else self.told_apart(state, self._made)
+
+    def one_sided(self, wanted: Wanted) -> bool:
+        """Whether an environment is there on one side only."""
+        return (wanted.environment in self.before.environments) != (wanted.environment in self.after.environments)
+
+    @cached_property
+    def otherwise(self) -> frozenset[str]:
+        """The datasets that may be used otherwise though the realms decide alike: served, or obliged, otherwise."""
+        return self._served_otherwise | self._obliged_otherwise
 
     @cached_property
     def _served_otherwise(self) -> frozenset[str]:
@@ -468,6 +495,8 @@ def _listed(effects: Iterable[Sequence[Effect]]) -> tuple[Effect, ...]:
 
 def _plainer(effect: Effect) -> set[Effect]:
     """The same, said of fewer circumstances."""
+    if effect.purpose is None and effect.project is None:
+        return set()
     purposes, projects = {effect.purpose, None}, {effect.project, None}
     made = {replace(effect, purpose=purpose, project=project) for purpose in purposes for project in projects}
     return made - {effect}

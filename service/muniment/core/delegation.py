@@ -147,11 +147,19 @@ def check_administrator_left(before: Realm, after: Realm, states: Sequence[Subje
     for moment in _later(before, after, at):
         if not _administered(after, states, moment) and _administered(before, states, moment):
             when = "nobody" if moment == at else f"nobody, from {moment:%Y-%m-%d %H:%M} UTC on,"
+            losing = [str(state.subject) for state in states if _administered(before, [state], moment)]
             detail = (
-                f"This change would leave {when} who may administer; make somebody else an administrator first, "
-                "without an end."
+                f"This change would leave {when} who may administer: {_enumerated(losing)} would no longer. Make "
+                "somebody else an administrator first, without an end."
             )
             raise NotAllowed(detail)
+
+
+def _enumerated(subjects: Iterable[str]) -> str:
+    """Some subjects by name, and how many more there are."""
+    listed = sorted(set(subjects))
+    more = f" and {len(listed) - _MOST_NAMED} more" if len(listed) > _MOST_NAMED else ""
+    return ", ".join(listed[:_MOST_NAMED]) + more
 
 
 def _administering(realm: Realm) -> tuple[Compiled, ...]:

@@ -19,7 +19,7 @@ from cedarpy import pst
 
 from muniment.core.conditions import Scene
 from muniment.core.datasets import Dataset
-from muniment.core.decisions import NO_ANSWERS, Answers, Inquiry, Wanted, context_of, list_all, satisfied, scene_of
+from muniment.core.decisions import NO_ANSWERS, Answers, Inquiry, Wanted, context_of, satisfied, scene_of
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
@@ -56,7 +56,7 @@ def divergences(
     before: Realm, after: Realm, states: Iterable[SubjectState], wanted: Sequence[Wanted], at: datetime
 ) -> Iterator[Divergence]:
     """Where the second realm, which a change made of the first, decides otherwise on data for these subjects."""
-    comparison = _Comparison(before, after)
+    comparison = Comparison(before, after)
     for alike in comparison.kinds(states):
         for each in wanted:
             found = comparison.compared(alike, each, at)
@@ -64,10 +64,15 @@ def divergences(
                 yield found
 
 
-class _Comparison:
-    """Two realms, the second made of the first, and what may divide them."""
+class Comparison:
+    """Two realms, the second made of the first, and what may divide them.
 
-    def __init__(self, before: Realm, after: Realm) -> None:
+    ``also`` are datasets of which something else changed than what policies read: subjects
+    whom a rule about those can concern are among the :meth:`kinds` too.
+    """
+
+    def __init__(self, before: Realm, after: Realm, also: frozenset[str] = frozenset()) -> None:
+        self._also = also
         self._before = before
         self._after = after = _made_of(before, after)
         #: Whether even unchanged rules may decide otherwise: groups lie in one another otherwise, or Cedar knows
@@ -128,12 +133,33 @@ class _Comparison:
         return _Posted(rule for rule in self._lasting if rule.reach(shelf) & self._among)
 
     @cached_property
+    def _looked_at(self) -> frozenset[str]:
+        return self._changed | self._also
+
+    @cached_property
+    def _around(self) -> tuple[_Posted, _Posted]:
+        """The rules of each realm that reach a changed dataset as it is there."""
+        old, new = (
+            _Posted(
+                rule
+                for rules in (realm.rules.values() if self._looked_at else ())
+                for rule in rules
+                if rule.data_actions and rule.reach(realm.shelf) & realm.shelf.bits(self._looked_at)
+            )
+            for realm in (self._before, self._after)
+        )
+        return old, new
+
+    @cached_property
+    def _new(self) -> Sequence[Rule]:
+        """The rules by which anything may be decided otherwise."""
+        touched = (rule for pair in self._touched for rules in pair for rule in rules)
+        return list(dict.fromkeys([*touched, *self._around[0], *self._around[1]]))
+
+    @cached_property
     def _rules(self) -> Sequence[Rule]:
         """All rules by which subjects can be told apart."""
-        touched = [rule for pair in self._touched for rules in pair for rule in rules]
-        if self._changed or self._everywhere:
-            return [*self._lasting, *touched]
-        return [*self._beside, *touched]
+        return list(dict.fromkeys([*(self._lasting if self._everywhere else self._beside), *self._new]))
 
     def kinds(self, states: Iterable[SubjectState]) -> Iterator[tuple[SubjectState, ...]]:
         """The subjects whom the change may concern, those together whom nothing that decides can tell apart."""
@@ -143,18 +169,24 @@ class _Comparison:
                 yield (state,)
             else:
                 concerned.append(state)
-        if not (self._everywhere or self._changed):
+        if not self._everywhere:
             concerned = list(self._meant(concerned))
         kinds: defaultdict[Hashable, list[SubjectState]] = defaultdict(list)
         if concerned:
-            tellings = [_Telling(realm, self._rules, self._asked_about(realm)) for realm in self._sides]
+            tellings = [_Telling(realm, self._rules, self._owners) for realm in self._sides]
             for state in concerned:
                 kinds[tuple(telling.key(state) for telling in tellings)].append(state)
         yield from map(tuple, kinds.values())
 
-    def _asked_about(self, realm: Realm) -> int:
-        """Where anything may be decided otherwise in a realm, changed datasets included."""
-        return realm.shelf.every if self._everywhere else self._among | realm.shelf.bits(self._changed)
+    @cached_property
+    def _owners(self) -> frozenset[Uid]:
+        """The owners of all that may be decided otherwise, on either side."""
+        owners: frozenset[Uid] = frozenset()
+        for realm in (self._before, self._after):
+            shelf = realm.shelf
+            among = shelf.every if self._everywhere else self._among | shelf.bits(self._looked_at)
+            owners |= shelf.entities("owner", among)
+        return owners
 
     @cached_property
     def _sides(self) -> tuple[Realm, ...]:
@@ -162,11 +194,10 @@ class _Comparison:
         return (self._before,) if self._before.groups is self._after.groups else (self._before, self._after)
 
     def _meant(self, states: Sequence[SubjectState]) -> Iterable[SubjectState]:
-        """Those of the subjects whom a touched rule can concern."""
-        touched = [rule for pair in self._touched for rules in pair for rule in rules]
-        anchors = _anchors_of(touched)
-        if not touched or anchors is None:
-            return states if touched else ()
+        """Those of the subjects whom a rule can concern by which anything may be decided otherwise."""
+        anchors = _anchors_of(self._new)
+        if anchors is None or not anchors:
+            return () if anchors is not None else states
         return filter(_Among(self._before, anchors).above, states)
 
     def _moved(self, state: SubjectState) -> bool:
@@ -183,7 +214,7 @@ class _Comparison:
         else:
             then, now = self._partly(scene_of(self._before, one, context))
         gained, lost, obliged = self._named(then, now)
-        self._add(gained, lost, obliged, one, wanted, at)
+        self._add(gained, lost, obliged, one, context)
         if not (any(gained.values()) or any(lost.values()) or obliged):
             return None
         frozen = [{action: frozenset(found) for action, found in each.items() if found} for each in (gained, lost)]
@@ -224,21 +255,23 @@ class _Comparison:
         lost: _Names,
         obliged: set[str],
         one: SubjectState,
-        wanted: Wanted,
-        at: datetime,
+        context: Mapping[str, Value],
     ) -> None:
         """Decide about the datasets that changed, in both realms."""
         if not self._changed:
             return
-        then = list_all(self._before, one, wanted, at, self._changed)
-        now = list_all(self._after, one, wanted, at, self._changed)
+        found = []
+        for realm, around in zip((self._before, self._after), self._around, strict=True):
+            scene, shelf = scene_of(realm, one, context), realm.shelf
+            rules = tuple(around.concerning(scene.principal.above))
+            answers = Answers.of(Inquiry(scene, rules), shelf, shelf.bits(self._changed))
+            allowed = {action: set(shelf.names(answers.of_action(action))) for action in DATA_ACTIONS}
+            found.append((allowed, set(shelf.names(answers.obliged))))
+        (then, old), (now, new) = found
         for action in DATA_ACTIONS:
-            old, new = set(then.names(action)), set(now.names(action))
-            gained[action] |= new - old
-            lost[action] |= old - new
-        old, new = set(then.obliged_names()), set(now.obliged_names())
-        both = set(then.names(Action.LOAD)) & set(now.names(Action.LOAD))
-        obliged |= (old ^ new) & both
+            gained[action] |= now[action] - then[action]
+            lost[action] |= then[action] - now[action]
+        obliged |= (old ^ new) & then[Action.LOAD] & now[Action.LOAD]
 
 
 _Names = dict[Action, set[str]]
@@ -337,7 +370,7 @@ class _Among:
 class _Telling:
     """What some rules can tell subjects apart by."""
 
-    def __init__(self, realm: Realm, rules: Iterable[Rule], among: int) -> None:
+    def __init__(self, realm: Realm, rules: Iterable[Rule], owners: frozenset[Uid]) -> None:
         named: set[Uid] = set()
         attributes: set[str] = set()
         #: Cedar may find out more about a subject than its words tell.
@@ -348,7 +381,7 @@ class _Telling:
                 attributes |= part.reads.principal
                 named |= {(str(uid.type), uid.id) for uid in pst.entity_uids(part.expression)}
                 if "principal" in part.reads.whole and part.reads.resources:
-                    named |= realm.shelf.entities("owner", among)
+                    named |= owners
                 self._one_by_one |= part.slow and "principal" in part.reads.whole
         self._attributes = sorted(attributes)
         self._among = _Among(realm, frozenset(named))
