@@ -2,7 +2,8 @@
 
 A real PostgreSQL is started from a wheel, the service on it, a company enters it, and three people run
 the same Kedro pipeline: one who may, one who is refused before the first node, one for whom it reads the
-definitions of dev. What is shown is checked; what does not come true ends the demonstration with 1.
+definitions of dev. Then a mask, a change that an example refuses, and a request for access with what it
+gives. What is shown is checked; what does not come true ends the demonstration with 1.
 
     python -m demo [--keep] [--data-dir DIR] [--port N] [--fresh]
 
@@ -27,7 +28,7 @@ from types import FrameType
 
 import platformdirs
 
-from demo import lake, runs
+from demo import lake, rights, runs
 from demo.entering import Desk, Entered, enter_company, people
 from demo.issuer import DEMO_GRANT
 from demo.place import HOST, USUAL_PORT, Place, port_for_service, require_issuer_port, taken
@@ -118,6 +119,11 @@ def _show(place: Place, processes: Processes, desk: Desk) -> None:
         runs.tell(place, run)
     heading("What the ledger holds of it")
     runs.show_ledger(desk, since)
+    heading("A mask, and an example that must hold")
+    rights.show_mask(desk)
+    rights.show_case(desk)
+    heading("Ann asks, and Inès decides")
+    rights.show_request(desk)
 
 
 def _tell_how_to_go_on(place: Place, desk: Desk, *, keep: bool) -> None:

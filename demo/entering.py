@@ -92,12 +92,30 @@ class Desk:
         answer = self._asked(thing.by, "PUT", path, json=dict(thing.body), headers=condition)
         return int(answer.json()["version"])
 
-    def _asked(self, person: str, method: str, path: str, headers: Mapping[str, str] | None = None, **rest: Any) -> Any:
-        sent = {"Authorization": f"Bearer {self.token(person)}", "Accept": "application/json", **(headers or {})}
-        answer = self.http.request(method, self.url + path, headers=sent, **rest)
+    def post(self, person: str, path: str, body: Mapping[str, Any]) -> Any:
+        """What the service answers to something that this person sends."""
+        return self._asked(person, "POST", path, json=dict(body)).json()
+
+    def refused(self, person: str, path: str, body: Mapping[str, Any], problem: str) -> str:
+        """The words with which the service refuses what this person sends, as this problem."""
+        answer = self._sent(person, "POST", path, json=dict(body))
+        if answer.is_success or answer.json().get("type") != problem:
+            raise DemonstrationFailed(f"{person}: POST {path} should be refused as {problem}: {answer.text[:300]}")
+        return str(answer.json()["detail"])
+
+    def _asked(
+        self, person: str, method: str, path: str, headers: Mapping[str, str] | None = None, **rest: Any
+    ) -> httpx.Response:
+        answer = self._sent(person, method, path, headers, **rest)
         if answer.is_success:
             return answer
         raise DemonstrationFailed(f"{person}: {method} {path} was refused with {answer.status_code}: {_words(answer)}")
+
+    def _sent(
+        self, person: str, method: str, path: str, headers: Mapping[str, str] | None = None, **rest: Any
+    ) -> httpx.Response:
+        sent = {"Authorization": f"Bearer {self.token(person)}", "Accept": "application/json", **(headers or {})}
+        return self.http.request(method, self.url + path, headers=sent, **rest)
 
 
 def enter_company(desk: Desk, place: Place) -> Entered:

@@ -323,7 +323,12 @@ _PROBLEM: dict[str, Any] = {
             "type": "array",
             "items": {
                 "type": "object",
-                "properties": {"at": {"type": "string"}, "message": {"type": "string"}},
+                "properties": {
+                    "at": {"type": "string"},
+                    "message": {"type": "string"},
+                    "line": {"type": "integer"},
+                    "column": {"type": "integer"},
+                },
             },
         },
     },

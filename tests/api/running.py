@@ -230,7 +230,7 @@ async def revision_of(service: Running) -> int:
 # --- muniment serve, in a process of its own ------------------------------------------------------------------------
 
 MUNIMENT = Path(sys.executable).with_name("muniment")
-_START_SECONDS = 60
+_START_SECONDS = 120
 
 
 @dataclass(frozen=True)

@@ -381,6 +381,25 @@ async def test_no_preflight_tells_what_is_hidden_from_what_never_was(alike: tupl
 
 
 @pytest.mark.parametrize("what", HIDDEN)
+async def test_no_draft_that_is_read_tells_what_is_hidden_from_what_never_was(
+    alike: tuple[Running, Running], what: str
+) -> None:
+    hides, never = alike
+    hidden = HIDDEN[what]
+    domain = hidden.rpartition(".")[0]
+    form = {"actions": ["load"], "resources": {"names": [hidden], "domains": [domain]}}
+    for name, caller in callers(hides).items():
+        for body in (
+            {"form": form, "scope": domain},
+            {"cedar": f'permit (principal, action == Action::"load", resource == Dataset::"{hidden}");'},
+            {"cedar": "nonsense", "scope": domain},
+        ):
+            there = await caller.post("/v1/policies/read", body)
+            elsewhere = await callers(never)[name].post("/v1/policies/read", body)
+            assert_alike(there, elsewhere, f"{name}: read {body}")
+
+
+@pytest.mark.parametrize("what", HIDDEN)
 async def test_no_other_system_is_told_what_is_hidden_from_what_never_was(
     alike: tuple[Running, Running], what: str
 ) -> None:

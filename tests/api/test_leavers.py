@@ -51,7 +51,7 @@ async def test_an_auditor_sees_all_that_somebody_holds(leaving: Running) -> None
     assert [rule["id"] for rule in held["addressed"]] == [
         "for-ben", "grant:ben-hr", "grant:ben-makes", "grant:ben-stewards", "never-ben",
     ]  # fmt: skip
-    assert held["addressed"][1]["says"].startswith("user:ben may load hr.salaries")
+    assert held["addressed"][1]["says"] == "The user ben may load hr.salaries."
     assert [rule["id"] for rule in held["named"]] == ["all-but-ben"]
     assert held["wrote"] == ["bens"]
     assert held["may_use"] == {

@@ -48,6 +48,9 @@ DECIDED = UUID("019d6a9e-0000-7000-8000-000000000000")
 READING = [
     "/v1/catalog?environment=dev",
     "/v1/catalog?environment=dev&names=sales.orders",
+    "/v1/catalog?environment=dev&at=17",
+    "/v1/explain?action=load&dataset=sales.orders&environment=dev&subject=user:second&at=17",
+    "/v1/who?action=load&dataset=sales.orders&environment=dev&at=17",
     "/v1/leases?environment=dev",
     "/v1/leases?environment=dev&names=sales.orders",
     "/v1/explain?action=load&dataset=sales.orders&environment=dev",

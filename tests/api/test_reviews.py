@@ -54,7 +54,8 @@ async def test_what_is_due_is_listed_the_most_urgent_first_with_what_a_reviewer_
         ("policy", "readers", True),
         ("grant", "ann-targets", False),
     ]
-    assert listed[1]["says"] == ("user:ann may load sales.targets in prod, because: as long as the team exists")
+    assert listed[1]["says"] == "The user ann may load sales.targets, in prod."
+    assert listed[1]["reason"] == "as long as the team exists"
     assert listed[1]["reviewer"] == "group:sales-owners"
     assert listed[1]["by"] == "user:root"
     assert listed[1]["since"] < listed[1]["last_used"]

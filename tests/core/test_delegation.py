@@ -576,3 +576,56 @@ def test_a_change_is_not_blamed_for_an_end_that_was_coming():
     before = realm().after(1, [Change(Grant, "root", ending)])
     leaves(before, Change(Grant, "g", Grant("g", "team", ADMINISTER, "sales")))
     leaves(before, Change(Group, "team", Group("team", frozenset({SAM.subject}))))
+
+
+HIDDEN = {
+    "any other purpose": 'context has purpose && context.purpose != "(another)"',
+    "a purpose like a pattern": 'context has purpose && context.purpose like "x*" && context.purpose != "x"',
+    "a purpose that is the dataset's": "context has purpose && context.purpose == resource.name",
+    "a project that is no purpose": "context has purpose && context has project && context.project != context.purpose",
+    "an hour elsewhere": 'context.now.offset(duration("1h")).toTime() < duration("2h")',
+    "a day": 'context.now.toDate() == datetime("2030-01-01")',
+    "a while since": 'context.now.durationSince(datetime("2030-01-01")) > duration("1h")',
+    "an hour of a year": 'context.now > datetime("2030-01-01") && context.now.toTime() > duration("20h")',
+}
+LOADS_HR = 'permit(principal == User::"sam", action == Action::"load", resource in Domain::"hr")'
+
+
+@pytest.mark.parametrize("condition", HIDDEN.values(), ids=HIDDEN)
+def test_an_occasion_that_no_literal_tells_is_a_gain_all_the_same(condition: str) -> None:
+    assert "load hr.people" in with_policy(f"{LOADS_HR} when {{ {condition} }};")
+    assert with_policy(f"{LOADS_HR.replace('sam', 'eve')} when {{ {condition} }};") == set()
+
+
+@pytest.mark.parametrize("condition", HIDDEN.values(), ids=HIDDEN)
+def test_a_forbid_that_leaves_an_occasion_is_looser_than_one_that_leaves_none(condition: str) -> None:
+    permit = policy(f"{LOADS_HR};", "permit")
+    forbid = 'forbid(principal, action == Action::"load", resource in Domain::"hr")'
+    before = realm(permit, policy(f"{forbid};"))
+    assert "load hr.people" in gained(before, (Policy, "p", policy(f"{forbid} unless {{ {condition} }};")))
+    loosened = realm(permit, policy(f"{forbid} unless {{ {condition} }};"))
+    assert gained(loosened, (Policy, "p", policy(f"{forbid};"))) == set()
+
+
+@pytest.mark.parametrize("condition", HIDDEN.values(), ids=HIDDEN)
+def test_what_bars_a_permit_of_hidden_occasions_is_not_ended_by_whom_it_lets(condition: str) -> None:
+    barred = policy('forbid(principal, action, resource in Domain::"hr");', "bar")
+    before = realm(policy(f"{LOADS_HR} when {{ {condition} }};"), barred)
+    assert "load hr.people" in gained(before, (Policy, "bar", None))
+
+
+@pytest.mark.parametrize("condition", HIDDEN.values(), ids=HIDDEN)
+def test_a_rule_of_hidden_occasions_that_stays_as_it_is_gives_nothing(condition: str) -> None:
+    before = realm(policy(f"{LOADS_HR} when {{ {condition} }};"))
+    assert gained(before, (Grant, "ann", Grant("ann", "user:ann", LOAD, "hr"))) == set()
+    assert gained(before, (Policy, "p", None)) == set()
+
+
+def test_a_rule_by_which_nobody_would_administer_after_a_while_is_refused() -> None:
+    before = realm()
+    elusive = 'context.now.durationSince(datetime("2030-01-01")) > duration("1h")'
+    text = f'forbid(principal, action == Action::"administer", resource) when {{ {elusive} }};'
+    after = before.after(2, [Change(Policy, "p", policy(text))])
+    assert may_leave_nobody(before, after, ROOT_ADMIN, NOON)
+    with pytest.raises(NotAllowed, match="nobody"):
+        check_administrator_left(before, after, [ROOT_ADMIN], NOON)

@@ -90,7 +90,15 @@ def test_a_cold_start_shows_the_main_job_from_end_to_end(cold, demonstrations):
     assert "targets (finance.targets), load: does not exist, or you may not know of it" in cold
     for row in ("user:ann   preflight.allowed", "user:cara  access.denied", "user:dan   preflight.allowed"):
         assert row in cold
+    assert "only masked by drivers-stay-unnamed" in cold
+    assert "This would contradict case 1 of the policy people-is-closed" in cold
     assert not living_in(demonstrations.folder)
+
+
+def test_an_approved_request_is_in_the_next_catalog_and_not_in_the_one_before(cold):
+    assert "user:ann loads finance.invoices; 0 lost" in cold
+    assert re.search(r"26 datasets at=[0-9T:.-]+Z, 27 now", cold)
+    assert re.search(r"user:ann +no +grant:req-", cold)
 
 
 def test_the_company_is_of_the_promised_size(cold):
@@ -111,6 +119,7 @@ def test_a_second_start_changes_nothing_and_ctrl_c_leaves_nothing(cold, demonstr
     serving = demonstrations.begin("--keep")
     said = read_until(serving, "goes on serving at")
     assert "nothing to write" in said
+    assert "asked for finance.invoices at an earlier start" in said
     assert revision_in(said) == revision_in(cold)
     shown = [line.strip() for line in said.partition("How to go on\n")[2].splitlines()]
     commands = [line for line in shown if line.startswith(("export", "curl", "cd ", str(Path(sys.executable).parent)))]
@@ -212,7 +221,8 @@ def read_until(process: subprocess.Popen[str], words: str) -> str:
 
 
 def revision_in(said: str) -> int:
-    return int(re.search(r"revision (\d+)\n", said)[1])
+    """The last revision that a demonstration told of."""
+    return int(re.findall(r"revision (\d+)\n", said)[-1])
 
 
 def said_of_the_company(said: str) -> str:

@@ -17,8 +17,10 @@ from muniment.core.groups import parse_group, write_group
 from muniment.core.names import checked_dataset, checked_domain
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action
+from muniment.core.sentences import sentence
 from muniment.flows.browse_realm import list_grants
 from muniment.flows.edit_policy import edit_grant, end_grant
+from muniment.flows.house import aside
 
 router = APIRouter(prefix="/v1/grants", tags=["grants"])
 
@@ -51,7 +53,7 @@ class GrantBody(Body):
 
 
 class GrantAnswer(Body):
-    """A grant, and the Cedar text that it is."""
+    """A grant, what it says in a sentence, and the Cedar text that it is."""
 
     id: str
     to: str
@@ -62,6 +64,7 @@ class GrantAnswer(Body):
     until: str | None
     because: str
     review_by: date | None
+    sentence: str
     cedar: str
     version: int
 
@@ -78,7 +81,7 @@ async def get_grants(
     shelf = await list_grants(house, asking)
     found, following = shelf.page(limit, after)
     stamp(response, revision=shelf.revision)
-    return Page(items=[_answer(grant) for grant in found], next=following)
+    return Page(items=await aside(lambda: [_answer(grant) for grant in found]), next=following)
 
 
 @router.get("/{id}")
@@ -153,6 +156,7 @@ def _answer(grant: Grant) -> GrantAnswer:
         until=write_moment(grant.until) if grant.until else None,
         because=grant.because,
         review_by=grant.review_by,
+        sentence=sentence(grant),
         cedar=grant.policy().cedar,
         version=grant.version,
     )

@@ -12,6 +12,7 @@ from muniment.api.bodies import Body, Limit, Moment, Page
 from muniment.api.versions import stamp
 from muniment.core.catalog import write_moment
 from muniment.core.decisions import EVALUATOR
+from muniment.core.judgements import Judged
 from muniment.core.ledger import Event, Question, Row
 from muniment.core.replays import moment_of, state_of
 from muniment.core.schema import Action
@@ -48,11 +49,21 @@ class RowBody(Body):
 
 
 class JudgedBody(Body):
-    """What was decided about one action on one dataset; of a catalog, what it gives, with the dataset's version."""
+    """What was decided about one action on one dataset or domain; of a catalog, what it gives, with the version.
 
-    dataset: str
+    Where a row tells of several subjects or circumstances, each line says its own. ``wrong``
+    is what was wrong with a question that got no decision.
+    """
+
+    dataset: str | None
+    domain: str | None
     version: int | None
-    action: Action
+    action: Action | None
+    subject: str | None
+    environment: str | None
+    project: str | None
+    purpose: str | None
+    wrong: str | None
     known: bool
     allowed: bool
     because: list[str]
@@ -112,7 +123,7 @@ async def get_decision(house: Housed, asking: Asking, response: Response, id: UU
         event=row.event.value,
         revision=row.revision,
         at=write_moment(moment_of(row)),
-        subject=str(row.details.get("about", row.subject)),
+        subject=str(row.details.get("about") or row.subject),
         subject_state=state_of(row),
         environment=row.environment,
         project=row.project,
@@ -123,18 +134,25 @@ async def get_decision(house: Housed, asking: Asking, response: Response, id: UU
         fault=replayed.fault,
         evaluator=row.evaluator,
         evaluator_now=EVALUATOR,
-        decided=[
-            JudgedBody(
-                dataset=each.dataset,
-                version=each.version,
-                action=each.action,
-                known=each.known,
-                allowed=each.allowed,
-                because=list(each.because),
-                obligations=list(each.obligations),
-            )
-            for each in told.judged
-        ],
+        decided=[_judged(each) for each in told.judged],
+    )
+
+
+def _judged(each: Judged) -> JudgedBody:
+    return JudgedBody(
+        dataset=None if each.on_domain else each.dataset,
+        domain=each.dataset if each.on_domain else None,
+        version=each.version,
+        action=each.action,
+        subject=each.about,
+        environment=each.wanted.environment if each.wanted else None,
+        project=each.wanted.project if each.wanted else None,
+        purpose=each.wanted.purpose if each.wanted else None,
+        wrong=each.wrong,
+        known=each.known,
+        allowed=each.allowed,
+        because=list(each.because),
+        obligations=list(each.obligations),
     )
 
 

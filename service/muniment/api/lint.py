@@ -24,6 +24,7 @@ class FindingBody(Body):
     """One doubt about one rule, by the id that decisions name; ``related`` are other rules that it is about."""
 
     rule: str
+    says: str
     scope: str
     doubt: Doubt
     message: str
@@ -75,6 +76,7 @@ async def get_lint(
         items=[
             FindingBody(
                 rule=found.rule,
+                says=linted.says[found.rule],
                 scope=found.scope,
                 doubt=found.doubt,
                 message=found.message,

@@ -10,7 +10,7 @@ import orjson
 from starlette.responses import Response
 
 from muniment.core import problems
-from muniment.core.problems import Invalid, Problem
+from muniment.core.problems import Fault, Invalid, Problem
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -80,8 +80,13 @@ def document(problem: Problem) -> dict[str, Any]:
         "detail": problem.detail,
     }
     if isinstance(problem, Invalid) and problem.faults:
-        written["errors"] = [{"at": fault.at, "message": fault.message} for fault in problem.faults]
+        written["errors"] = [_written(fault) for fault in problem.faults]
     return {**written, **problem.members}
+
+
+def _written(fault: Fault) -> dict[str, Any]:
+    place = {} if fault.line is None else {"line": fault.line, "column": fault.column}
+    return {"at": fault.at, "message": fault.message, **place}
 
 
 def status_of(problem: Problem, address: str) -> int:

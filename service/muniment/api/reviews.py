@@ -15,9 +15,11 @@ from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.groups import write_group
 from muniment.core.problems import Fault, Invalid
-from muniment.core.reviews import MOST_DECISIONS, End, Keep, Verdict, sentence
+from muniment.core.reviews import MOST_DECISIONS, End, Keep, Verdict, reason_of
 from muniment.core.rulebook import Written
+from muniment.core.sentences import sentence
 from muniment.core.visibility import LONGEST_ASKED
+from muniment.flows.house import aside
 from muniment.flows.review_access import ToReview, list_due, review_access
 
 router = APIRouter(prefix="/v1/reviews", tags=["reviews"])
@@ -27,7 +29,7 @@ _Reason = Annotated[str, StringConstraints(min_length=1, max_length=500, pattern
 
 
 class DueBody(Body):
-    """A rule to look at: what it says, who is to look, since when it stands, when a checked run last rested on it."""
+    """A rule to look at: what it says and why, who is to look, since when it stands, when a run last rested on it."""
 
     kind: _Kind
     id: str
@@ -37,6 +39,7 @@ class DueBody(Body):
     overdue: bool
     reviewer: str
     says: str
+    reason: str
     cedar: str
     since: str | None
     by: str | None
@@ -103,7 +106,7 @@ async def get_reviews(
     """The rules to look at again, of those that the asker reads; the most urgent first."""
     found, following, revision = await list_due(house, asking, scope, due_by, limit, after)
     stamp(response, revision=revision)
-    return Page(items=[_due(each) for each in found], next=following)
+    return Page(items=await aside(lambda: [_due(each) for each in found]), next=following)
 
 
 @router.post("")
@@ -151,6 +154,7 @@ def _due(each: ToReview) -> DueBody:
         overdue=each.due.overdue,
         reviewer=write_group(each.due.owner),
         says=sentence(rule),
+        reason=reason_of(rule),
         cedar=_cedar(rule),
         since=write_moment(each.standing.since) if each.standing else None,
         by=each.standing.by if each.standing else None,

@@ -13,9 +13,9 @@ from muniment.api.versions import stamp
 from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.groups import parse_group, write_group
-from muniment.core.reviews import sentence
 from muniment.core.rulebook import Written
 from muniment.core.schema import Action
+from muniment.core.sentences import sentence
 from muniment.core.subjects import Subject
 from muniment.flows.hand_over import hand_over, read_holdings
 

@@ -30,7 +30,7 @@ from muniment.core.names import ROOT, alike, domain_of, is_dataset, is_domain, l
 from muniment.core.policies import Compiled, Policy
 from muniment.core.problems import CaseFails, Fault, Invalid, InvalidPolicy
 from muniment.core.realm import Change, Realm
-from muniment.core.rulebook import tellable
+from muniment.core.rulebook import readable, tellable
 from muniment.core.schema import DATA_ACTIONS, Action, attributes
 from muniment.core.subjects import Attribute, Kind, Subject, SubjectState, readable_id
 from muniment.core.visibility import find, imagined, may_govern, readable_scopes
@@ -624,19 +624,19 @@ def _may_speak_of(realm: Realm, asker: SubjectState, at: datetime, case: Case) -
 
 
 def _oversees(realm: Realm, asker: SubjectState, at: datetime, domain: str) -> bool:
-    """Whether the subject may know of everything in a domain."""
+    """Whether the subject may know of everything in a domain; in one that nobody made, as in one that is shut."""
     if may_govern(realm, asker, at, Action.ADMINISTER, ROOT):
         return True
-    return any(
+    return domain in realm.domain_tree and any(
         may_govern(realm, asker, at, action, domain) for action in (Action.DECLARE, Action.AUDIT, Action.ADMINISTER)
     )
 
 
 def _refusal(before: Realm, after: Realm, asker: SubjectState, at: datetime, failures: Sequence[Failure]) -> CaseFails:
-    """The refusal: all of it to those who read the rules there, and of what they may know; else where to ask."""
+    """The refusal: all of it to those who read the policy, and of what they may know; else where to ask."""
     scopes = {failure.case.policy: after.policies[failure.case.policy].scope for failure in failures}
-    readable = readable_scopes(before, asker, at, scopes.values())
-    told = [_told(before, asker, at, f, reads=scopes[f.case.policy] in readable) for f in failures[:_MOST_NAMED]]
+    read = _read(before, asker, at, scopes)
+    told = [_told(before, asker, at, f, reads=f.case.policy in read) for f in failures[:_MOST_NAMED]]
     first = told[0]
     more = f" and {len(failures) - 1} more" if len(failures) > 1 else ""
     said = f": {first['says']}; but then {first['found']}" if "says" in first else ""
@@ -646,6 +646,14 @@ def _refusal(before: Realm, after: Realm, asker: SubjectState, at: datetime, fai
         f"If it is no longer meant, the policy's cases are changed first; ask {whom}."
     )
     return CaseFails(detail, cases=told)
+
+
+def _read(before: Realm, asker: SubjectState, at: datetime, scopes: Mapping[str, str]) -> frozenset[str]:
+    """Those of the policies that a subject reads: as they stand, and of new ones those of the scopes that it reads."""
+    standing = readable(before, asker, at, {id_: before.policies[id_] for id_ in scopes if id_ in before.policies})
+    there = readable_scopes(before, asker, at, scopes.values())
+    new = {id_ for id_, scope in scopes.items() if id_ not in before.policies and scope in there}
+    return frozenset(new.union(standing))
 
 
 def _told(realm: Realm, asker: SubjectState, at: datetime, failure: Failure, *, reads: bool) -> dict[str, object]:

@@ -26,7 +26,7 @@ from cedarpy import pst
 
 from muniment.core.moments import read_datetime
 from muniment.core.names import alike
-from muniment.core.shelves import MISSING, Marks, Row, Shelf, Uid, Value
+from muniment.core.shelves import MISSING, Find, Marks, Row, Shelf, Uid, Value, held_as
 
 #: The attributes that every dataset has, so that to read one cannot err on a dataset.
 _ALWAYS = frozenset({"name", "owner", "tags", "classification", "sensitivity", "lifecycle"})
@@ -57,6 +57,9 @@ class Cedar(Protocol):
 
     @property
     def standing(self) -> Hashable: ...
+
+    def lasting(self) -> Cedar:
+        """The same in a form that may be held for long."""
 
     def holds(self, expression: pst.Expr, rows: Sequence[Row]) -> Sequence[bool | None]:
         """One answer for each resource, in their order."""
@@ -150,12 +153,24 @@ class Part:
 
     def marks(self, shelf: Shelf, scene: Scene) -> Marks:
         """Where the part is true and where it errs; what was found before is given again."""
+        if "now" in self.reads.context:
+            return self.found(shelf, scene)  # In a moment the answer is of no use any more.
         key = self._key(scene)
         known = shelf.held(self, key)
         if known is None:
             known = self.found(shelf, scene)
-            shelf.hold(self, key, known, lambda fewer: self.found(fewer, scene))
+            shelf.hold(self, key, known, self._find(scene))
         return known
+
+    def _find(self, scene: Scene) -> Find | None:
+        """How the answer is found on another shelf: without the realm of the scene, which what is held outlives.
+
+        Of many subjects, Cedar is not asked again before they ask.
+        """
+        if self.slow and self.reads.subjects:
+            return None
+        lasting = replace(scene, cedar=scene.cedar.lasting() if self.slow else UNASKED.cedar, known={})
+        return lambda fewer: self.found(fewer, lasting)
 
     def marks_among(self, shelf: Shelf, scene: Scene, among: int) -> Marks:
         """The same for some of the resources: of a slow part, Cedar is asked no more than it must be."""
@@ -195,7 +210,7 @@ class Part:
         key: list[Hashable] = []
         if reads.subjects:
             read = scene.principal
-            key.extend(read.attributes.get(name, MISSING) for name in sorted(reads.principal))
+            key.extend(held_as(read.attributes.get(name, MISSING)) for name in sorted(reads.principal))
             key.extend(scene.context.get(name, MISSING) for name in sorted(reads.context))
             if "principal" in reads.whole:
                 key.extend((read.uid, read.above))
@@ -365,15 +380,11 @@ def _moment(text: str) -> datetime:
 def _set(elements: Sequence[pst.Expr]) -> _Scalar:
     values = [_scalar(element) for element in elements]
     if all(isinstance(element, _LITERALS) for element in elements):
-        known = [element.value for element in elements if isinstance(element, _LITERALS)]
-        if len({type(value) for value in known}) > 1:
-            raise _OutsideError  # True and 1 are one element of a Python set, and two of Cedar's.
-    if all(isinstance(element, (*_LITERALS, pst.EntityLit)) for element in elements):
-        return _constant(frozenset(value(UNASKED, None) for value in values))
-    return lambda scene, row: frozenset(value(scene, row) for value in values)
+        return _constant(frozenset(held_as(value(UNASKED, None)) for value in values))
+    return lambda scene, row: frozenset(held_as(value(scene, row)) for value in values)
 
 
-_LITERALS = (pst.BoolLit, pst.LongLit, pst.StringLit)
+_LITERALS = (pst.BoolLit, pst.LongLit, pst.StringLit, pst.EntityLit)
 
 
 def _variable(name: str) -> _Scalar:
@@ -495,7 +506,7 @@ _ORDERS = {
 
 
 def _contains(whole: Value, element: Value) -> bool:
-    return element in _elements(whole)
+    return held_as(element) in _elements(whole)
 
 
 def _contains_all(whole: Value, elements: Value) -> bool:
@@ -782,7 +793,9 @@ def _certain(expression: pst.Expr, *, on_domains: bool) -> bool:  # noqa: C901 -
             return right == _OWNER or _all_entities(right)
         case pst.BinaryOp("contains", pst.Set() as left, right):
             return _plain(left, on_domains=on_domains) and _plain(right, on_domains=on_domains)
-        case pst.BinaryOp("contains" | "contains_all" | "contains_any", left, (pst.StringLit() | pst.Set()) as right):
+        case pst.BinaryOp("contains", left, pst.StringLit()):
+            return left == _TAGS and not on_domains
+        case pst.BinaryOp("contains" | "contains_all" | "contains_any", left, pst.Set() as right):
             return left == _TAGS and not on_domains and _plain(right, on_domains=on_domains)
         case pst.Is(pst.Var(), _, inside):
             return inside is None or _all_entities(inside)
@@ -836,6 +849,9 @@ def _orders_moments(left: pst.Expr, right: pst.Expr) -> bool:
 
 class _NobodyAsked:
     standing = None
+
+    def lasting(self) -> Cedar:
+        return self
 
     def holds(self, expression: pst.Expr, rows: Sequence[Row]) -> Sequence[bool | None]:
         raise NotImplementedError(expression, rows)

@@ -486,17 +486,41 @@ class _Cedar:
         """What Cedar knows beside subject and resource: the groups and domains."""
         return self._realm.standing
 
-    @cached_property
-    def _entities(self) -> cedarpy.Entities:
-        return self._realm.base_entities.with_added_json_str(json.dumps([subject_entity(self._realm, self._asker)]))
+    def holds(self, expression: pst.Expr, rows: Sequence[Row]) -> Sequence[bool | None]:
+        """Whether the expression is true of each resource; nothing where it errs."""
+        return self._told.holds(expression, rows)
+
+    def lasting(self) -> _Told:
+        """The same without the realm."""
+        return self._told
 
     @cached_property
-    def _question(self) -> Mapping[str, object]:
-        return {
-            "principal": uid(self._asker.subject.kind.entity_type, self._asker.subject.id),
-            "action": uid("Action", Action.LOAD),
-            "context": json.dumps({name: json_of(value) for name, value in self._context.items()}),
-        }
+    def _told(self) -> _Told:
+        realm, asker = self._realm, self._asker
+        return _Told(
+            standing=realm.standing,
+            domains=realm.domain_tree,
+            entities=realm.base_entities.with_added_json_str(json.dumps([subject_entity(realm, asker)])),
+            question={
+                "principal": uid(asker.subject.kind.entity_type, asker.subject.id),
+                "action": uid("Action", Action.LOAD),
+                "context": json.dumps({name: json_of(value) for name, value in self._context.items()}),
+            },
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """All that Cedar is told beside an expression and the resources."""
+
+    standing: Hashable
+    domains: frozenset[str]
+    entities: cedarpy.Entities
+    question: Mapping[str, object]
+
+    def lasting(self) -> _Told:
+        """The same: it holds no realm."""
+        return self
 
     def holds(self, expression: pst.Expr, rows: Sequence[Row]) -> Sequence[bool | None]:
         """Whether the expression is true of each resource; nothing where it errs."""
@@ -504,21 +528,26 @@ class _Cedar:
             return []
         named = [row.uid if row.uid[0] else ("Dataset", f"kind {number}") for number, row in enumerate(rows)]
         described = [entity_of(own, row) for own, row in zip(named, rows, strict=True)]
-        standing = self._realm.domain_tree
         added = [
-            each for each, own in zip(described, named, strict=True) if own[0] != "Domain" or own[1] not in standing
+            each for each, own in zip(described, named, strict=True) if own[0] != "Domain" or own[1] not in self.domains
         ]
-        entities = self._entities.with_added_json_str(json.dumps(added))
-        questions = [{**self._question, "resource": uid(*own)} for own in named]
+        entities = self.entities.with_added_json_str(json.dumps(added))
+        questions = [{**self.question, "resource": uid(*own)} for own in named]
         answers = cedarpy.is_authorized_batch(questions, _asking_only(expression), entities)
         return [None if answer.diagnostics.errors else bool(answer.diagnostics.reasons) for answer in answers]
 
 
 @lru_cache(maxsize=4_096)
 def _asking_only(expression: pst.Expr) -> cedarpy.PolicySet:
-    """One permit with one condition."""
+    """One permit with one condition.
+
+    What is denied is written as ``unless``: to write ``not`` before it might nest it deeper than
+    can be read, where the policy itself says ``unless`` of something as deep as that.
+    """
+    clause = pst.Unless(expression.arg) if isinstance(expression, pst.UnaryOp) and expression.op == "not" else None
+    clauses = (clause or pst.When(expression),)
     anything = pst.ScopeAny()
-    template = pst.Template("part", "permit", anything, anything, anything, (pst.When(expression),), pst.FrozenMap())
+    template = pst.Template("part", "permit", anything, anything, anything, clauses, pst.FrozenMap())
     return cedarpy.PolicySet.from_pst(
         pst.PolicySet(templates={}, static_policies={"part": template}, template_links=())
     )

@@ -12,13 +12,14 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TypeVar
 
 from cedarpy import pst
 
 from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import Decided, Wanted, boundaries, decide_each, decide_governing, list_all
+from muniment.core.elusive import at_worst, on_any_occasion
 from muniment.core.names import ROOT, Pattern, domain_of, is_dataset, lineage
 from muniment.core.obligations import restrictions
 from muniment.core.policies import Compiled, Policy, PolicyKind, confined_to, occasions_of
@@ -46,6 +47,8 @@ _MOST_NAMED = 5
 
 #: The leaf under which a dataset that is yet to come is imagined.
 _TO_COME = "to_come"
+
+_DAY = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,7 +139,9 @@ def may_leave_nobody(before: Realm, after: Realm, asker: SubjectState, at: datet
     depends = all(getattr(before, shelf) is getattr(after, shelf) for shelf in ("groups", "domains"))
     if depends and _administering(before) == _administering(after):
         return False
-    return not all(_administered(after, [asker], moment) for moment in _later(before, after, at))
+    return not all(
+        _administered(now, [asker], moment) for _, now in _worse(before, after) for moment in _later(before, after, at)
+    )
 
 
 def check_administrator_left(before: Realm, after: Realm, states: Sequence[SubjectState], at: datetime) -> None:
@@ -144,8 +149,8 @@ def check_administrator_left(before: Realm, after: Realm, states: Sequence[Subje
 
     A moment at which nobody could have done so before is not the change's doing.
     """
-    for moment in _later(before, after, at):
-        if not _administered(after, states, moment) and _administered(before, states, moment):
+    for (then, now), moment in itertools.product(_worse(before, after), _later(before, after, at)):
+        if not _administered(now, states, moment) and _administered(then, states, moment):
             when = "nobody" if moment == at else f"nobody, from {moment:%Y-%m-%d %H:%M} UTC on,"
             losing = [str(state.subject) for state in states if _administered(before, [state], moment)]
             detail = (
@@ -167,6 +172,13 @@ def _administering(realm: Realm) -> tuple[Compiled, ...]:
     return tuple(p for p in realm.compiled.values() if Action.ADMINISTER in p.actions and p.within is None)
 
 
+def _worse(before: Realm, after: Realm) -> list[tuple[Realm, Realm]]:
+    """The realms as they are, and as they might turn out by rules of which it cannot be told when they hold."""
+    rules = (*_administering(before), *_administering(after))
+    elusive = any(occasions_of(rule).elusive for rule in rules)
+    return [(before, after), *([(at_worst(before), at_worst(after))] if elusive else [])]
+
+
 def _later(before: Realm, after: Realm, at: datetime) -> list[datetime]:
     return _moments([*_administering(before), *_administering(after)], at)
 
@@ -180,13 +192,18 @@ def gains(before: Realm, after: Realm, asker: SubjectState, at: datetime) -> tup
 
     Both realms are asked, in every circumstance by which a rule tells cases apart, about
     each dataset that the change may touch: those that stand, those that a factory pattern
-    makes of a name in a rule, and ones that are yet to come (named ``<domain>.*``).
+    makes of a name in a rule, and ones that are yet to come (named ``<domain>.*``). Where a
+    rule does not tell its occasions, what it may do on some occasion counts.
     """
     change = _Change.between(before, after, asker)
     if not change.touched and not change.datasets:
         return ()
-    comparison = _Comparison(change, asker, at)
-    found = {*comparison.data(), *comparison.governing()}
+    changes = [change]
+    concerning = {*before.concerning(asker), *after.concerning(asker)}
+    if any(occasions_of(policy).elusive for policy in concerning):
+        changes.append(_Change.between(*on_any_occasion(before, after), asker))
+    comparisons = [_Comparison(each, asker, at) for each in changes]
+    found = {gain for each in comparisons for gain in (*each.data(), *each.governing())}
     return tuple(sorted(found, key=lambda gain: (gain.resource, gain.action)))
 
 
@@ -327,6 +344,14 @@ class _Comparison:
                 purposes[purpose] |= reached
             for project in read.projects:
                 projects[project] |= reached
+        for policy, reached in self._deciding.items():
+            for moment in _on_days_of([policy], list(moments)):
+                moments[moment] |= reached
+        for named in (purposes, projects):
+            told = [text for text in named if text is not None]
+            if told:
+                # One that no policy names: what is compared with literals alone is then settled for all of that kind.
+                named[max(told, key=len) + "'"] |= set(self._names)
         return sorted(moments.items()), list(purposes.items()), list(projects.items())
 
     def _shown(self, name: str) -> str:
@@ -335,7 +360,15 @@ class _Comparison:
 
 def _moments(policies: Iterable[Compiled], at: datetime) -> list[datetime]:
     """Now, and every later moment at which one of the policies may change its mind."""
-    return [at, *boundaries(policies, at)]
+    listed = list(policies)
+    moments = [at, *boundaries(listed, at)]
+    return sorted({*moments, *_on_days_of(listed, moments)})
+
+
+def _on_days_of(policies: Sequence[Compiled], moments: Iterable[datetime]) -> set[datetime]:
+    """The times of day that policies speak of, on the day after each of the moments: from then on they come again."""
+    timed = [policy for policy in policies if policy.clocks]
+    return {turn for moment in moments if timed for turn in boundaries(timed, moment, moment + _DAY)}
 
 
 def _domains(realm: Realm) -> set[str]:

@@ -140,11 +140,13 @@ def deeds(realm: Realm, occasion: Occasion, questions: Sequence[Question]) -> tu
         own = question.about == occasion.subject
         if question.action is None or not question.can_be_so:
             return None
-        if not own and not places.covers(question.domain):
+        if not own and not places.reaches(question.domain):
             return refusal(question.domain)
+        told = own or places.covers(question.domain)
         if question.thing is Thing.DOMAIN:
-            return Governing(question.action, question.name)
-        dataset = known[question.wanted if question.uses_data else None, question.name]
+            # Rights come down to a domain that nobody made, too: a yes there would tell it from one that is shut.
+            return Governing(question.action, question.name) if told and question.name in realm.domain_tree else None
+        dataset = known[question.wanted if question.uses_data else None, question.name] if told else None
         if not own and question.domain in places.audited:
             dataset = realm.resolve(question.name)
         if not question.uses_data:

@@ -6,12 +6,14 @@ the lease is named with its end, so that one ending grant does not end the whole
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from muniment.core.decisions import UNSTEADY, Wanted, boundaries, decide, list_all
+from muniment.core.decisions import UNSTEADY, Wanted, boundaries, decide, list_all, scene_of
+from muniment.core.names import domain_of, lineage
+from muniment.core.policies import Compiled
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import Kind, SubjectState
@@ -46,17 +48,23 @@ def ends(
 
     An allowance that only begins later is not in the lease: a lease never grows.
     """
-    concerning = realm.concerning(asker)
-    moments = boundaries(concerning, at, until)
+    timed = [rule.policy for rule in realm.rules_for(scene_of(realm, asker, {}).principal.above) if rule.timed]
+    moments = boundaries(timed, at, until)
     found: dict[str, datetime] = {}
-    if any(policy.unsteady for policy in concerning):
-        return dict.fromkeys(sorted(given), min(at + UNSTEADY, until))
     for moment in moments[:_MOST_MOMENTS]:
         later = _later(realm, asker, wanted, moment, given.keys() - found.keys())
         found.update({name: moment for name, actions in later.items() if not given[name] <= actions})
     if len(moments) > _MOST_MOMENTS:
         found.update(dict.fromkeys(given.keys() - found.keys(), moments[_MOST_MOMENTS]))
+    soon = min(at + UNSTEADY, until)
+    found.update((name, min(soon, found.get(name, soon))) for name in given if _is_unsteady(name, timed))
     return dict(sorted(found.items()))
+
+
+def _is_unsteady(name: str, policies: Iterable[Compiled]) -> bool:
+    """Whether one of the policies may change its mind about a dataset at any moment."""
+    above = {None, *lineage(domain_of(name))}
+    return any(policy.unsteady and policy.within in above for policy in policies)
 
 
 def _later(

@@ -17,7 +17,7 @@ TICK = timedelta(milliseconds=1)
 
 _LONGEST = timedelta(days=10_000 * 366)
 
-_DATETIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?(Z|[+-]\d{4}))?\Z", re.ASCII)
+_DATETIME = re.compile(r"(\d{4})-(\d\d)-(\d\d)(?:T(\d\d):(\d\d):(\d\d)(?:\.(\d{3}))?(Z|[+-]\d\d[0-5]\d))?\Z", re.ASCII)
 
 
 def read_datetime(text: str) -> datetime | None:

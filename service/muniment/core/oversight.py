@@ -1,8 +1,9 @@
 """Who may ask about the access of others: whoever audits, grants or administers there.
 
 An auditor asks about all that is there; who grants or administers asks about what they may
-know of. Where somebody oversees is decided on the domain in the asked name alone, existing or
-not, so that being refused tells nothing of what is there.
+know of. Where somebody oversees is decided on the domain in the asked name and on those above it
+alone, existing or not, so that being refused tells nothing of what is there. Below a domain that
+one oversees, what is shut to one and what nobody made give the same answer.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from datetime import datetime
 
 from muniment.core.datasets import Dataset
 from muniment.core.decisions import Wanted, decide_governing
-from muniment.core.names import ROOT, domain_of
+from muniment.core.names import ROOT, domain_of, lineage
 from muniment.core.problems import NotAllowed
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
@@ -32,10 +33,14 @@ class Oversight:
         """Whether the subject may ask about others there at all."""
         return domain in self.audited or domain in self.governed
 
+    def reaches(self, domain: str) -> bool:
+        """Whether the subject may ask about others there or above: else it is refused, whatever is there."""
+        return any(map(self.covers, lineage(domain)))
+
 
 def oversight(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable[str]) -> Oversight:
-    """Where, among these domains, a subject may ask about the access of others."""
-    asked = sorted(set(domains))
+    """Where, among these domains and those above them, a subject may ask about the access of others."""
+    asked = sorted({above for domain in domains for above in lineage(domain)})
     held = {action: _held(realm, asker, at, action, asked) for action in (Action.AUDIT, Action.GRANT)}
     administered = asked if administers(realm, asker, at, ROOT) else _held(realm, asker, at, Action.ADMINISTER, asked)
     return Oversight(held[Action.AUDIT], held[Action.GRANT] | frozenset(administered))

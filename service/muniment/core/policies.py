@@ -23,6 +23,7 @@ from muniment.core.environments import checked_known
 from muniment.core.masks import read_mask, write_mask
 from muniment.core.moments import EARLIEST, LATEST, earlier, read_datetime, read_duration
 from muniment.core.names import ROOT, domain_of, lineage
+from muniment.core.positions import Position, faults_at, unreadable_at
 from muniment.core.problems import Fault, InvalidPolicy
 from muniment.core.row_filters import read_row_filter, write_row_filter
 from muniment.core.schema import Action, attributes, parsed
@@ -163,23 +164,50 @@ def checked(policy: Policy, *, schema: str, environments: Iterable[str]) -> Poli
     """
     read = compiled(policy)
     obligation = _checked_obligation(policy, read)
-    found = cedarpy.validate_policies(policy.cedar, parsed(schema))
-    faults = [Fault("cedar", _readable(error.error)) for error in found.errors]
+    faults = _faults(policy.cedar, schema)
+    if faults:
+        message = "The policy does not fit the schema, or says what cannot be enforced; each fault is listed."
+        places = faults_at(policy.cedar, faults, lambda text: _faults(text, schema))
+        placed = sorted(zip(places, faults, strict=True))
+        raise InvalidPolicy(message, [_fault(fault, place) for place, fault in placed])
     reading = _Reading()
     reading.read(read.tree)
-    faults.extend(Fault("cedar", message) for message in reading.refused)
-    faults.extend(
-        Fault("cedar", f"There is no attribute {attribute} of {variable}.")
-        for variable, attribute in sorted(reading.attributes)
-        if attribute not in attributes(schema)[variable]
-    )
-    if not found.validation_passed or faults:
-        message = "The policy does not fit the schema, or says what cannot be enforced; each fault is listed."
-        raise InvalidPolicy(message, faults or [Fault("cedar", "Cedar's validator refuses it.")])
     checked_known(reading.environments, environments, at="cedar")
     formatted = cedarpy.format_policies(policy.cedar).strip() + "\n"
     _check_size(formatted)
     return replace(policy, cedar=formatted, obligation=obligation)
+
+
+def _faults(cedar: str, schema: str) -> list[str]:
+    """What is wrong with a text: in the words of Cedar's parser, else of its validator and in ours."""
+    unreadable = _refused(cedar)
+    if unreadable is not None:
+        return [unreadable]
+    found = cedarpy.validate_policies(cedar, parsed(schema))
+    said = [_readable(error.error) for error in found.errors]
+    reading = _Reading()
+    for tree in cedarpy.policies_to_pst(cedar).static_policies.values():
+        reading.read(tree)
+    said.extend(reading.refused)
+    said.extend(
+        f"There is no attribute {attribute} of {variable}."
+        for variable, attribute in sorted(reading.attributes)
+        if attribute not in attributes(schema)[variable]
+    )
+    return list(dict.fromkeys(said)) or ([] if found.validation_passed else ["Cedar's validator refuses it."])
+
+
+def _refused(cedar: str) -> str | None:
+    """What Cedar's parser says of a text that it cannot read."""
+    try:
+        cedarpy.policies_to_pst(cedar)
+    except ValueError as refused:
+        return _readable(str(refused))
+    return None
+
+
+def _fault(message: str, place: Position) -> Fault:
+    return Fault("cedar", message, place.line, place.column)
 
 
 def _checked_obligation(policy: Policy, read: Compiled) -> Mapping[str, object] | None:
@@ -225,7 +253,8 @@ class Occasions:
 
     Where a policy looks at the purpose (or project) at all, one that it does not name is
     among them. ``names`` are names of datasets, declared or not, that it would tell apart.
-    ``texts`` are its other literals: tags, classifications, layers.
+    ``texts`` are its other literals: tags, classifications, layers. An ``elusive`` policy may
+    change its mind elsewhere too: no list of texts and moments tells its occasions.
     """
 
     boundaries: tuple[datetime, ...]
@@ -233,6 +262,7 @@ class Occasions:
     projects: tuple[str, ...]
     names: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
+    elusive: bool = False
 
 
 def occasions_of(policy: Compiled) -> Occasions:
@@ -250,7 +280,15 @@ def _occasions_of(tree: pst.Template) -> Occasions:
         projects=tuple(sorted(reading.projects)),
         names=tuple(sorted(reading.names | reading.samples)),
         texts=tuple(sorted(reading.texts)),
+        elusive=reading.elusive,
     )
+
+
+def is_elusive(expression: pst.Expr) -> bool:
+    """Whether no list of texts and moments tells on which occasions an expression turns."""
+    reading = _Reading()
+    reading.expression(expression)
+    return reading.elusive
 
 
 def confined_to(policy: Compiled) -> frozenset[str] | None:
@@ -330,8 +368,10 @@ def one_static(cedar: str) -> pst.Template:
     try:
         tree = cedarpy.policies_to_pst(cedar)
     except ValueError as refused:
-        message = f"Cedar cannot read the policy: {_readable(str(refused))}"
-        raise InvalidPolicy(message, [Fault("cedar", message)]) from refused
+        said = _readable(str(refused))
+        place = unreadable_at(cedar, said, _refused)
+        message = f"Cedar cannot read the policy, in line {place.line}, column {place.column}: {said}"
+        raise InvalidPolicy(message, [_fault(said, place)]) from refused
     if tree.templates or len(tree.static_policies) != 1:
         message = "One policy holds exactly one permit or forbid, without ?principal or ?resource."
         raise InvalidPolicy(message, [Fault("cedar", message)])
@@ -379,6 +419,7 @@ class _Reading:
         self.boundaries: set[datetime] = set()
         self.clocks: set[timedelta] = set()
         self.unsteady = False
+        self.elusive = False
         self.environments: set[str] = set()
         self.purposes: set[str] = set()
         self.projects: set[str] = set()
@@ -398,7 +439,11 @@ class _Reading:
         self._entities(tree.principal)
         self._entities(tree.resource)
         for clause in tree.clauses:
-            self._expression(clause.expr)
+            self.expression(clause.expr)
+
+    def expression(self, expression: pst.Expr) -> None:
+        """Read one expression."""
+        self._expression(expression)
 
     def _entities(self, node: object) -> None:
         if isinstance(node, pst.EntityUid):
@@ -468,10 +513,11 @@ class _Reading:
         if node == _NAME:
             self.individual = True
         elif node == _NOW:
-            self.unsteady = True
+            self.unsteady = self.elusive = True
         elif isinstance(base, pst.Var):
             self._note_attribute(base, node)
             self._note_another(node)
+            self.elusive |= node in (_PURPOSE, _PROJECT)
         else:
             self._refuse_known(base)
             self._expression(base)
@@ -524,6 +570,7 @@ class _Reading:
                     self.clocks.add(time)
             case pst.UnaryOp("to_date", base), pst.UnaryOp("datetime", pst.StringLit()) if base == _NOW:
                 self.clocks.add(timedelta())
+                self.elusive = True  # The day itself is no moment that is told.
             case _:
                 return False
         return True
@@ -543,6 +590,7 @@ class _Reading:
         elif base in (_PURPOSE, _PROJECT):
             self._noted[base].add("".join(element.value for element in pattern if isinstance(element, pst.Char)))
             self._note_another(base)
+            self.elusive = True
         else:
             self._expression(base)
 

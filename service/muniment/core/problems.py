@@ -83,10 +83,15 @@ class TooLarge(Problem):
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One thing that is wrong with an input: where it stands, and what to do."""
+    """One thing that is wrong with an input: where it stands, and what to do.
+
+    ``line`` and ``column`` are a place in a text, counted from 1, where ``at`` is one.
+    """
 
     at: str
     message: str
+    line: int | None = None
+    column: int | None = None
 
 
 class Invalid(Problem):

@@ -161,7 +161,8 @@ class Realm:
     @cached_property
     def group_tree(self) -> GroupTree:
         """Which groups a group is in."""
-        return GroupTree(lambda name: ancestors(frozenset({name}), self.groups))
+        groups = self.groups  # Later realms keep the tree, and it is not to keep this one.
+        return GroupTree(lambda name: ancestors(frozenset({name}), groups))
 
     @cached_property
     def standing(self) -> object:

@@ -17,6 +17,7 @@ from uuid import UUID
 from muniment.core.datasets import Dataset
 from muniment.core.decisions import Decided, Decision, Wanted, boundaries, decide_each, decide_governing
 from muniment.core.grants import Grant
+from muniment.core.judgements import Judged
 from muniment.core.names import ROOT, checked_dataset, domain_of, is_dataset, lineage, placeholders
 from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed, NotFound, StaleEdit
 from muniment.core.realm import Realm
@@ -42,6 +43,9 @@ RESTRICTED = "restricted"
 
 #: What can be asked for: knowing of a dataset is what asking begins with.
 REQUESTABLE = (Action.LOAD, Action.SAVE)
+
+#: How the ids of grants begin that approvals make, and no others.
+OF_REQUESTS = "req-"
 
 #: At how many moments to come it is looked whether what is asked for is allowed already.
 _MOST_MOMENTS = 50
@@ -280,6 +284,18 @@ def standings(
     )
 
 
+def right_to_decide(realm: Realm, approver: SubjectState, at: datetime, request: AccessRequest) -> tuple[Judged, ...]:
+    """Whether somebody may decide on a request, a line for each dataset: and what the rules say of approving there."""
+    (standing,) = standings(realm, approver, at, [request])
+    names = request.terms.datasets
+    datasets = [realm.resolve(name) or imagined(realm, name) for name in names]
+    decisions = decide_governing(realm, approver, Action.APPROVE, datasets, at)
+    return tuple(
+        Judged(name, Action.APPROVE, known=standing.reads, allowed=standing.decides, because=decision.because)
+        for name, decision in zip(names, decisions, strict=True)
+    )
+
+
 class _Rights:
     """What one reader may do about the requests of others, decided for all of them together."""
 
@@ -388,7 +404,7 @@ def grants_of(request: AccessRequest, terms: Terms) -> tuple[Grant, ...]:
     alone = len(terms.datasets) == 1
     return tuple(
         Grant(
-            id=f"req-{request.id}" if alone else f"req-{request.id}-{number}",
+            id=f"{OF_REQUESTS}{request.id}" if alone else f"{OF_REQUESTS}{request.id}-{number}",
             to=str(request.requester),
             actions=terms.actions,
             on=name,

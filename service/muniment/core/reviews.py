@@ -12,7 +12,6 @@ from datetime import date
 from typing import Literal
 
 from muniment.core.grants import Grant
-from muniment.core.groups import write_group
 from muniment.core.names import lineage
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
@@ -99,11 +98,6 @@ def check_sitting(verdicts: Sequence[Verdict], today: date) -> None:
         raise Invalid(faults[0].message, faults)
 
 
-def sentence(rule: Written) -> str:
-    """What a rule says, for the person who decides whether it is still needed: a grant's meaning, a policy's reason."""
-    if not isinstance(rule, Grant):
-        return rule.reason or f"{rule.kind} policy {rule.id} for {rule.scope}"
-    where = f" in {', '.join(sorted(rule.environments))}" if rule.environments else ""
-    until = f" until {rule.until:%Y-%m-%d %H:%M} UTC" if rule.until else ""
-    because = f", because: {rule.because}" if rule.because else ""
-    return f"{write_group(rule.to)} may {', '.join(sorted(rule.actions))} {rule.on}{where}{until}{because}"
+def reason_of(rule: Written) -> str:
+    """Why a rule is there, in the words of whoever wrote it."""
+    return rule.because if isinstance(rule, Grant) else rule.reason

@@ -12,6 +12,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from enum import Enum
 from functools import cached_property
 from itertools import compress
 from typing import Final, Protocol, TypeAlias, TypeVar, Union
@@ -22,18 +23,39 @@ from muniment.core.names import alike
 Uid: TypeAlias = tuple[str, str]
 
 #: A value of Cedar's: an entity is its :data:`Uid`.
-Value: TypeAlias = Union[bool, int, str, datetime, Uid, frozenset["Value"], "_Missing"]
+Value: TypeAlias = Union[bool, int, str, datetime, Uid, frozenset["Value"], "Truth", "_Missing"]
 
 #: Where something is true, and where it errs.
 Marks: TypeAlias = tuple[int, int]
 
 _Key = TypeVar("_Key", bound=Hashable)
+_Found = TypeVar("_Found")
 
 #: How many reaches are kept of rules that nobody may ask for any more.
 _MOST_STALE: Final = 512
 
 #: How many answers for single subjects are held; then all are found anew.
 _MOST_JOINED: Final = 4_096
+
+#: How many patterns, sortings and answers for everybody are held: what was only tried, or ended, leaves some behind.
+_MOST_PATTERNS: Final = 1_024
+_MOST_SORTINGS: Final = 32
+_MOST_HELD: Final = 16_384
+
+#: How many answers for single subjects a change mends, the newest first: whoever needs the changed shelf waits.
+_MOST_MENDED: Final = 256
+
+
+class Truth(Enum):
+    """A boolean as sets and keys hold it, where Python would take ``True`` for ``1``."""
+
+    FALSE = 0
+    TRUE = 1
+
+
+def held_as(value: Value) -> Value:
+    """A value as sets and keys hold it, so that values of different types never stand for one another."""
+    return Truth(value) if isinstance(value, bool) else value
 
 
 class _Missing:
@@ -62,6 +84,10 @@ _Attributes: TypeAlias = tuple[str, ...] | None
 Find: TypeAlias = Callable[["Shelf"], Marks]
 
 
+#: Answers by question and key, each with how it is found on another shelf; nothing where that costs too much.
+_Held: TypeAlias = dict[tuple[Hashable, Hashable], tuple[Marks, Find | None]]
+
+
 class Reaching(Hashable, Protocol):
     """Something that reaches resources by what they are, whoever asks."""
 
@@ -78,8 +104,8 @@ class Index:
     tags: dict[Value, int]
     kinds: dict[tuple[str, ...], dict[tuple[Value, ...], int]] = field(default_factory=dict)
     patterns: dict[tuple[str, ...], int] = field(default_factory=dict)
-    held: dict[tuple[Hashable, Hashable], tuple[Marks, Find]] = field(default_factory=dict)
-    joined: dict[tuple[Hashable, Hashable], tuple[Marks, Find]] = field(default_factory=dict)
+    held: _Held = field(default_factory=dict)
+    joined: _Held = field(default_factory=dict)
 
 
 class Shelf:
@@ -94,7 +120,7 @@ class Shelf:
         self._names: list[str] | None = None
         #: All resources.
         self.every: int = _bitmap(self._places.values())
-        #: The same for all shelves that changes made of one: what stays in such shelves keeps its place.
+        #: The same for all shelves that changes made of one.
         self._family: object = object()
         #: Where each rule reaches; kept by the rules themselves, and mended here.
         self.reaches: dict[Reaching, int] = {}
@@ -109,8 +135,13 @@ class Shelf:
         )
 
     def akin(self, other: Shelf) -> bool:
-        """Whether what both shelves hold has the same places in both."""
-        return self._family is other._family
+        """Whether changes made both shelves of one, and what both hold has the same places in both.
+
+        What went and came again has another place, unless one change did both.
+        """
+        return self._family is other._family and all(
+            other._places.get(name, place) == place for name, place in self._places.items()
+        )
 
     def __len__(self) -> int:
         return len(self._rows)
@@ -169,7 +200,7 @@ class Shelf:
 
     def valued(self, attribute: str, value: Value) -> int:
         """The resources whose attribute has a value."""
-        return self._of_kinds((attribute,)).get((value,), 0)
+        return self._of_kinds((attribute,)).get((held_as(value),), 0)
 
     def lacking(self, attribute: str) -> int:
         """The resources without an attribute."""
@@ -177,9 +208,10 @@ class Shelf:
 
     def matching(self, pattern: tuple[str, ...]) -> int:
         """The resources whose name a ``like`` matches, by its literals."""
-        if pattern not in self.index.patterns:
-            self.index.patterns[pattern] = self._matched(pattern)
-        return self.index.patterns[pattern]
+        known = self.index.patterns.get(pattern)
+        if known is None:
+            known = _kept(self.index.patterns, pattern, self._matched(pattern), _MOST_PATTERNS)
+        return known
 
     def entities(self, attribute: str, among: int) -> frozenset[Uid]:
         """The entities that an attribute of some of the resources is."""
@@ -188,7 +220,7 @@ class Shelf:
 
     def kinds(self, attributes: _Attributes, among: int) -> Iterator[tuple[Row, int]]:
         """A row and a bitmap for each kind of resource that these attributes tell apart; nothing outside ``among``."""
-        if attributes is None:
+        if attributes is None or "name" in attributes:
             for name in self.names(among):
                 yield self._rows[name], 1 << self._places[name]
             return
@@ -199,12 +231,14 @@ class Shelf:
 
     def few_kinds(self, attributes: _Attributes) -> bool:
         """Whether there are so few kinds that to ask about all of them is cheap."""
-        return attributes is not None and len(self._of_kinds(attributes)) <= _FEW_KINDS
+        if attributes is None or "name" in attributes:
+            return False
+        return len(self._of_kinds(attributes)) <= _FEW_KINDS
 
     def _of_kinds(self, attributes: tuple[str, ...]) -> Mapping[tuple[Value, ...], int]:
         known = self.index.kinds.get(attributes)
         if known is None:
-            known = self.index.kinds[attributes] = self.sorted_into(attributes)
+            known = _kept(self.index.kinds, attributes, self.sorted_into(attributes), _MOST_SORTINGS)
         return known
 
     def sorted_into(self, attributes: tuple[str, ...]) -> dict[tuple[Value, ...], int]:
@@ -225,11 +259,15 @@ class Shelf:
         found = (self.index.held if key is None else self.index.joined).get((question, key))
         return None if found is None else found[0]
 
-    def hold(self, question: Hashable, key: Hashable, answer: Marks, find: Find) -> None:
-        """Hold an answer; ``find`` finds it on another shelf. ``key`` is what it depends on beside the resources."""
-        if key is not None and len(self.index.joined) >= _MOST_JOINED:
-            self.index.joined.clear()
-        (self.index.held if key is None else self.index.joined)[question, key] = (answer, find)
+    def hold(self, question: Hashable, key: Hashable, answer: Marks, find: Find | None) -> None:
+        """Hold an answer; ``key`` is what it depends on beside the resources.
+
+        ``find`` finds it on another shelf, so that a change can mend it; without that, a change ends it.
+        """
+        if key is None:
+            _kept(self.index.held, (question, key), (answer, find), _MOST_HELD)
+        else:
+            _kept(self.index.joined, (question, key), (answer, find), _MOST_JOINED)
 
     def forget_all_but(self, rules: Iterable[Reaching]) -> None:
         """Let go of where rules reach that stand no more, when they become many."""
@@ -260,7 +298,7 @@ class Shelf:
                 pattern: mend.bitmap(bits, come.matching(pattern)) for pattern, bits in known.patterns.copy().items()
             },
             held=mend.answers(known.held.copy(), come),
-            joined=mend.answers(known.joined.copy(), come),
+            joined=mend.answers(dict([*known.joined.copy().items()][-_MOST_MENDED:]), come),
         )
         made.reaches = {rule: mend.bitmap(bits, rule.reach_on(come)) for rule, bits in self.reaches.copy().items()}
         return made
@@ -314,15 +352,22 @@ class _Mend:
                 made.pop(key, None)
         return made
 
-    def answers(
-        self, held: Mapping[tuple[Hashable, Hashable], tuple[Marks, Find]], come: Shelf
-    ) -> dict[tuple[Hashable, Hashable], tuple[Marks, Find]]:
+    def answers(self, held: _Held, come: Shelf) -> _Held:
         """The held answers, with those on the changed resources in them."""
-        made = {}
+        made: _Held = {}
         for asked, ((true, erred), find) in held.items():
-            now, errs = find(come)
-            made[asked] = (self.bitmap(true, now), self.bitmap(erred, errs)), find
+            if find is not None:
+                now, errs = find(come)
+                made[asked] = (self.bitmap(true, now), self.bitmap(erred, errs)), find
         return made
+
+
+def _kept(known: dict[_Key, _Found], key: _Key, found: _Found, most: int) -> _Found:
+    """What was found, kept with what else is known; of too much, nothing."""
+    if len(known) >= most:
+        known.clear()
+    known[key] = found
+    return found
 
 
 _BITS: Final = [bytes((byte >> bit) & 1 for bit in range(8)) for byte in range(256)]

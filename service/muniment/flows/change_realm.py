@@ -16,6 +16,7 @@ from typing import Generic, TypeVar
 from muniment.core.cases import check_cases
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
+from muniment.core.decisions import EVALUATOR
 from muniment.core.delegation import check_administrator_left, check_not_widening, may_leave_nobody
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
@@ -26,6 +27,7 @@ from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.problems import NotAllowed, NotFound, Problem, Unavailable
 from muniment.core.realm import Change, Noun, Realm
+from muniment.core.second_names import check_filled
 from muniment.core.soundness import check_sound
 from muniment.core.subjects import SubjectState
 from muniment.flows.house import House, aside
@@ -61,6 +63,7 @@ class Edit:
 class Plan:
     """What a flow wants to change, and how the ledger tells it.
 
+    ``decided_sha256`` is of the decision by which it is made, where that is one of its own (the approval of a request).
     ``within`` writes what belongs to the change and is not of the realm, in the same
     transaction: it is given the new revision, and what it raises undoes everything.
     """
@@ -71,6 +74,7 @@ class Plan:
     policies: tuple[str, ...] = ()
     details: Mapping[str, object] = field(default_factory=dict)
     reason: str = ""
+    decided_sha256: str | None = None
     within: Callable[[Transaction, int], Awaitable[None]] | None = None
 
 
@@ -174,6 +178,8 @@ async def _carried_out(house: House, occasion: Occasion, judge: Judge) -> Change
                     revision=revision,
                     datasets=plan.datasets,
                     policies=plan.policies,
+                    decided_sha256=plan.decided_sha256,
+                    evaluator=EVALUATOR if plan.decided_sha256 else None,
                     details={**plan.details, "versions": _versions(plan.edits, nouns), "reason": plan.reason},
                 )
             ],
@@ -184,8 +190,14 @@ async def _carried_out(house: House, occasion: Occasion, judge: Judge) -> Change
 def _judge(types: KnownTypes, before: Realm, occasion: Occasion, plan_of: Planner) -> Judged:
     plan = settled(before, plan_of(before))
     after = before.after(before.revision + 1, [edit.change for edit in plan.edits])
-    check_not_widening(before, after, occasion.asker, occasion.at)
+    check_gains(types, before, after, occasion)
     return judged_whole(types, before, after, occasion, plan)
+
+
+def check_gains(types: KnownTypes, before: Realm, after: Realm, occasion: Occasion) -> None:
+    """Refuse a change by which its author gains access: by a rule, or by the path to which a variable leads."""
+    check_not_widening(before, after, occasion.asker, occasion.at)
+    check_filled(types, before, after, occasion.asker, occasion.at)
 
 
 def judged_whole(types: KnownTypes, before: Realm, after: Realm, occasion: Occasion, plan: Plan) -> Judged:

@@ -12,11 +12,10 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
-from muniment.core.delegation import check_not_widening
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
@@ -26,7 +25,17 @@ from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.problems import Fault, Invalid, Problem, StaleEdit
 from muniment.core.realm import Noun, Realm
-from muniment.flows.change_realm import Edit, Judge, Judged, Plan, Planner, judged_whole, settled, version_of
+from muniment.flows.change_realm import (
+    Edit,
+    Judge,
+    Judged,
+    Plan,
+    Planner,
+    check_gains,
+    judged_whole,
+    settled,
+    version_of,
+)
 from muniment.flows.declare_dataset import plan_dataset, plan_retirement
 from muniment.flows.edit_domain import plan_domain
 from muniment.flows.edit_environment import plan_environment
@@ -106,7 +115,7 @@ def naming(place: int, told: str) -> Iterator[None]:
         refused.detail = f"changes.{place} ({told}): {refused.detail}"
         refused.members = {**refused.members, "change": place}
         if isinstance(refused, Invalid):
-            refused.faults = tuple(Fault(f"changes.{place}.{fault.at}", fault.message) for fault in refused.faults)
+            refused.faults = tuple(replace(fault, at=f"changes.{place}.{fault.at}") for fault in refused.faults)
         raise
 
 
@@ -120,7 +129,7 @@ def _judge(
             plan = settled(after, planner(after))
             _check_versions(after, plan.edits)
             following = after.after(before.revision + 1, [edit.change for edit in plan.edits])
-            check_not_widening(after, following, occasion.asker, occasion.at)
+            check_gains(types, after, following, occasion)
         plans.append(plan)
         after = following
     return judged_whole(types, before, after, occasion, _one_plan(plans, together.reason))

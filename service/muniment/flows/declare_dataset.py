@@ -14,19 +14,18 @@ from datetime import datetime
 
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset, Lifecycle
-from muniment.core.decisions import Wanted, decide, decide_governing
-from muniment.core.delegation import may_come_to_use
+from muniment.core.decisions import decide_governing
 from muniment.core.environments import BASE, checked_known
 from muniment.core.ledger import Event
 from muniment.core.names import checked_dataset, domain_of, lineage
 from muniment.core.occasions import Occasion
-from muniment.core.places import Places
 from muniment.core.problems import Fault, Invalid, InvalidDefinition, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
+from muniment.core.second_names import check_declared
 from muniment.core.soundness import faults_of_definitions
 from muniment.core.subjects import SubjectState
-from muniment.core.visibility import find, find_each, imagined, visible_successor
+from muniment.core.visibility import find, imagined, visible_successor
 from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
 from muniment.flows.house import House
 
@@ -61,7 +60,7 @@ def plan_dataset(types: KnownTypes, occasion: Occasion, proposed: Dataset, after
         current = realm.datasets.get(owned.name)
         _check_may_classify(realm, occasion.asker, occasion.at, current, owned)
         _check(realm, types, owned, occasion.asker, occasion.at)
-        _check_places(realm, types, owned, occasion.asker, occasion.at)
+        check_declared(types, realm, owned, occasion.asker, occasion.at)
         edit = Edit(Change(Dataset, owned.name, owned), after_version)
         return Plan(Event.DATASET_DECLARED, (edit,), datasets=(owned.name,))
 
@@ -137,29 +136,6 @@ def _check(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectSta
     if faults:
         count = "One thing" if len(faults) == 1 else f"{len(faults)} things"
         raise InvalidDefinition(f"{count} must change before this can be declared: {faults[0].message}", faults)
-
-
-def _check_places(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectState, at: datetime) -> None:
-    """Refuse a path that another dataset has and whose data the author may not load: the name might give it to them."""
-    if not may_come_to_use(realm, asker, proposed):
-        return
-    after = realm.after(realm.revision, [Change(Dataset, proposed.name, proposed)])
-    current = realm.datasets.get(proposed.name)
-    named = Places(realm, types).of(current) if current else frozenset()
-    places = Places(after, types)
-    others = (dataset for name, dataset in realm.datasets.items() if name != proposed.name)
-    withheld = [d for d in places.sharing(places.of(proposed) - named, others) if not _may_load(realm, asker, at, d)]
-    if withheld:
-        known = find_each(realm, asker, at, [dataset.name for dataset in withheld])
-        told = next((name for name, dataset in sorted(known.items()) if dataset is not None), "another dataset")
-        raise NotAllowed(f"This path is that of {told}, which you may not load.")
-
-
-def _may_load(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> bool:
-    """Whether the asker may load a dataset wherever it has a definition."""
-    defined = [name for name in realm.environment_names if dataset.definition(name) is not None]
-    decided = (decide(realm, asker, Wanted(name), at, dataset) for name in defined)
-    return bool(defined) and all(Action.LOAD in each.actions for each in decided)
 
 
 def _faults_of_columns(proposed: Dataset) -> Iterable[Fault]:

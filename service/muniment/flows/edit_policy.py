@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TypeVar
 
 from muniment.core.delegation import check_rule
 from muniment.core.environments import checked_known
@@ -13,10 +14,14 @@ from muniment.core.occasions import Occasion
 from muniment.core.policies import Compiled, Policy, checked, compiled
 from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
 from muniment.core.realm import Change, Realm
+from muniment.core.requests import OF_REQUESTS
+from muniment.core.rulebook import readable
 from muniment.core.schema import Action
 from muniment.core.visibility import find, readable_scopes
 from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
 from muniment.flows.house import House
+
+Rule = TypeVar("Rule", Policy, Grant)
 
 
 async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_version: int) -> Kept[Policy]:
@@ -48,6 +53,7 @@ def plan_policy(occasion: Occasion, proposed: Policy, after_version: int | None)
         checked_id(proposed.id)
         _check_scope(realm, occasion, proposed.scope)
         current = realm.policies.get(proposed.id)
+        check_rule(realm, occasion.asker, occasion.at, proposed.scope, None)  # Nothing is read for whom it is not.
         sound = checked(proposed, schema=realm.schema, environments=realm.environment_names)
         _check_may(realm, occasion, current, sound)
         edit = Edit(Change(Policy, sound.id, sound), after_version)
@@ -61,7 +67,7 @@ def plan_policy_end(occasion: Occasion, id_: str, after_version: int | None) -> 
 
     def plan(realm: Realm) -> Plan:
         current = realm.policies.get(id_)
-        if current is None or not may_see_rules(realm, occasion, current.scope):
+        if current is None or not _reads(realm, occasion, current):
             raise NotFound
         _check_may(realm, occasion, current, None)
         return Plan(Event.POLICY_ENDED, (Edit(Change(Policy, id_, None), after_version),), policies=(id_,))
@@ -76,6 +82,9 @@ def plan_grant(occasion: Occasion, proposed: Grant, after_version: int | None) -
         checked_id(proposed.id)
         _check_scope(realm, occasion, proposed.scope)
         current = realm.grants.get(proposed.id)
+        if current is None and proposed.id.startswith(OF_REQUESTS):
+            message = f"A grant {OF_REQUESTS}… is made by the approval of a request; choose another id."
+            raise Invalid(message, [Fault("id", message)])
         _check_target(realm, occasion, current, proposed)
         checked_known(proposed.environments, realm.environment_names, at="environments")
         if proposed.until is None and not proposed.because.strip():
@@ -96,7 +105,7 @@ def plan_grant_end(occasion: Occasion, id_: str, after_version: int | None) -> P
 
     def plan(realm: Realm) -> Plan:
         current = realm.grants.get(id_)
-        if current is None or not may_see_rules(realm, occasion, current.scope):
+        if current is None or not _reads(realm, occasion, current):
             raise NotFound
         _check_may(realm, occasion, current.policy(), None)
         edit = Edit(Change(Grant, id_, None), after_version)
@@ -105,9 +114,9 @@ def plan_grant_end(occasion: Occasion, id_: str, after_version: int | None) -> P
     return plan
 
 
-def may_see_rules(realm: Realm, occasion: Occasion, scope: str) -> bool:
-    """Whether the asker may read the policies and grants of a scope: who grants, audits or administers there."""
-    return bool(readable_scopes(realm, occasion.asker, occasion.at, [scope]))
+def _reads(realm: Realm, occasion: Occasion, rule: Rule) -> bool:
+    """Whether the asker may read a rule that stands; one that tells of what is hidden from them is not there."""
+    return bool(readable(realm, occasion.asker, occasion.at, {rule.id: rule}))
 
 
 def _check_scope(realm: Realm, occasion: Occasion, scope: str) -> None:
@@ -118,10 +127,10 @@ def _check_scope(realm: Realm, occasion: Occasion, scope: str) -> None:
     """
     if scope == ROOT:
         return
-    readable = readable_scopes(realm, occasion.asker, occasion.at, lineage(scope))
-    if not readable:
+    scopes = readable_scopes(realm, occasion.asker, occasion.at, lineage(scope))
+    if not scopes:
         raise NotFound
-    if scope not in realm.domains or scope not in readable:
+    if scope not in realm.domains or scope not in scopes:
         message = f"There is no domain {scope} in which you may make rules."
         raise Invalid(message, [Fault("scope", message)])
 
@@ -133,7 +142,7 @@ def _check_target(realm: Realm, occasion: Occasion, current: Grant | None, propo
     """
     if not proposed.on_dataset:
         return
-    if current is not None and current.on == proposed.on and may_see_rules(realm, occasion, current.scope):
+    if current is not None and current.on == proposed.on and _reads(realm, occasion, current):
         return
     known = find(realm, occasion.asker, occasion.at, proposed.on)
     if known is None:
@@ -156,7 +165,7 @@ def _check_may(realm: Realm, occasion: Occasion, current: Policy | None, propose
     if proposed is not None:
         check_rule(realm, occasion.asker, occasion.at, proposed.scope, _if(proposed, permits=True))
     if current is not None:
-        if not may_see_rules(realm, occasion, current.scope):
+        if not _reads(realm, occasion, current):
             raise NotAllowed("This id is taken; choose another.")
         check_rule(realm, occasion.asker, occasion.at, current.scope, _if(current, permits=False))
 

@@ -10,10 +10,12 @@ from dataclasses import dataclass
 
 from muniment.core.decisions import EVALUATOR
 from muniment.core.evaluations import Answer, Question, Semantic, Thing, answer_each
+from muniment.core.judgements import digest_of_answers
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
+from muniment.core.recorded_questions import line_of, write_answered
 from muniment.core.subjects import Subject, SubjectState
 from muniment.flows.house import House, aside
 from muniment.store import subjects
@@ -92,26 +94,11 @@ async def _record(
             purpose=only.purpose if only else None,
             datasets=tuple(sorted({q.name for q, _ in questions if q.thing is Thing.DATASET})),
             policies=tuple(sorted({id_ for _, answer in questions for id_ in answer.because})),
+            decided_sha256=digest_of_answers(line_of(*each) for each in questions),
             evaluator=EVALUATOR,
             details={
-                "evaluations": [_told(question, answer) for question, answer in questions],
+                "evaluations": [write_answered(*each) for each in questions],
                 "about_states": {str(subject): state.digest for subject, state in states.items()},
             },
         )
     )
-
-
-def _told(question: Question, answer: Answer) -> dict[str, object]:
-    """A question as it was understood, and its answer."""
-    wanted = question.wanted
-    told: dict[str, object] = {
-        "about": str(question.about) if question.about else None,
-        "action": question.action,
-        "thing": question.thing,
-        "name": question.name,
-        "allowed": answer.allowed,
-    }
-    if wanted is not None:
-        said = {"environment": wanted.environment, "project": wanted.project, "purpose": wanted.purpose}
-        told |= {name: value for name, value in said.items() if value is not None}
-    return told

@@ -16,12 +16,12 @@ from muniment.core.datasets import Dataset
 from muniment.core.decisions import EVALUATOR, Wanted
 from muniment.core.environments import checked_known
 from muniment.core.explanations import Explanation, command, explain
+from muniment.core.judgements import digest, judged
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound
 from muniment.core.realm import Realm
-from muniment.core.replays import digest, judged
 from muniment.core.requests import command as ask_with
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject

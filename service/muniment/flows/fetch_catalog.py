@@ -19,6 +19,7 @@ from muniment.core.catalog import Catalog
 from muniment.core.codings import encode
 from muniment.core.decisions import EVALUATOR, Listing, Wanted, boundaries
 from muniment.core.environments import checked_known
+from muniment.core.judgements import digest_of_lease
 from muniment.core.leases import ends
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
@@ -87,6 +88,11 @@ class _Prepared:
         extra = repr(beside) if asked.media is Media.LEASE else ""
         return catalogs.tag(self.catalog, media=asked.media, coding=asked.coding, asked=asked.names, extra=extra)
 
+    def decided_sha256(self, asked: Asked) -> str:
+        """The digest of all that was decided: of a lease, the patterns that it names too."""
+        decided = self.catalog.sha256
+        return digest_of_lease(decided, self.patterns) if asked.media is Media.LEASE else decided
+
     def text(self, asked: Asked) -> bytes:
         match asked.media:
             case Media.YAML:
@@ -115,11 +121,12 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
             project=asked.wanted.project,
             purpose=asked.wanted.purpose,
             datasets=asked.names or (),
-            decided_sha256=prepared.catalog.sha256,
+            decided_sha256=prepared.decided_sha256(asked),
             evaluator=EVALUATOR,
             details={
                 "entries": len(prepared.catalog.entries),
                 "unchanged": unchanged,
+                **({"patterns": len(prepared.patterns)} if asked.media is Media.LEASE else {}),
                 **({} if asked.names is None else {"named": len(asked.names)}),
                 **prepared.from_where,
             },

@@ -13,15 +13,19 @@ from datetime import datetime
 from itertools import islice
 from uuid import UUID
 
+from muniment.core.catalog import write_moment
 from muniment.core.datasets import Dataset
 from muniment.core.decisions import EVALUATOR, Wanted
 from muniment.core.environments import checked_known
+from muniment.core.findings import found_of
+from muniment.core.judgements import Judged, digest_of_answers
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import domain_of, is_domain
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import oversight, refusal
 from muniment.core.problems import NotFound
 from muniment.core.realm import Realm
+from muniment.core.recorded_questions import Sought
 from muniment.core.schema import Action
 from muniment.core.searches import Deed, Governing, Use, permitted, who_may
 from muniment.core.subjects import Subject
@@ -117,7 +121,8 @@ async def _there(house: House, occasion: Occasion, realm: Realm, point: Point | 
         async with house.db.begin() as tx:
             return _There(realm, occasion.at, _by_name(await subjects.newest(tx)))
     then = await past(house, occasion, point)
-    return _There(then.realm, then.at, _by_name(await all_known_then(house, then)), then.details)
+    known = _by_name(await all_known_then(house, then))
+    return _There(then.realm, then.at, known, {**then.details, "until": write_moment(then.until)})
 
 
 def _by_name(known: Iterable[Known]) -> Mapping[str, Known]:
@@ -142,11 +147,17 @@ def _asked_of_others(realm: Realm, occasion: Occasion, name: str, wanted: Wanted
 
 
 def _domain(realm: Realm, occasion: Occasion, domain: str) -> None:
-    """Refuse those who may not ask about others in a domain, whether there is one or not."""
+    """Refuse those who may not ask about others in a domain, whether there is one or not.
+
+    Below a domain about which they may ask, one that is shut to them is one that nobody made.
+    """
     if not is_domain(domain):
         raise NotFound
-    if not oversight(realm, occasion.asker, occasion.at, [domain]).covers(domain):
+    places = oversight(realm, occasion.asker, occasion.at, [domain])
+    if not places.reaches(domain):
         raise refusal(domain)
+    if not places.covers(domain):
+        raise NotFound
 
 
 async def _find(
@@ -154,6 +165,7 @@ async def _find(
 ) -> Who:
     asked = [each.state for name, each in there.known.items() if name > after]
     page = await aside(lambda: tuple(islice(who_may(there.realm, asked, there.at, deed), limit + 1)))
+    given = page[:limit]
     found = tuple(
         Found(
             about.subject,
@@ -161,9 +173,11 @@ async def _find(
             permitted(there.realm, about, deed.action, decision),
             there.known[str(about.subject)].seen_at,
         )
-        for about, decision in page[:limit]
+        for about, decision in given
     )
-    await _record(house, occasion, there, deed, found)
+    lines = [found_of(deed, about, decision.because) for about, decision in given]
+    told = {"found_states": [about.digest for about, _ in given], "limit": limit, "after": after}
+    await _record(house, occasion, there, deed, lines, told)
     following = str(found[-1].subject) if len(page) > limit else None
     return Who(found, following, len(there.known), notice, there.realm.revision, occasion.receipt)
 
@@ -173,7 +187,14 @@ def _notice(realm: Realm, occasion: Occasion, use: Use) -> str | None:
     return not_served(realm, occasion.asker, occasion.at, use.dataset, use.wanted)
 
 
-async def _record(house: House, occasion: Occasion, there: _There, deed: Deed, found: Sequence[Found]) -> None:
+async def _record(
+    house: House,
+    occasion: Occasion,
+    there: _There,
+    deed: Deed,
+    found: Sequence[Judged],
+    told: Mapping[str, object],
+) -> None:
     wanted = deed.wanted if isinstance(deed, Use) else None
     await house.ledger.record(
         row(
@@ -186,12 +207,14 @@ async def _record(house: House, occasion: Occasion, there: _There, deed: Deed, f
             purpose=wanted.purpose if wanted else None,
             datasets=() if deed.dataset is None else (deed.dataset.name,),
             policies=tuple(sorted({id_ for each in found for id_ in each.because})),
+            decided_sha256=digest_of_answers(found),
             evaluator=EVALUATOR,
             details={
-                "for": "subjects",
+                "for": Sought.SUBJECTS,
                 "action": deed.action,
                 "domain": deed.domain,
-                "found": [str(each.subject) for each in found],
+                "found": [each.about for each in found],
+                **told,
                 **there.details,
             },
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -13,6 +13,7 @@ from muniment.core.names import lineage
 from muniment.core.occasions import Occasion
 from muniment.core.realm import Realm
 from muniment.core.rulebook import all_readable, tellable
+from muniment.core.sentences import sentence
 from muniment.flows.house import House, aside
 from muniment.store import grants, ledger, policies, subjects
 
@@ -32,9 +33,10 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Linted:
-    """The findings of a page, where the next begins, and what was looked at: rules, datasets, subjects, the ledger."""
+    """The findings of a page, what their rules say, where the next page begins, and what was looked at."""
 
     findings: tuple[Finding, ...]
+    says: Mapping[str, str]
     next: str | None
     rules: int
     datasets: int
@@ -75,6 +77,7 @@ def _linted(realm: Realm, occasion: Occasion, asked: Asked, seen: Seen, limit: i
     page = following[:limit]
     return Linted(
         findings=tuple(found for _, found in page),
+        says={found.rule: sentence(rules[found.rule]) for _, found in page},
         next=page[-1][0] if len(following) > limit else None,
         rules=len(rules),
         datasets=len(names),

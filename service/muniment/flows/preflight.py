@@ -14,11 +14,11 @@ from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import EVALUATOR, Wanted, decide_each
 from muniment.core.environments import checked_known
 from muniment.core.explanations import UNKNOWN, Explanation, command, explain, in_force
+from muniment.core.judgements import Judged, digest
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
-from muniment.core.replays import Judged, digest
 from muniment.core.requests import command as ask_with
 from muniment.core.schema import Action
 from muniment.core.second_key import check_save

@@ -12,10 +12,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from muniment.core.decisions import decide_governing
+from muniment.core.decisions import EVALUATOR, decide_governing
 from muniment.core.environments import checked_known
 from muniment.core.grants import Grant
 from muniment.core.identifiers import derived
+from muniment.core.judgements import digest
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed, NotFound
@@ -41,6 +42,7 @@ from muniment.core.requests import (
     id_floor,
     narrowed,
     notes,
+    right_to_decide,
     standings,
 )
 from muniment.core.schema import Action
@@ -145,15 +147,15 @@ async def approve_request(
     returns. Judged by the realm that the grants are put into: if the world has moved on,
     the refusal says how.
     """
-    request = await _decidable(house, occasion, id_, after_version)
+    request, realm = await _decidable(house, occasion, id_, after_version)
     requester = await _newest_state(house, request)
     terms = narrowed(request.terms, narrowing, occasion.at)
-    realm = await house.realms.current()
     async with house.refusals_recorded(occasion, realm, *terms.datasets):
         one_more = await aside(lambda: _approved(realm, occasion, request, terms, requester, comment))
     if one_more.ending is None:
+        right = await aside(partial(_right, realm, occasion, request))
         async with house.db.begin() as tx:
-            seconded = await _write_down(tx, occasion, one_more, Event.REQUEST_SECONDED, realm.revision)
+            seconded = await _write_down(tx, occasion, one_more, Event.REQUEST_SECONDED, realm.revision, right)
         return Told(seconded, Standing(reads=True, decides=True, due=False), realm.revision)
     grants = grants_of(request, terms)
 
@@ -168,8 +170,9 @@ async def approve_request(
             tuple(Edit(Change(Grant, grant.id, grant), 0) for grant in grants),
             datasets=terms.datasets,
             policies=tuple(grant.policy().id for grant in grants),
-            details=_details(one_more),
+            details={**_details(one_more), "version": request.version},
             reason=comment or request.because,
+            decided_sha256=_right(now, occasion, request),
             within=keep,
         )
 
@@ -188,8 +191,12 @@ async def deny_request(house: House, occasion: Occasion, id_: str, reason: str, 
     if not reason.strip():
         message = "Say why not, and what to do instead: whoever asked reads it."
         raise Invalid(message, [Fault("because", message)])
-    request = await _decidable(house, occasion, id_, after_version)
-    return await _ended(house, occasion, request, State.DENIED, Event.REQUEST_DENIED, reason, _DECIDER)
+    request, realm = await _decidable(house, occasion, id_, after_version)
+    right = await aside(partial(_right, realm, occasion, request))
+    ended = _ended(request, occasion, State.DENIED, reason)
+    async with house.db.begin() as tx:
+        kept = await _write_down(tx, occasion, ended, Event.REQUEST_DENIED, realm.revision, right)
+    return Told(kept, _DECIDER, realm.revision)
 
 
 async def withdraw_request(house: House, occasion: Occasion, id_: str, reason: str, after_version: int | None) -> Told:
@@ -200,23 +207,19 @@ async def withdraw_request(house: House, occasion: Occasion, id_: str, reason: s
         if told.request.requester != occasion.subject:
             raise NotAllowed("Only whoever made a request withdraws it; you may deny it.")
     check_pending(told.request, occasion.at, after_version)
-    return await _ended(house, occasion, told.request, State.WITHDRAWN, Event.REQUEST_WITHDRAWN, reason, _OWN)
-
-
-async def _ended(
-    house: House,
-    occasion: Occasion,
-    request: AccessRequest,
-    state: State,
-    event: Event,
-    reason: str,
-    standing: Standing,
-) -> Told:
-    realm = await house.realms.current()
-    ended = replace(request, ending=Ending(state, occasion.subject, occasion.at, reason))
+    ended = _ended(told.request, occasion, State.WITHDRAWN, reason)
     async with house.db.begin() as tx:
-        kept = await _write_down(tx, occasion, ended, event, realm.revision)
-    return Told(kept, standing, realm.revision)
+        kept = await _write_down(tx, occasion, ended, Event.REQUEST_WITHDRAWN, realm.revision)
+    return Told(kept, _OWN, realm.revision)
+
+
+def _ended(request: AccessRequest, occasion: Occasion, state: State, reason: str) -> AccessRequest:
+    return replace(request, ending=Ending(state, occasion.subject, occasion.at, reason))
+
+
+def _right(realm: Realm, occasion: Occasion, request: AccessRequest) -> str:
+    """The digest of the decision that the asker may decide on a request as it stands."""
+    return digest(right_to_decide(realm, occasion.asker, occasion.at, request))
 
 
 def _approved(
@@ -229,14 +232,16 @@ def _approved(
     return approved(request, terms, yes, eyes_needed(realm, terms.datasets))
 
 
-async def _decidable(house: House, occasion: Occasion, id_: str, after_version: int | None) -> AccessRequest:
-    """The request, if the asker may decide on it now."""
+async def _decidable(
+    house: House, occasion: Occasion, id_: str, after_version: int | None
+) -> tuple[AccessRequest, Realm]:
+    """The request, if the asker may decide on it now, and the realm by which they may."""
     realm = await house.realms.current()
     async with house.refusals_recorded(occasion, realm):
         told = await _find(house, realm, occasion, id_)
         _check_decides(told.request, told.standing)
     check_pending(told.request, occasion.at, after_version)
-    return told.request
+    return told.request, realm
 
 
 def _check_decides(request: AccessRequest, standing: Standing) -> None:
@@ -320,9 +325,12 @@ async def _newest_state(house: House, request: AccessRequest) -> SubjectState:
 
 
 async def _write_down(
-    tx: Transaction, occasion: Occasion, request: AccessRequest, event: Event, revision: int
+    tx: Transaction, occasion: Occasion, request: AccessRequest, event: Event, revision: int, right: str | None = None
 ) -> AccessRequest:
-    """Keep a version of a request that changes nothing in the realm, with its row."""
+    """Keep a version of a request that changes nothing in the realm, with its row.
+
+    ``right`` is the digest of the decision that the asker may decide on it.
+    """
     kept = await requests.append(tx, request, revision)
     told = row(
         occasion,
@@ -331,7 +339,9 @@ async def _write_down(
         revision=revision,
         purpose=request.purpose,
         datasets=request.terms.datasets,
-        details=_details(request),
+        decided_sha256=right,
+        evaluator=EVALUATOR if right else None,
+        details={**_details(request), "version": request.version},
     )
     await ledger.append(tx, [told])
     return kept

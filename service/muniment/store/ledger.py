@@ -13,8 +13,8 @@ import asyncio
 import base64
 import logging
 from collections import deque
-from collections.abc import Iterable, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -118,12 +118,19 @@ async def of_id(tx: AsyncConnection, id_: UUID) -> Row | None:
     question = select(*(columns[name] for name in _FIELDS)).where(
         columns.at >= began, columns.at < began + timedelta(milliseconds=1), columns.id == id_
     )
-    try:
+    with needed():
         found = (await tx.execute(question)).one_or_none()
+    return _read(found) if found else None
+
+
+@contextmanager
+def needed() -> Iterator[None]:
+    """What is asked for in this block needs the ledger: :class:`LedgerUnavailable` where there is none to read."""
+    try:
+        yield
     except ProgrammingError as error:
         logger.exception("the ledger could not be read")
         raise _unreachable() from error
-    return _read(found) if found else None
 
 
 async def last_settled(tx: AsyncConnection, events: Iterable[Event], since: datetime) -> dict[str, datetime]:

@@ -48,6 +48,13 @@ async def newest(tx: Transaction, id_: str) -> AccessRequest | None:
     return _read(row) if row is not None else None
 
 
+async def of_version(tx: Transaction, id_: str, version: int) -> AccessRequest | None:
+    """A request as it stood in one of its versions."""
+    question = select(requests).where(requests.c.key == id_, requests.c.version == version)
+    row = (await tx.execute(question)).one_or_none()
+    return _read(row) if row is not None else None
+
+
 async def older(
     tx: Transaction,
     *,

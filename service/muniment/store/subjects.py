@@ -36,6 +36,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.subjects import Attribute, Kind, Subject, SubjectState
 from muniment.store.databases import Database
+from muniment.store.ledger import needed
 from muniment.store.tables import ledger, subject_states, subjects
 
 
@@ -87,13 +88,21 @@ async def newest_of_each(tx: AsyncConnection, wanted: Iterable[Subject]) -> list
 
 
 async def newest_at(tx: AsyncConnection, moment: datetime) -> list[Known]:
-    """Every subject that had been seen at a moment, in the state it was last seen in by then, by name."""
-    return [_known(row) for row in await tx.execute(_seen_by(moment).order_by("name"))]
+    """Every subject that had been seen at a moment, in the state it was last seen in by then, by name.
+
+    :class:`LedgerUnavailable` where there is no ledger to tell it.
+    """
+    with needed():
+        return [_known(row) for row in await tx.execute(_seen_by(moment).order_by("name"))]
 
 
 async def state_at(tx: AsyncConnection, subject: Subject, moment: datetime) -> Known | None:
-    """The state that a subject was last seen in at a moment, if it had been seen by then."""
-    row = (await tx.execute(_seen_by(moment, subject))).one_or_none()
+    """The state that a subject was last seen in at a moment, if it had been seen by then.
+
+    :class:`LedgerUnavailable` where there is no ledger to tell it.
+    """
+    with needed():
+        row = (await tx.execute(_seen_by(moment, subject))).one_or_none()
     return _known(row) if row else None
 
 

@@ -1,0 +1,526 @@
+"""What is asked of every address of the service, to see that nothing hidden shows: with hidden names and without.
+
+``ALWAYS`` asks what names nothing hidden, ``ABOUT`` the same route about one hidden thing. Each
+is by method and address template, so that a test can hold them against the service's own
+description. ``{moment}``, ``{request}``, ``{row}``, ``{receipt}`` and ``{revision}`` are filled in by
+the test: a time when all stood, the ids of what is somebody else's, the revision of the service asked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from tests.api.running import after_version, dataset, grant
+
+#: The things that are hidden from everybody who walks, by what they are.
+HIDDEN: Mapping[str, str] = {
+    "a dataset that no policy permits": "hr.bonuses",
+    "a dataset that a policy forbids": "sales.emea.mergers",
+    "a draft": "sales.emea.plans",
+    "a retired dataset": "sales.emea.closed",
+    "a masked dataset": "sales.people",
+    "a factory pattern": "hr.bonuses_of_{year}",
+    "a name that a hidden pattern makes": "hr.bonuses_of_2026",
+    "a name that a visible pattern would make": "sales.secret_orders",
+    "a dataset in a hidden domain": "board.minutes",
+    "a dataset below a governed domain": "finance.secret.deals",
+    "a successor": "hr.orders_with_names",
+}
+HIDDEN_DOMAINS = ("board", "hr.restructuring", "finance.secret")
+HIDDEN_POLICIES = (
+    "board-only",
+    "ann-saves-nothing-secret",
+    "hugo-reads-deals",
+    "secret-is-the-boards",
+    "no-names-of-people",
+)
+HIDDEN_GRANTS = ("hugo-loads-bonuses", "hugo-stewards-secret", "fay-discovers-minutes")
+
+ON_DATA = ("discover", "load", "save")
+GOVERNING = ("declare", "classify", "grant", "approve", "audit", "administer")
+NOUNS = ("domains", "environments", "groups", "policies", "grants")
+
+
+@dataclass(frozen=True)
+class Ask:
+    """One question: where, with what body and headers."""
+
+    path: str
+    body: object = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+def _gets(*paths: str) -> list[Ask]:
+    return [Ask(path) for path in paths]
+
+
+def _posts(path: str, *bodies: object) -> list[Ask]:
+    return [Ask(path, body) for body in bodies]
+
+
+def _puts(path: str, *bodies: object, after: Iterable[int] = (0, 1, 7)) -> list[Ask]:
+    return [Ask(path, body, after_version(version)) for body in bodies for version in after]
+
+
+def _ends(path: str) -> list[Ask]:
+    return [Ask(path, None, after_version(version)) for version in (1, 7)]
+
+
+def _put(kind: str, id_: str, body: object, **more: object) -> dict[str, object]:
+    return {"put": {"kind": kind, "id": id_, "body": body, **more}}
+
+
+def _delete(kind: str, id_: str) -> dict[str, object]:
+    return {"delete": {"kind": kind, "id": id_}}
+
+
+def asks_for(name: str, **more: Any) -> dict[str, Any]:
+    """A request for access to one dataset."""
+    return {"actions": ["load"], "datasets": [name], "environments": ["dev"], "because": "a report", **more}
+
+
+def _policy(scope: str, cedar: str, **more: object) -> dict[str, object]:
+    return {"scope": scope, "cedar": cedar, **more}
+
+
+FORBID_SAVING = 'forbid (principal, action == Action::"save", resource);'
+#: Bodies with every field that they can have, but for those that exclude one another.
+_FULL_DATASET: dict[str, object] = {
+    **dataset("s3://lake/finance/budget.csv", tags=["orders"], columns=[{"name": "amount"}], layer="raw"),
+    "classification": "confidential",
+    "sensitivity": 5,
+    "owner": "group:the-board",
+    "description": "What there is to spend.",
+    "lifecycle": "deprecated",
+}
+_FULL_DOMAIN: dict[str, object] = {
+    "parent": "finance",
+    "owner": "group:x",
+    "description": "Deals.",
+    "locations": ["s3://lake/finance/secret/"],
+    "variables": {"year": "2026"},
+}
+_FORM: dict[str, object] = {
+    "scope": "finance",
+    "form": {"effect": "forbid", "actions": ["save"], "resources": {"domains": ["finance.secret"]}},
+    "obligation": None,
+    "kind": "access",
+}
+_KEPT = {**_FORM, "reason": "nothing is saved there", "review_by": "2030-01-01", "cases": []}
+_FULL_GRANT: dict[str, object] = {
+    **grant("user:ann", ["discover"], on={"dataset": "finance.budget"}, review_by="2030-01-01"),
+    "until": "2030-01-01T00:00:00Z",
+    "environments": ["dev"],
+    "purposes": ["q"],
+}
+_BUDGET = {"lifecycle": "active", "description": "What there is to spend."}
+
+
+def _evaluations(thing: Mapping[str, str], actions: Iterable[str]) -> Iterable[dict[str, Any]]:
+    """The same of everybody who walks, and of somebody else."""
+    for about in ("ann", "fay", "hugo"):
+        asked = {"subject": {"type": "user", "id": about}, "resource": thing, "context": {"environment": "dev"}}
+        yield {**asked, "evaluations": [{"action": {"name": action}} for action in actions]}
+
+
+_SEARCH_CONTEXT = {"context": {"environment": "dev"}}
+
+
+def _subject(id_: str) -> dict[str, Any]:
+    return {"subject": {"type": "user", "id": id_}, **_SEARCH_CONTEXT}
+
+
+def _searches_of_things() -> Iterable[dict[str, Any]]:
+    for about in ("ann", "bob", "fay", "hugo"):
+        for type_, actions in (("dataset", ("discover", "load", "declare")), ("domain", ("grant", "audit"))):
+            for action in actions:
+                yield {**_subject(about), "action": {"name": action}, "resource": {"type": type_}}
+    yield {**_subject("fay"), "action": {"name": "declare"}, "resource": {"type": "dataset"}, "page": {"limit": 1}}
+
+
+#: What is tried together, naming nothing hidden; each may be made by whoever governs finance.
+TRIALS: tuple[list[dict[str, object]], ...] = (
+    [_put("policy", "mine", _policy("finance", FORBID_SAVING))],
+    [_put("grant", "mine", grant("user:ann", ["discover"], on={"dataset": "finance.budget"}))],
+    [_put("grant", "mine", grant("user:fay", ["load"], on={"dataset": "finance.budget"}))],
+    [_put("dataset", "finance.budget", dataset("s3://lake/finance/budget.csv", **_BUDGET))],
+    [_put("dataset", "finance.fresh", dataset("s3://lake/finance/deals.csv", tags=["orders"]))],
+    [_put("dataset", "finance.deals", dataset("s3://lake/finance/secret/deals.csv"))],
+    [_put("domain", "finance", {"owner": "group:finance-owners", "variables": {"year": "2026"}})],
+    [_delete("grant", "bob-loads-budget")],
+    [_delete("dataset", "finance.budget")],
+    [_delete("policy", "contractors-see-nothing-confidential")],
+)
+
+#: What is asked of each route that names nothing hidden.
+ALWAYS: dict[str, list[Ask]] = {
+    "GET /v1/catalog": [
+        *_gets(*(f"/v1/catalog?environment={name}" for name in ("dev", "prod", "qa", "base"))),
+        *_gets("/v1/catalog?environment=dev&project=p&purpose=q", "/v1/catalog?environment=dev&names=sales.orders"),
+        *_gets(*(f"/v1/catalog?environment=dev&at={at}" for at in ("1", "{moment}", "2999-01-01T00:00:00Z"))),
+        *_gets(*(f"/v1/catalog?environment=dev&subject=user:{name}" for name in ("hugo", "bob", "whoever"))),
+        *_gets("/v1/catalog?environment=dev&subject=user:hugo&at={moment}"),
+        Ask("/v1/catalog?environment=dev", headers={"Accept": "application/yaml"}),
+        Ask("/v1/catalog?environment=dev", headers={"Accept-Encoding": "identity"}),
+    ],
+    "GET /v1/leases": [
+        *_gets(*(f"/v1/leases?environment={name}" for name in ("dev", "prod", "qa", "base"))),
+        *_gets("/v1/leases?environment=dev&project=p&purpose=q", "/v1/leases?environment=dev&at={moment}"),
+        *_gets("/v1/leases?environment=dev&names=sales.orders,finance.budget"),
+    ],
+    "POST /v1/preflight": _posts(
+        "/v1/preflight",
+        {"environment": "dev", "load": ["sales.orders", "finance.budget"], "save": ["finance.accounts"]},
+        {"environment": "dev", "load": ["sales.apac_orders", "finance.2026_closing"], "purpose": "q"},
+    ),
+    "GET /v1/explain": _gets(
+        *(
+            f"/v1/explain?action={action}&dataset={name}&environment=dev"
+            for action in ON_DATA
+            for name in ("sales.orders", "finance.accounts")
+        ),
+        "/v1/explain?action=load&dataset=finance.budget&environment=prod&project=p&purpose=q",
+        "/v1/explain?action=load&dataset=finance.budget&environment=dev&subject=user:bob",
+        "/v1/explain?action=load&dataset=finance.accounts&environment=dev&subject=user:hugo",
+        "/v1/explain?action=load&dataset=finance.accounts&environment=dev&at={moment}",
+    ),
+    "GET /v1/whoami": _gets("/v1/whoami"),
+    "GET /v1/datasets": _gets(
+        "/v1/datasets",
+        *(f"/v1/datasets?limit={limit}" for limit in (1, 2, 3)),
+        *(f"/v1/datasets?q={q}" for q in ("", "order", "deal", "board")),
+        *(f"/v1/datasets?domain={domain}" for domain in ("sales", "hr", "finance", *HIDDEN_DOMAINS)),
+        *(f"/v1/datasets?tag={tag}" for tag in ("orders", "board-only", "confidential")),
+        *(f"/v1/datasets?owner=group:{owner}" for owner in ("the-board", "hr-owners", "finance-owners")),
+        *(f"/v1/datasets?lifecycle={state}" for state in ("draft", "active", "deprecated", "retired")),
+        *(f"/v1/datasets?environment={name}&limit=1" for name in ("prod", "qa")),
+    ),
+    "GET /v1/datasets/{name}": _gets("/v1/datasets/sales.orders", "/v1/datasets/finance.accounts"),
+    "PUT /v1/datasets/{name}": [
+        *_puts("/v1/datasets/finance.budget", dataset("s3://lake/finance/secret/deals.csv"), after=[7]),
+        *_puts("/v1/datasets/finance.budget", dataset("s3://board/minutes.csv"), _FULL_DATASET, after=[7]),
+    ],
+    "DELETE /v1/datasets/{name}": [Ask("/v1/datasets/finance.budget", headers=after_version(7))],
+    "GET /v1/datasets/{name}/mine": _gets("/v1/datasets/sales.orders/mine", "/v1/datasets/finance.accounts/mine"),
+    "GET /v1/datasets/{name}/history": _gets(
+        "/v1/datasets/finance.accounts/history",
+        "/v1/datasets/finance.accounts/history?limit=1",
+        "/v1/datasets/finance.accounts/history?after=2",
+    ),
+    "GET /v1/datasets/{name}/definition": _gets(
+        *(
+            f"/v1/datasets/{name}/definition?environment=dev"
+            for name in ("sales.orders", "sales.apac_orders", "finance.accounts", "finance.2026_closing")
+        ),
+    ),
+    **{
+        f"GET /v1/{noun}": _gets(f"/v1/{noun}", f"/v1/{noun}?limit=1", *(f"/v1/{noun}?after={a}" for a in "bfh"))
+        for noun in NOUNS
+    },
+    "GET /v1/domains/{name}": _gets("/v1/domains/finance", "/v1/domains/hr", "/v1/domains/sales.emea"),
+    "PUT /v1/domains/{name}": [
+        *_puts("/v1/domains/finance", {"owner": "group:finance-owners", "variables": {"year": "2026"}}, after=[7]),
+        *_puts("/v1/domains/finance.secret", _FULL_DOMAIN, after=[7]),
+        *_puts("/v1/domains/fresh", {"owner": "group:x", "locations": ["s3://board/deeper/"]}, after=[7]),
+    ],
+    "GET /v1/environments/{name}": _gets("/v1/environments/dev", "/v1/environments/qa"),
+    "PUT /v1/environments/{name}": _puts(
+        "/v1/environments/dev", {"variables": {"year": "2026"}, "description": "x"}, after=[7]
+    ),
+    "GET /v1/groups/{name}": _gets("/v1/groups/the-inner-circle", "/v1/groups/nothing"),
+    "PUT /v1/groups/{name}": _puts(
+        "/v1/groups/the-inner-circle", {"members": ["user:ann"], "parents": ["group:the-board"], "description": "x"}
+    ),
+    "DELETE /v1/groups/{name}": _ends("/v1/groups/the-inner-circle"),
+    "GET /v1/policies/{id}": _gets(*(f"/v1/policies/{id_}" for id_ in (*HIDDEN_POLICIES, "nothing"))),
+    "PUT /v1/policies/{id}": [
+        *_puts("/v1/policies/mine", _policy("finance", FORBID_SAVING), _policy("hr", FORBID_SAVING), after=[7]),
+        *_puts("/v1/policies/mine", _policy("all", FORBID_SAVING), _KEPT, after=[7]),
+    ],
+    "POST /v1/policies/read": [
+        *_posts("/v1/policies/read", _policy("finance", FORBID_SAVING), _policy("all", "nonsense"), _FORM),
+        *_posts("/v1/policies/read", *(_policy(domain, FORBID_SAVING) for domain in HIDDEN_DOMAINS)),
+    ],
+    "DELETE /v1/policies/{id}": [ask for id_ in HIDDEN_POLICIES for ask in _ends(f"/v1/policies/{id_}")],
+    "GET /v1/grants/{id}": _gets(*(f"/v1/grants/{id_}" for id_ in (*HIDDEN_GRANTS, "nothing"))),
+    "PUT /v1/grants/{id}": [
+        *_puts("/v1/grants/mine", grant("user:ann", ["discover"], on={"dataset": "finance.budget"}), after=[7]),
+        *_puts("/v1/grants/mine", _FULL_GRANT, after=[7]),
+        *_puts("/v1/grants/mine", grant("user:ann", ["load"], on={"domain": "finance"}), after=[7]),
+    ],
+    "DELETE /v1/grants/{id}": [ask for id_ in HIDDEN_GRANTS for ask in _ends(f"/v1/grants/{id_}")],
+    "POST /v1/try": [
+        *(Ask("/v1/try", {"changes": changes}) for changes in TRIALS),
+        Ask("/v1/try?days=1&limit=1", {"changes": TRIALS[0], "reason": "to see"}),
+    ],
+    "POST /v1/apply": [
+        Ask("/v1/apply", {"changes": changes, "reason": "as tried"}, {"If-Match": '"1"'}) for changes in TRIALS[:3]
+    ],
+    "GET /v1/requests": _gets(
+        "/v1/requests",
+        "/v1/requests?limit=1",
+        "/v1/requests?after={request}",
+        *(f"/v1/requests?mine={mine}&state=pending" for mine in ("true", "false")),
+    ),
+    "POST /v1/requests": _posts(
+        "/v1/requests", asks_for("finance.2026_closing", environments=["qa"], purpose="q", until="2999-01-01T00:00:00Z")
+    ),
+    "GET /v1/requests/{id}": _gets("/v1/requests/{request}"),
+    "POST /v1/requests/{id}/approve": _posts(
+        "/v1/requests/{request}/approve",
+        {},
+        {
+            "actions": ["load"],
+            "datasets": ["hr.bonuses"],
+            "environments": ["dev"],
+            "until": "2030-01-01T00:00:00Z",
+            "comment": "yes",
+        },
+    ),
+    "POST /v1/requests/{id}/deny": _posts("/v1/requests/{request}/deny", {"because": "no"}),
+    "POST /v1/requests/{id}/withdraw": _posts("/v1/requests/{request}/withdraw", {}, {"because": "no need"}),
+    "GET /v1/lint": _gets(
+        "/v1/lint",
+        "/v1/lint?limit=1",
+        "/v1/lint?soon_days=3000&unused_days=1&doubt=meets-nothing",
+        *(f"/v1/lint?scope={domain}" for domain in ("finance", *HIDDEN_DOMAINS)),
+        "/v1/lint?after=h",
+    ),
+    "GET /v1/reviews": _gets(
+        "/v1/reviews",
+        "/v1/reviews?due_by=2040-01-01&limit=1",
+        *(f"/v1/reviews?due_by=2040-01-01&scope={domain}" for domain in ("finance", *HIDDEN_DOMAINS)),
+        "/v1/reviews?due_by=2040-01-01&after=2030-01-01",
+    ),
+    "POST /v1/reviews": [
+        Ask("/v1/reviews", {"decisions": [{"kind": kind, "id": id_, "version": 1, "end": {"reason": "old"}}]})
+        for kind, ids in (("policy", HIDDEN_POLICIES), ("grant", HIDDEN_GRANTS))
+        for id_ in ids
+    ],
+    "GET /v1/subjects/{subject}/holdings": _gets(
+        *(f"/v1/subjects/user:{name}/holdings" for name in ("hugo", "ann", "bob", "fay", "whoever"))
+    ),
+    "POST /v1/subjects/{subject}/hand-over": _posts(
+        "/v1/subjects/user:hugo/hand-over",
+        {"to": "group:the-board", "reason": "leaves"},
+        {"to": "group:x", "reason": "leaves"},
+    ),
+    "GET /v1/ledger": _gets(
+        "/v1/ledger",
+        "/v1/ledger?subject=user:hugo",
+        "/v1/ledger?receipt={receipt}",
+        *(f"/v1/ledger?event={event}&limit=1" for event in ("dataset.declared", "preflight.allowed")),
+        "/v1/ledger?since=2020-01-01T00:00:00Z&until={moment}",
+        "/v1/ledger?after=nonsense",
+    ),
+    "GET /v1/ledger/{id}/decision": _gets("/v1/ledger/{row}/decision"),
+    "GET /v1/schema": _gets("/v1/schema"),
+    "GET /v1/who": _gets(
+        *(f"/v1/who?dataset=finance.accounts&environment=dev&action={action}" for action in ON_DATA),
+        "/v1/who?dataset=finance.budget&environment=prod&action=load&project=p&purpose=q&limit=1&after=user:a",
+        "/v1/who?dataset=finance.budget&environment=dev&action=load&at={moment}",
+        *(f"/v1/who?domain={domain}&action={a}" for domain in ("finance", "sales") for a in ("grant", "approve")),
+    ),
+    "POST /access/v1/evaluation": _posts(
+        "/access/v1/evaluation",
+        {**_subject("hugo"), "action": {"name": "load"}, "resource": {"type": "dataset", "id": "finance.budget"}},
+    ),
+    "POST /access/v1/evaluations": _posts(
+        "/access/v1/evaluations",
+        *_evaluations({"type": "dataset", "id": "finance.accounts"}, (*ON_DATA, *GOVERNING)),
+        *_evaluations({"type": "domain", "id": "finance"}, GOVERNING),
+        {
+            **_subject("ann"),
+            "action": {"name": "load"},
+            "evaluations": [{"resource": {"type": "dataset", "id": name}} for name in HIDDEN.values()],
+            "options": {"evaluations_semantic": "deny_on_first_deny"},
+        },
+    ),
+    "POST /access/v1/search/subject": _posts(
+        "/access/v1/search/subject",
+        *(
+            {
+                **_SEARCH_CONTEXT,
+                "subject": {"type": "user"},
+                "action": {"name": action},
+                "resource": resource,
+                "page": {},
+            }
+            for action, resource in (
+                ("load", {"type": "dataset", "id": "finance.budget"}),
+                ("discover", {"type": "dataset", "id": "finance.accounts"}),
+                ("grant", {"type": "domain", "id": "finance"}),
+            )
+        ),
+    ),
+    "POST /access/v1/search/resource": _posts("/access/v1/search/resource", *_searches_of_things()),
+    "POST /access/v1/search/action": _posts(
+        "/access/v1/search/action",
+        *(
+            {**_subject(about), "resource": {"type": "dataset", "id": "finance.accounts"}, "page": {"limit": 2}}
+            for about in ("bob", "fay", "hugo")
+        ),
+    ),
+    "GET /.well-known/authzen-configuration": _gets("/.well-known/authzen-configuration"),
+    "GET /healthz": _gets("/healthz"),
+    "GET /readyz": _gets("/readyz"),
+    "GET /.well-known/muniment": _gets("/.well-known/muniment"),
+}
+
+#: Addresses that no description lists.
+BESIDE = _gets("/openapi.json", "/", "/v1", "/v1/nothing", "/docs", "/v1/datasets/", "/v1/hidden/board.minutes")
+
+
+def _uncased(policies: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
+    """The policies that carry no cases, for what takes none."""
+    return [policy for policy in policies if "cases" not in policy]
+
+
+def _about_policies(name: str, domain: str) -> list[dict[str, object]]:
+    """Policies that name a dataset in their text, their cases, their scope, or by what it is called like."""
+    on = f'forbid (principal, action == Action::"save", resource == Dataset::"{name}");'
+    inside = f'forbid (principal, action == Action::"save", resource in Domain::"{domain}");'
+    like = f'forbid (principal, action == Action::"save", resource) when {{ resource.name like "{name[:-1]}*" }};'
+    case = {"subject": "user:hugo", "action": "load", "allowed": True}
+    wrong = {"subject": "user:hugo", "action": "load", "allowed": False}
+    return [
+        _policy("finance", on),
+        _policy("finance", inside),
+        _policy("finance", like),
+        _policy(domain, FORBID_SAVING),
+        _policy(domain, "nonsense"),
+        _policy(f"{domain}.deeper", FORBID_SAVING),
+        *(_policy("finance", FORBID_SAVING, cases=[{**each, "dataset": name}]) for each in (case, wrong)),
+        *(_policy("finance", FORBID_SAVING, cases=[{**each, "datasets": f"{name[:-1]}*"}]) for each in (case, wrong)),
+        {
+            **_policy("finance", f'permit (principal, action == Action::"load", resource == Dataset::"{name}");'),
+            "kind": "mask",
+            "obligation": {"columns": ["email"], "action": "replace-with-null"},
+        },
+    ]
+
+
+def _about_changes(name: str, domain: str) -> list[list[dict[str, object]]]:
+    """What is tried and applied about a hidden dataset."""
+    return [
+        [_put("dataset", name, dataset(f"s3://lake/{domain}/x.csv"))],
+        [_put("dataset", "finance.budget", dataset("s3://lake/finance/budget.csv", **_BUDGET, successor=name))],
+        [_delete("dataset", name)],
+        [_put("grant", "mine", grant("user:ann", ["discover"], on={"dataset": name}))],
+        [_put("grant", "mine", grant("user:ann", ["discover"], on={"domain": domain}))],
+        [_put("domain", domain, {"owner": "group:x"})],
+        *([_put("policy", "mine", policy)] for policy in _about_policies(name, domain)),
+    ]
+
+
+def _about(name: str) -> dict[str, list[Ask]]:
+    domain, _, leaf = name.rpartition(".")
+    explain = f"/v1/explain?dataset={name}&environment"
+    body = dataset(f"s3://lake/{domain}/x.csv")
+    thing, place = {"type": "dataset", "id": name}, {"type": "domain", "id": domain}
+    to_ann = [grant("user:ann", ["discover"], on=on) for on in ({"dataset": name}, {"domain": domain})]
+    changes = _about_changes(name, domain)
+    subjects = {**_SEARCH_CONTEXT, "subject": {"type": "user"}}
+    return {
+        "GET /v1/catalog": _gets(
+            f"/v1/catalog?environment=dev&names={name},sales.orders",
+            f"/v1/catalog?environment=dev&names={name}&at={{moment}}",
+            f"/v1/catalog?environment=dev&names={name}&subject=user:hugo",
+        ),
+        "GET /v1/leases": _gets(
+            f"/v1/leases?environment=dev&names={name},sales.orders",
+            f"/v1/leases?environment=prod&names={name}&project=p&purpose=q",
+        ),
+        "POST /v1/preflight": _posts(
+            "/v1/preflight",
+            {"environment": "dev", "load": [name]},
+            {"environment": "prod", "save": [name, "sales.orders"], "load": ["sales.orders"], "project": "p"},
+        ),
+        "GET /v1/explain": _gets(
+            *(f"{explain}=dev&action={action}" for action in ON_DATA),
+            f"{explain}=qa&action=load",
+            *(f"{explain}=dev&action=load&subject=user:{subject}" for subject in ("hugo", "whoever")),
+            f"{explain}=dev&action=load&at={{moment}}",
+        ),
+        "GET /v1/datasets": _gets(
+            *(f"/v1/datasets?q={q}" for q in (leaf, name)),
+            *(f"/v1/datasets?limit=1&after={after}" for after in (name, f"{name}a")),
+            f"/v1/datasets?domain={domain}",
+        ),
+        "GET /v1/datasets/{name}": _gets(f"/v1/datasets/{name}"),
+        "PUT /v1/datasets/{name}": [
+            *_puts(f"/v1/datasets/{name}", body),
+            *_puts(f"/v1/datasets/{name}", {"environments": {"base": {"type": "no.Such"}}}, after=[0]),
+            *_puts(f"/v1/datasets/{name}", {"environments": {"qa": {}}}, {**body, "domain": "sales"}, after=[1]),
+            *_puts(f"/v1/datasets/{domain}.new_one", dataset("s3://board/x.csv"), after=[0]),
+            *_puts("/v1/datasets/finance.budget", {**body, "successor": name}, after=[7]),
+        ],
+        "DELETE /v1/datasets/{name}": _ends(f"/v1/datasets/{name}"),
+        "GET /v1/datasets/{name}/mine": _gets(f"/v1/datasets/{name}/mine"),
+        "GET /v1/datasets/{name}/history": _gets(
+            f"/v1/datasets/{name}/history", f"/v1/datasets/{name}/history?limit=1&after=1"
+        ),
+        "GET /v1/datasets/{name}/definition": _gets(
+            *(f"/v1/datasets/{name}/definition?environment={environment}" for environment in ("dev", "qa"))
+        ),
+        "GET /v1/domains": _gets(f"/v1/domains?after={domain}"),
+        "GET /v1/domains/{name}": _gets(f"/v1/domains/{domain}"),
+        "PUT /v1/domains/{name}": [
+            *_puts(f"/v1/domains/{domain}", {"owner": "group:x"}, {"owner": "group:the-board"}, after=[1, 7]),
+            *_puts(f"/v1/domains/{domain}.deeper", {"owner": "group:x", "locations": ["s3://board/x/"]}, after=[0]),
+        ],
+        "PUT /v1/policies/{id}": _puts("/v1/policies/mine", *_about_policies(name, domain), after=[7]),
+        "POST /v1/policies/read": _posts("/v1/policies/read", *_uncased(_about_policies(name, domain))),
+        "PUT /v1/grants/{id}": [
+            *_puts("/v1/grants/mine", *to_ann, after=[7]),
+            *_puts("/v1/grants/mine", {**to_ann[0], "environments": ["qa"]}, after=[7]),
+        ],
+        "POST /v1/try": [Ask("/v1/try", {"changes": each}) for each in changes],
+        "POST /v1/apply": [
+            Ask("/v1/apply", {"changes": changes[0]}, {"If-Match": '"1"'}),
+            Ask("/v1/apply", {"changes": changes[0]}, {"If-Match": '"{revision}"'}),
+        ],
+        "POST /v1/requests": _posts(
+            "/v1/requests",
+            asks_for(name),
+            asks_for(name, actions=["load", "save"], environments=["prod"], purpose="q"),
+            asks_for(name, environments=["qa"]),
+            asks_for(name, datasets=[name, f"{domain}.leads"]),
+            asks_for(name, datasets=[name, "finance.accounts"]),
+        ),
+        "GET /v1/ledger": _gets(f"/v1/ledger?dataset={name}"),
+        "GET /v1/who": _gets(
+            *(f"/v1/who?dataset={name}&environment=dev&action={action}" for action in ("discover", "load")),
+            f"/v1/who?dataset={name}&environment=dev&action=load&at={{moment}}",
+            f"/v1/who?dataset={name}&action=grant",
+            *(f"/v1/who?domain={domain}&action={action}" for action in ("grant", "approve")),
+        ),
+        "POST /access/v1/evaluation": _posts(
+            "/access/v1/evaluation",
+            *({**_subject(a), "action": {"name": "load"}, "resource": thing} for a in ("ann", "hugo")),
+        ),
+        "POST /access/v1/evaluations": _posts(
+            "/access/v1/evaluations",
+            *_evaluations(thing, (*ON_DATA, *GOVERNING)),
+            *_evaluations(place, GOVERNING),
+        ),
+        "POST /access/v1/search/subject": _posts(
+            "/access/v1/search/subject",
+            {**subjects, "action": {"name": "load"}, "resource": thing},
+            {**subjects, "action": {"name": "declare"}, "resource": thing},
+            {**subjects, "action": {"name": "grant"}, "resource": place},
+        ),
+        "POST /access/v1/search/action": _posts(
+            "/access/v1/search/action",
+            *({**_subject(a), "resource": each} for a in ("fay", "hugo") for each in (thing, place)),
+        ),
+    }
+
+
+#: What is asked of each route about each hidden thing.
+ABOUT: Mapping[str, Mapping[str, list[Ask]]] = {name: _about(name) for name in HIDDEN.values()}
+
+#: Every route that is walked at all, as the service's own description names it.
+WALKED: frozenset[str] = frozenset(ALWAYS).union(*ABOUT.values())
