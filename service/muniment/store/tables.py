@@ -3,8 +3,8 @@
 Datasets, domains, environments, groups, policies and grants are *lines of versions*: a
 row is one version at a key, valid from its revision until the next version's; without a
 body the line ends there. Requests for access are lines too, outside of the realm. These
-tables, the revisions, the change log, the states of subjects and the ledger only grow: Postgres refuses ``UPDATE``, ``DELETE`` and
-``TRUNCATE`` on them by trigger (``migrations/``).
+tables, the revisions, the change log, the states of subjects and the ledger only grow:
+Postgres refuses ``UPDATE``, ``DELETE`` and ``TRUNCATE`` on them by trigger (``migrations/``).
 
 The migrations make the tables; a test holds that they and this page agree.
 """
