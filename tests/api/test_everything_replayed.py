@@ -43,7 +43,7 @@ POLICIES = {
     "made": f'permit (principal in Group::"planners", {LOAD}, resource) when {{ resource.name like "*_orders" }};',
 }
 
-MASKS = {
+MASKS: dict[str, dict[str, Any]] = {
     "mask": {"kind": "mask", "obligation": {"columns": ["email"], "action": "replace-with-null"}},
     "filter": {"kind": "row_filter", "obligation": {"type": "eq", "term": "region", "value": "eu"}},
 }
@@ -59,11 +59,12 @@ async def found_rules(service: Running) -> None:
     for id_, what in MASKS.items():
         cedar = f'permit (principal in Group::"{id_}ed", action == Action::"load", resource == Dataset::"sales.dayly");'
         await root.make(f"/v1/policies/{id_}", {"cedar": cedar, "scope": "sales", **what})
-    for name, more in {
+    datasets: dict[str, dict[str, Any]] = {
         "dayly": {"tags": ["day"], "sensitivity": 2},
         "shaky": {"tags": ["unsteady"]},
         "guarded": {"classification": "restricted"},
-    }.items():
+    }
+    for name, more in datasets.items():
         await sam.make(f"/v1/datasets/sales.{name}", dataset(f"s3://lake/sales/{name}.csv", **more))
     await root.make("/v1/grants/known", grant("group:analysts", ["discover"], on={"domain": "sales"}))
     for name in ("sam", "theo"):
@@ -159,12 +160,14 @@ async def replayed(service: Running, doubt: timedelta | None = None) -> tuple[in
 
 
 async def run(service: Running, *statements: str) -> list[Any]:
-    """Do as somebody could who owns the database; gives what the last statement found."""
+    """Do as somebody could who owns the database; gives what the last statement found, or how many rows it changed."""
+    *before, last = statements
     db = Database.open(service.url)
     try:
         async with db.begin() as tx:
-            for statement in statements:
-                done = await tx.execute(text(statement))
+            for statement in before:
+                await tx.execute(text(statement))
+            done = await tx.execute(text(last))
             return list(done.scalars()) if done.returns_rows else [done.rowcount]
     finally:
         await db.close()

@@ -137,3 +137,13 @@ async def test_who_may_not_hand_on_what_a_mask_withholds_puts_nothing_else_in_it
     answer = await service.sam.put(f"/v1/policies/{id_}", {**mask, **lighter}, after=1)
     assert "hand on" in refusal(answer, 403)["detail"]
     assert "hand on" in refusal(await service.sam.delete(f"/v1/policies/{id_}", after=1), 403)["detail"]
+
+
+async def test_a_token_without_groups_gives_nobody_what_another_sign_in_of_theirs_would_have(service: Running) -> None:
+    known = await service.root.read("/v1/whoami")
+    group = next(name for name in known["groups"] if name.startswith("group:"))
+    poor = service.somebody("root", groups=[])
+    widening = grant(group, ["load"], on={"domain": "all"})
+    answer = await poor.put("/v1/grants/by-a-poorer-token", widening, after=0)
+    assert "widen your own access" in refusal(answer, 403)["detail"]
+    await poor.make("/v1/grants/for-others", grant("group:elsewhere", ["load"], on={"domain": "all"}))

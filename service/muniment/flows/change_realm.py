@@ -9,8 +9,9 @@ revisions follow commit order.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from typing import Generic, TypeVar
 
 from muniment.core.cases import check_cases
@@ -46,6 +47,10 @@ _SHELVES: Mapping[type[Noun], str] = {
     Policy: "policies",
     Grant: "grants",
 }
+
+
+#: For how long what a token said of its subject is taken into account when another one is used.
+_SIGN_INS = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,11 +160,12 @@ def told_of(refused: Problem) -> dict[str, object]:
 
 async def _carried_out(house: House, occasion: Occasion, judge: Judge) -> Changed:
     current = await house.realms.current()
-    judged = await aside(lambda: judge(current))
+    others = await _other_sign_ins(house, occasion)
+    judged = await aside(lambda: _judged_for_all(judge, current, others, occasion))
     async with house.db.begin() as tx:
         before = await house.realms.within(tx)
         if before.revision != judged.before.revision:
-            judged = await aside(lambda: judge(before))
+            judged = await aside(lambda: _judged_for_all(judge, before, others, occasion))
         plan = judged.plan
         if judged.may_leave_nobody:
             states = [seen.state for seen in await subjects.newest(tx)]
@@ -185,6 +191,21 @@ async def _carried_out(house: House, occasion: Occasion, judge: Judge) -> Change
             ],
         )
     return Changed(tuple(nouns), revision, before, plan.edits)
+
+
+async def _other_sign_ins(house: House, occasion: Occasion) -> Sequence[SubjectState]:
+    """What else was known of the author on the last day: a token may leave out groups that another one has."""
+    async with house.db.begin() as tx:
+        digests = await ledger.states_of(tx, str(occasion.subject), occasion.at - _SIGN_INS)
+        found = await subjects.of_digests(tx, digests - {occasion.asker.digest})
+    return [found[digest] for digest in sorted(found)]
+
+
+def _judged_for_all(judge: Judge, before: Realm, others: Iterable[SubjectState], occasion: Occasion) -> Judged:
+    judged = judge(before)
+    for other in others:
+        check_not_widening(judged.before, judged.after, other, occasion.at)
+    return judged
 
 
 def _judge(types: KnownTypes, before: Realm, occasion: Occasion, plan_of: Planner) -> Judged:

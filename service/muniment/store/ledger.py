@@ -144,6 +144,12 @@ async def last_settled(tx: AsyncConnection, events: Iterable[Event], since: date
     return {row.policy: row.at for row in await tx.execute(question)}
 
 
+async def states_of(tx: AsyncConnection, subject: str, since: datetime) -> frozenset[str]:
+    """The digests of all states in which a subject has been recorded since a moment."""
+    question = select(ledger.c.subject_state).distinct().where(ledger.c.subject == subject, ledger.c.at >= since)
+    return frozenset((await tx.execute(question)).scalars())
+
+
 async def ensure_partitions(tx: AsyncConnection, today: date, *, months: int = 3) -> None:
     """Make room for this month and those that follow."""
     ahead = (today.year * 12 + today.month - 1 + following for following in range(months))
