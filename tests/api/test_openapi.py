@@ -66,8 +66,11 @@ def served(
 def standing(served: Served, issuer: RunningIssuer) -> tuple[str, ...]:
     """The addresses of all that can be asked about."""
     headers = {"Authorization": f"Bearer {issuer.token('root')}"}
-    wished = httpx.post(f"{served.base}/v1/requests", json=WISH, headers=headers, trust_env=False)
-    return (*STANDING, f"/v1/requests/{wished.raise_for_status().json()['id']}")
+    with httpx.Client(base_url=served.base, headers=headers, trust_env=False) as http:
+        wished = http.post("/v1/requests", json=WISH).raise_for_status().json()["id"]
+        http.get("/v1/catalog", params={"environment": "dev"}).raise_for_status()
+        rows = http.get("/v1/ledger", params={"event": "catalog.served"}).raise_for_status().json()["items"]
+    return (*STANDING, f"/v1/requests/{wished}", f"/v1/ledger/{rows[0]['id']}")
 
 
 @pytest.mark.anyio

@@ -92,14 +92,13 @@ def usable(realm: Realm, state: SubjectState, wanted: Wanted, names: set[str]) -
     return found
 
 
-def governed(realm: Realm, state: SubjectState, names: set[str]) -> set[Effect]:
-    domains = ["all", "hr", "hr.pay", "ops", "sales", "sales.emea", "sales.emea.uk", "sales.lab"]
+def governed(realm: Realm, state: SubjectState, names: set[str], domains: set[str]) -> set[Effect]:
     found = set()
     for action in GOVERNING_ACTIONS:
         single = [] if action is Action.ADMINISTER else sorted(names)
-        resources = [*domains, *(realm.datasets[name] for name in single)]
+        resources: list[str | Dataset] = [*sorted(domains), *(realm.datasets[name] for name in single)]
         for resource, decision in zip(
-            [*domains, *single], decide_governing(realm, state, action, resources, NOON), strict=True
+            [*sorted(domains), *single], decide_governing(realm, state, action, resources, NOON), strict=True
         ):
             if decision.allowed:
                 found.add(Effect(str(state.subject), action, resource, on_domain=resource in domains))
@@ -146,7 +145,8 @@ def test_rights_to_govern_are_compared_one_by_one_too(random: Random) -> None:
     found = consequences(before, after, [state], circumstances(before, after), NOON)
 
     both = set(before.datasets) & set(after.datasets)
-    then, now = (governed(realm, state, both) for realm in (before, after))
+    domains = {*before.domain_tree, *after.domain_tree}
+    then, now = (governed(realm, state, both, domains) for realm in (before, after))
     moved = {(e.action, e.resource) for e in then ^ now if e.on_domain}
     for told_, real in ((found.gained, now - then), (found.lost, then - now)):
         assert {effect for effect in told_ if effect.governing} == {

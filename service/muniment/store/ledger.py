@@ -147,7 +147,8 @@ async def last_settled(tx: AsyncConnection, events: Iterable[Event], since: date
 async def states_of(tx: AsyncConnection, subject: str, since: datetime) -> frozenset[str]:
     """The digests of all states in which a subject has been recorded since a moment."""
     question = select(ledger.c.subject_state).distinct().where(ledger.c.subject == subject, ledger.c.at >= since)
-    return frozenset((await tx.execute(question)).scalars())
+    with needed():
+        return frozenset((await tx.execute(question)).scalars())
 
 
 async def ensure_partitions(tx: AsyncConnection, today: date, *, months: int = 3) -> None:
