@@ -434,7 +434,8 @@ def _answer(permits: frozenset[str], forbids: frozenset[str]) -> Decision:
 
 
 def _context(at: datetime, wanted: Wanted | None = None) -> Mapping[str, object]:
-    text = f"{at:%Y-%m-%dT%H:%M:%S}.{at.microsecond // 1000:03d}Z"
+    here = at.astimezone(UTC)
+    text = f"{here:%Y-%m-%dT%H:%M:%S}.{here.microsecond // 1000:03d}Z"
     context: dict[str, object] = {"now": {"__extn": {"fn": "datetime", "arg": text}}}
     if wanted:
         context |= {"environment": wanted.environment}
