@@ -8,18 +8,17 @@ one oversees, what is shut to one and what nobody made give the same answer.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 
-from muniment.core.datasets import Dataset
-from muniment.core.decisions import Wanted, decide_governing
-from muniment.core.names import ROOT, domain_of, lineage
+from muniment.core.decisions import decide_governing
+from muniment.core.names import ROOT, lineage
 from muniment.core.problems import NotAllowed
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import SubjectState
-from muniment.core.visibility import administers, find_each, may_name
+from muniment.core.visibility import administers
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,24 +43,6 @@ def oversight(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable
     held = {action: _held(realm, asker, at, action, asked) for action in (Action.AUDIT, Action.GRANT)}
     administered = asked if administers(realm, asker, at, ROOT) else _held(realm, asker, at, Action.ADMINISTER, asked)
     return Oversight(held[Action.AUDIT], held[Action.GRANT] | frozenset(administered))
-
-
-def find_overseen(
-    realm: Realm, asker: SubjectState, at: datetime, names: Iterable[str], wanted: Wanted | None = None
-) -> Mapping[str, Dataset | None]:
-    """The datasets of names about which a subject may ask for others.
-
-    Whether the subject may know of each is decided in any case: so no time tells an
-    auditor's question from another's.
-    """
-    known = find_each(realm, asker, at, names, wanted)
-    places = oversight(realm, asker, at, {domain_of(name) for name in known if may_name(name)})
-    return {
-        name: realm.resolve(name)
-        if domain_of(name) in places.audited
-        else (dataset if places.covers(domain_of(name)) else None)
-        for name, dataset in known.items()
-    }
 
 
 def refusal(domain: str) -> NotAllowed:

@@ -84,10 +84,8 @@ class Compiled:
     """A policy as the engine uses it: its syntax tree with the scope in it, and what it depends on.
 
     ``anchor`` is an entity that the principal must be or be in (none: anybody may be
-    meant). Two datasets of equal :attr:`Dataset.access` are decided alike by this policy
-    unless one is among ``names`` or their names differ in matching a pattern (:func:`names.alike`);
-    when even that cannot be promised, the policy is ``individual``. It is never satisfied
-    for a resource outside the domain ``within``, where it has one.
+    meant). ``names`` are the datasets that it names. It is never satisfied for a resource
+    outside the domain ``within``, where it has one.
     """
 
     id: str
@@ -97,8 +95,6 @@ class Compiled:
     anchor: pst.EntityUid | None
     within: str | None
     names: frozenset[str]
-    patterns: frozenset[tuple[str, ...]]
-    individual: bool
     boundaries: tuple[datetime, ...]
     kind: PolicyKind = PolicyKind.ACCESS
     #: The times of day (UTC, since midnight) at which the policy may change its mind.
@@ -139,8 +135,6 @@ def _compiled(id_: str, cedar: str, scope: str, kind: PolicyKind) -> Compiled:
         anchor=_anchor(tree.principal),
         within=_within(tree.resource, scope),
         names=frozenset(reading.names),
-        patterns=frozenset(reading.patterns),
-        individual=reading.individual,
         boundaries=tuple(sorted(reading.boundaries)),
         kind=kind,
         clocks=tuple(sorted(reading.clocks)),
@@ -414,8 +408,6 @@ class _Reading:
 
     def __init__(self) -> None:
         self.names: set[str] = set()
-        self.patterns: set[tuple[str, ...]] = set()
-        self.individual = False
         self.boundaries: set[datetime] = set()
         self.clocks: set[timedelta] = set()
         self.unsteady = False
@@ -461,8 +453,6 @@ class _Reading:
                 self._like(base, pattern)
             case pst.GetAttr(base) | pst.HasAttr(base):
                 self._attribute(node, base)
-            case pst.Is(base, _, inside) if base == _RESOURCE:
-                self._expression(inside)
             case pst.Var(name):
                 self._whole(name)
             case pst.EntityUid():
@@ -503,16 +493,11 @@ class _Reading:
         return True
 
     def _place(self, left: pst.Expr, right: pst.Expr) -> None:
-        """The resource itself, compared: with entities that are named, or so that only asking can tell."""
-        other = right if left == _RESOURCE else left
-        if other == _RESOURCE or (left != _RESOURCE and not isinstance(other, pst.EntityLit)):
-            self.individual = True
-        self._expression(other)
+        """The resource itself, compared: with entities that may be named."""
+        self._expression(right if left == _RESOURCE else left)
 
     def _attribute(self, node: pst.Expr, base: pst.Expr) -> None:
-        if node == _NAME:
-            self.individual = True
-        elif node == _NOW:
+        if node == _NOW:
             self.unsteady = self.elusive = True
         elif isinstance(base, pst.Var):
             self._note_attribute(base, node)
@@ -546,9 +531,7 @@ class _Reading:
             self.refused.append("A policy can only look into principal and resource, never into another one by name.")
 
     def _whole(self, name: str) -> None:
-        if name == "resource":
-            self.individual = True
-        elif name == "context":
+        if name == "context":
             self.refused.append("context can only be used through its attributes, such as context.environment.")
 
     def _time(self, left: pst.Expr, right: pst.Expr) -> bool:
@@ -585,7 +568,6 @@ class _Reading:
 
     def _like(self, base: pst.Expr, pattern: tuple[pst.PatternElem, ...]) -> None:
         if base == _NAME:
-            self.patterns.add(_literals(pattern))
             self.samples.add("".join(element.value if isinstance(element, pst.Char) else "x" for element in pattern))
         elif base in (_PURPOSE, _PROJECT):
             self._noted[base].add("".join(element.value for element in pattern if isinstance(element, pst.Char)))
@@ -593,17 +575,6 @@ class _Reading:
             self.elusive = True
         else:
             self._expression(base)
-
-
-def _literals(pattern: Iterable[pst.PatternElem]) -> tuple[str, ...]:
-    """A pattern's literals, in their order: between any two there was a ``*``."""
-    found = [""]
-    for element in pattern:
-        if isinstance(element, pst.Char):
-            found[-1] += element.value
-        else:
-            found.append("")
-    return tuple(found)
 
 
 def _children(node: object) -> Iterator[object]:
