@@ -225,6 +225,17 @@ async def test_restricted_data_takes_two_approvers(service: Running) -> None:
     assert events == ["request.approved", "request.seconded", "request.made"]
 
 
+async def test_a_first_yes_ends_with_the_right_of_whoever_said_it(service: Running) -> None:
+    name = await declared(service, classification="restricted")
+    asked = await ask(service.ann, name)
+    await decide(service.sam, asked, "approve")
+    shut = f'forbid(principal == User::"sam", action == Action::"approve", resource == Dataset::"{name}");'
+    await service.root.make(f"/v1/policies/shut-{name}", {"scope": "sales", "cedar": shut, "reason": "moved on"})
+    only = await decide(theo(service), asked, "approve")
+    assert (only["state"], [each["by"] for each in only["approvals"]]) == ("pending", ["user:theo"])
+    assert name not in await service.ann.catalog()
+
+
 async def test_the_second_approver_gives_no_more_than_the_first_has_left(service: Running) -> None:
     name = await declared(service, classification="restricted")
     asked = await ask(service.ann, name, actions=["load", "save"])

@@ -8,7 +8,7 @@ has to run for it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -433,6 +433,18 @@ def check_pending(request: AccessRequest, at: datetime, after_version: int | Non
             "read it again, then decide."
         )
         raise StaleEdit(detail, version=request.version)
+
+
+def still_counted(
+    realm: Realm, at: datetime, request: AccessRequest, approvers: Mapping[Subject, SubjectState]
+) -> AccessRequest:
+    """The request with those of its approvals alone whose approver may still decide on it, as last seen."""
+    kept = tuple(
+        each
+        for each in request.approvals
+        if each.by in approvers and standings(realm, approvers[each.by], at, [request])[0].decides
+    )
+    return replace(request, approvals=kept)
 
 
 def check_another(request: AccessRequest, approver: Subject) -> None:

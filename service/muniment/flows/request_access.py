@@ -8,7 +8,7 @@ new state, and is written down once.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -44,10 +44,11 @@ from muniment.core.requests import (
     notes,
     right_to_decide,
     standings,
+    still_counted,
 )
 from muniment.core.schema import Action
 from muniment.core.second_key import check_governing
-from muniment.core.subjects import SubjectState
+from muniment.core.subjects import Subject, SubjectState
 from muniment.flows.change_realm import Edit, Plan, change_realm
 from muniment.flows.house import House, aside
 from muniment.store import ledger, requests, subjects
@@ -149,9 +150,10 @@ async def approve_request(
     """
     request, realm = await _decidable(house, occasion, id_, after_version)
     requester = await _newest_state(house, request)
+    approvers = await _approvers(house, request)
     terms = narrowed(request.terms, narrowing, occasion.at)
     async with house.refusals_recorded(occasion, realm, *terms.datasets):
-        one_more = await aside(lambda: _approved(realm, occasion, request, terms, requester, comment))
+        one_more = await aside(lambda: _approved(realm, occasion, request, terms, requester, approvers, comment))
     if one_more.ending is None:
         right = await aside(partial(_right, realm, occasion, request))
         async with house.db.begin() as tx:
@@ -163,7 +165,7 @@ async def approve_request(
         (standing,) = standings(now, occasion.asker, occasion.at, [request])
         _check_decides(request, standing)
         _check_confirmed(now, occasion, terms)
-        if _approved(now, occasion, request, terms, requester, comment).ending is None:
+        if _approved(now, occasion, request, terms, requester, approvers, comment).ending is None:
             raise Conflict("Since a moment ago this takes a second approver. Approve it again: yours is the first yes.")
         return Plan(
             Event.REQUEST_APPROVED,
@@ -223,13 +225,27 @@ def _right(realm: Realm, occasion: Occasion, request: AccessRequest) -> str:
 
 
 def _approved(
-    realm: Realm, occasion: Occasion, request: AccessRequest, terms: Terms, requester: SubjectState, comment: str
+    realm: Realm,
+    occasion: Occasion,
+    request: AccessRequest,
+    terms: Terms,
+    requester: SubjectState,
+    approvers: Mapping[Subject, SubjectState],
+    comment: str,
 ) -> AccessRequest:
-    """The request with this yes, if the realm still allows for it."""
+    """The request with this yes, if the realm still allows for it. Whoever may no longer decide has not said yes."""
+    request = still_counted(realm, occasion.at, request, approvers)
     check_another(request, occasion.subject)
     check_possible(realm, occasion.asker, occasion.at, request, terms, requester)
     yes = Approval(occasion.subject, occasion.at, comment)
     return approved(request, terms, yes, eyes_needed(realm, terms.datasets))
+
+
+async def _approvers(house: House, request: AccessRequest) -> Mapping[Subject, SubjectState]:
+    """What was last known of those who have said yes."""
+    async with house.db.begin() as tx:
+        known = await subjects.newest_of_each(tx, [approval.by for approval in request.approvals])
+    return {each.state.subject: each.state for each in known}
 
 
 async def _decidable(
