@@ -216,7 +216,6 @@ NOUNS = {
         scope=TEXTS,
         reason=TEXTS,
         review_by=st.none() | st.dates(date(2000, 1, 1)),
-        form=st.none() | DEFINITIONS,
         kind=st.sampled_from(PolicyKind),
         obligation=st.none() | DEFINITIONS,
         cases=st.lists(DEFINITIONS, max_size=2).map(tuple),

@@ -233,7 +233,6 @@ def proposed(id_: str, body: PolicyBody) -> Policy:
     if (body.cedar is None) == (body.form is None):
         message = "A policy is given as cedar or as form: exactly one of them."
         raise InvalidPolicy(message, [Fault("cedar", message)])
-    form = None if body.form is None else body.form.model_dump(mode="json", exclude_defaults=True)
     text = body.cedar if body.form is None else _form(body.form, body.kind).cedar()
     return Policy(
         id=id_,
@@ -241,7 +240,6 @@ def proposed(id_: str, body: PolicyBody) -> Policy:
         scope=body.scope,
         reason=body.reason,
         review_by=body.review_by,
-        form=form,
         kind=body.kind,
         obligation=body.obligation,
         cases=tuple(body.cases),

@@ -62,9 +62,8 @@ class Policy:
     """One policy: Cedar text with a scope, and why it is there.
 
     ``id`` is the policy's own; a grant's policy is called ``grant:<id of the grant>``.
-    ``form`` is the simple form that the text was rendered from, if it was. ``obligation``
-    is what a mask or a row filter demands (:mod:`muniment.core.obligations`), ``cases``
-    are the examples that the policy carries.
+    ``obligation`` is what a mask or a row filter demands (:mod:`muniment.core.obligations`),
+    ``cases`` are the examples that the policy carries.
     """
 
     id: str
@@ -72,7 +71,6 @@ class Policy:
     scope: str = ROOT
     reason: str = ""
     review_by: date | None = None
-    form: Mapping[str, object] | None = None
     version: int = 0
     kind: PolicyKind = PolicyKind.ACCESS
     obligation: Mapping[str, object] | None = None
