@@ -2,8 +2,18 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
+import anyio.from_thread
 import pytest
 
+from muniment.api.identifiers import new_id
+from muniment.core.environments import Environment
+from muniment.core.ledger import Event
+from muniment.core.occasions import Occasion
+from muniment.core.realm import Change, Realm
+from muniment.core.subjects import Kind, Subject, SubjectState
+from muniment.flows.change_realm import Edit, Plan, change_realm
 from muniment.store import revisions
 from tests.api.running import Running, csv, dataset, grant, refusal
 
@@ -147,3 +157,23 @@ async def test_whoever_may_not_make_a_change_waits_for_no_lock(company: Running)
         await revisions.lock(tx)
         refusal(await company.eve.put("/v1/datasets/sales.orders", {"environments": {"dev": csv("x")}}, after=1), 404)
         refusal(await company.sam.put("/v1/policies/p", {"scope": "sales", "cedar": "nonsense"}, after=0), 422)
+
+
+async def test_a_change_is_judged_anew_when_another_came_between(company: Running) -> None:
+    """Seen to fail with the first judgement carried out."""
+    at = datetime.now(UTC)
+    root = SubjectState(Subject(Kind.USER, "root"), "corp", frozenset({"platform"}))
+    judged_with: list[bool] = []
+
+    async def between() -> None:
+        await company.root.make("/v1/environments/between", {"description": "made while another change is judged"})
+
+    def plan(realm: Realm) -> Plan:
+        judged_with.append("between" in realm.environments)
+        if len(judged_with) == 1:
+            anyio.from_thread.run(between)
+        edit = Edit(Change(Environment, "later", Environment("later")), 0)
+        return Plan(Event.ENVIRONMENT_CHANGED, (edit,))
+
+    await change_realm(company.app.state.house, Occasion(root, at, new_id(at)), plan)
+    assert judged_with == [False, True]
