@@ -60,8 +60,10 @@ from muniment.store import embedded, issuers, migrations
 from muniment.store import ledger as ledger_store
 from muniment.store.databases import Database
 from muniment.store.ledger import Committer
+from muniment.store.present import Present
 from muniment.store.realms import Realms
 from muniment.store.refusals import Refusals
+from muniment.store.roster import Roster
 from muniment.store.subjects import Sightings
 
 logger = logging.getLogger("muniment")
@@ -125,7 +127,15 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     app.state.public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
     app.state.schema = schema_text(settings.attributes)
     app.state.described_issuers = [
-        {"name": issuer.name, "issuer": issuer.issuer, "client_id": issuer.client_id, "default": issuer.default}
+        {
+            "name": issuer.name,
+            "issuer": issuer.issuer,
+            "client_id": issuer.client_id,
+            "default": issuer.default,
+            "audience": issuer.audience,
+            "scopes": list(issuer.scopes),
+            "resource": issuer.resource,
+        }
         for issuer in settings.issuers
     ]
     for door in (
@@ -184,8 +194,10 @@ async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
             async with httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http:
                 async with db.begin() as tx:
                     held_names = await issuers.names(tx)
-                doorkeeper = Doorkeeper(Bearer(settings.issuers, http, held_names), Sightings(db), refusals)
-                realms = Realms(db, schema_text(settings.attributes))
+                bearer = Bearer(settings.issuers, http, held_names)
+                present = Present(db)
+                doorkeeper = Doorkeeper(bearer, present, Roster(db), Sightings(db), refusals)
+                realms = Realms(db, schema_text(settings.attributes), present)
                 # Nobody's first request waits for all of it to be loaded.
                 await realms.current()
                 yield Wired(_house(settings, db, realms, committer), doorkeeper)

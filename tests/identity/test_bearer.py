@@ -15,7 +15,7 @@ pytestmark = pytest.mark.anyio
 
 
 async def test_a_token_of_the_default_issuer_names_its_subject_bare(bearer, corp, now):
-    state = await bearer.verify(corp.token("ann"), now)
+    state = (await bearer.verify(corp.token("ann"), now)).state
     assert str(state.subject) == "user:ann"
     assert state.issuer == "corp"
     assert state.groups == {"analysts"}
@@ -28,7 +28,7 @@ async def test_a_token_of_the_default_issuer_names_its_subject_bare(bearer, corp
 
 
 async def test_ids_and_groups_of_another_issuer_stand_behind_its_name(bearer, lab, now):
-    state = await bearer.verify(lab.token("nightly"), now)
+    state = (await bearer.verify(lab.token("nightly"), now)).state
     assert (state.subject.kind, state.subject.id) == (Kind.SERVICE, "lab|nightly")
     assert state.groups == {"lab|jobs"}
 
@@ -42,8 +42,8 @@ async def test_a_bare_id_that_looks_like_a_former_issuers_is_refused(issuers, ht
 
 
 async def test_the_same_sub_from_two_issuers_is_two_subjects(bearer, corp, lab, now):
-    one = await bearer.verify(corp.token("nightly"), now)
-    other = await bearer.verify(lab.token("nightly"), now)
+    one = (await bearer.verify(corp.token("nightly"), now)).state
+    other = (await bearer.verify(lab.token("nightly"), now)).state
     assert one.subject.id != other.subject.id
 
 
@@ -61,7 +61,7 @@ async def test_the_same_sub_from_two_issuers_is_two_subjects(bearer, corp, lab, 
 async def test_access_tokens_in_the_headers_that_providers_write_are_believed(bearer, corp, now, header):
     claims = {**_claims(corp, now), "jti": "1", "client_id": "kedro-muniment"}
     shown = {name: value for name, value in header.items() if value is not None}
-    state = await bearer.verify(corp.sign(shown, claims), now)
+    state = (await bearer.verify(corp.sign(shown, claims), now)).state
     assert state.subject.id == "ann"
 
 
@@ -80,7 +80,7 @@ async def test_access_tokens_in_the_headers_that_providers_write_are_believed(be
     ids=str,
 )
 async def test_claims_as_providers_write_them_are_believed(bearer, corp, now, changes):
-    state = await bearer.verify(corp.sign({"typ": "JWT"}, {**_claims(corp, now), **changes}), now)
+    state = (await bearer.verify(corp.sign({"typ": "JWT"}, {**_claims(corp, now), **changes}), now)).state
     assert state.subject.id == changes.get("sub", "ann")
 
 
@@ -113,7 +113,7 @@ async def test_only_so_many_tokens_are_remembered(bearer, corp, now, monkeypatch
     for token in tokens:
         await bearer.verify(token, now)
     assert len(bearer._remembered) == 3
-    assert (await bearer.verify(tokens[0], now)).subject.id == "ann"
+    assert (await bearer.verify(tokens[0], now)).state.subject.id == "ann"
 
 
 def _seconds(at):

@@ -276,6 +276,6 @@ def test_no_two_tables_share_a_name():
 
 async def test_the_forge_makes_tokens_that_hold_but_for_what_is_wrong(bearer, corp, now):
     forge = Forge(corp, now)
-    assert (await bearer.verify(forge.signed(), now)).subject.id == "ann"
-    assert (await bearer.verify(forge.signed_text(forge.text()), now)).subject.id == "ann"
-    assert (await bearer.verify(forge.signed(PROFILE, jti="1", client_id="kedro"), now)).subject.id == "ann"
+    assert (await bearer.verify(forge.signed(), now)).state.subject.id == "ann"
+    assert (await bearer.verify(forge.signed_text(forge.text()), now)).state.subject.id == "ann"
+    assert (await bearer.verify(forge.signed(PROFILE, jti="1", client_id="kedro"), now)).state.subject.id == "ann"

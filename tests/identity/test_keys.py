@@ -74,7 +74,7 @@ async def test_tokens_hold_while_their_issuer_is_down_for_less_than_a_day(bearer
     await bearer.verify(token, now)
     own.stop()
     for hours in (1, 23):
-        assert (await bearer.verify(token, now + timedelta(hours=hours))).subject.id == "ann"
+        assert (await bearer.verify(token, now + timedelta(hours=hours))).state.subject.id == "ann"
     with pytest.raises(Unavailable, match="could not be reached"):
         await bearer.verify(token, now + timedelta(hours=25))
 
@@ -129,7 +129,7 @@ async def test_many_who_come_at_once_wait_for_one_fetch(site, http, now):
     site.publish()
     bearer = site.bearer(http)
     states = await asyncio.gather(*(bearer.verify(site.token(now), now) for _ in range(20)))
-    assert {state.subject.id for state in states} == {"ann"}
+    assert {sign_in.state.subject.id for sign_in in states} == {"ann"}
     assert site.asked == {DISCOVERY: 1, "/jwks": 1}
 
 
@@ -142,7 +142,7 @@ async def test_the_first_who_comes_may_leave_without_harm_to_the_others(site, ht
     assert await asyncio.to_thread(answer.reached.wait, 5)
     first.cancel()
     gate.set()
-    assert (await second).subject.id == "ann"
+    assert (await second).state.subject.id == "ann"
     assert first.cancelled()
 
 
@@ -157,7 +157,7 @@ async def test_with_old_keys_only_the_one_who_asks_waits_for_an_issuer_that_hang
     assert await asyncio.to_thread(answer.reached.wait, 5)
     await bearer.verify(site.token(now), later)
     assert not asking.done()
-    assert (await asking).subject.id == "ann"
+    assert (await asking).state.subject.id == "ann"
     gate.set()
 
 
@@ -223,13 +223,13 @@ async def test_a_key_set_is_read_only_as_it_should_be_sent(site, http, now, answ
 async def test_a_token_without_a_key_id_needs_exactly_one_key_that_suits(site, http, now):
     site.publish()
     bearer, anonymous = site.bearer(http), site.token(now, kid=None)
-    assert (await bearer.verify(anonymous, now)).subject.id == "ann"
+    assert (await bearer.verify(anonymous, now)).state.subject.id == "ann"
     second = OKPKey.generate_key(parameters={"kid": "two"})
     both = [key.as_dict(private=False) for key in (site.key, second)]
     site.answers["/jwks"].body = json.dumps({"keys": both}).encode()
     with pytest.raises(TokenRefused, match="does not publish"):
         await bearer.verify(anonymous, now + timedelta(minutes=6))
-    assert (await bearer.verify(site.token(now), now + timedelta(minutes=6))).subject.id == "ann"
+    assert (await bearer.verify(site.token(now), now + timedelta(minutes=6))).state.subject.id == "ann"
 
 
 def test_only_strong_public_signing_keys_are_taken_from_a_key_set(now):

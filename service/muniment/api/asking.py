@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Annotated
 from uuid import UUID
@@ -11,10 +12,12 @@ from fastapi.security import HTTPBearer
 
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotSignedIn, TokenRefused
-from muniment.core.subjects import SubjectState
+from muniment.core.sign_ins import SignIn
 from muniment.flows.house import House
 from muniment.identity.bearer import Bearer
+from muniment.store.present import Present
 from muniment.store.refusals import Refusals
+from muniment.store.roster import Roster
 from muniment.store.subjects import Sightings
 
 _LONGEST_CLIENT = 200
@@ -22,27 +25,33 @@ _scheme = HTTPBearer(auto_error=False, description="A token of one of the config
 
 
 class Doorkeeper:
-    """Knows a subject by its token, remembers what was known of it, and counts those who were refused."""
+    """Knows a subject by its credential, remembers what was known of it, and counts those who were refused."""
 
-    def __init__(self, bearer: Bearer, sightings: Sightings, refusals: Refusals) -> None:
+    def __init__(
+        self, bearer: Bearer, present: Present, roster: Roster, sightings: Sightings, refusals: Refusals
+    ) -> None:
         self._bearer = bearer
+        self._present = present
+        self._roster = roster
         self._sightings = sightings
         self._refusals = refusals
 
     async def occasion(self, request: Request) -> Occasion:
         """The occasion of a request; its subject state is kept before anything is decided."""
         at: datetime = request.state.at
-        state = await self.known(request)
-        await self._sightings.note(state, at)
+        sign_in = await self.admitted(request)
+        await self._sightings.note(sign_in.state, at)
         request_id: UUID = request.state.request_id
         client = request.headers.get("user-agent", "")[:_LONGEST_CLIENT]
-        return Occasion(state, at, request_id, _address(request), client)
+        return Occasion(sign_in.state, at, request_id, _address(request), client, sign_in.credential, sign_in.bounds)
 
-    async def known(self, request: Request) -> SubjectState:
-        """What is known of who sends a request, by its token, at its time; a refusal is counted."""
+    async def admitted(self, request: Request) -> SignIn:
+        """The sign-in of who sends a request, as the roster lets it stand now; a refusal is counted."""
         at: datetime = request.state.at
         try:
-            return await self._bearer.verify(_token(request), at)
+            sign_in = await self._bearer.verify(_token(request), at)
+            now = await self._present.now()
+            return replace(sign_in, state=await self._roster.admit(sign_in, now.roster))
         except NotSignedIn as refused:
             self._refusals.note(_address(request), type(refused).__name__, at)
             raise

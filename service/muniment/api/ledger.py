@@ -35,6 +35,7 @@ class RowBody(Body):
     subject_state: str
     address: str
     client: str
+    credential: str
     request_id: str | None
     receipt: str | None
     revision: int | None
@@ -167,6 +168,7 @@ def _body(row: Row) -> RowBody:
         subject_state=row.subject_state,
         address=row.address,
         client=row.client,
+        credential=row.credential,
         request_id=str(row.request_id) if row.request_id else None,
         receipt=str(row.receipt) if row.receipt else None,
         revision=row.revision,

@@ -162,7 +162,7 @@ async def _know_sender(scope: Scope) -> None:
     """Refuse the body of somebody who is not signed in; what is found out of a token is remembered."""
     app: Starlette = scope["app"]
     doorkeeper: Doorkeeper = app.state.doorkeeper
-    await doorkeeper.known(Request(scope))
+    await doorkeeper.admitted(Request(scope))
 
 
 async def _all(receive: Receive) -> bytes:

@@ -66,7 +66,8 @@ class Outcome(StrEnum):
 class Row:
     """One row. ``id`` is a UUIDv7; ``receipt`` names the decision to everybody concerned.
 
-    ``subject_state`` is the digest of what was known of the subject. ``decided_sha256`` is
+    ``subject_state`` is the digest of what was known of the subject, ``credential`` what it asked with
+    (:class:`muniment.core.sign_ins.SignIn`). ``decided_sha256`` is
     over the canonical decided content (:func:`muniment.core.catalog.digest`), so the
     decision can be computed again and compared. ``details`` are the event's own, JSON.
     """
@@ -80,6 +81,7 @@ class Row:
     subject_state: str = ""
     address: str = ""
     client: str = ""
+    credential: str = ""
     request_id: UUID | None = None
     receipt: UUID | None = None
     revision: int | None = None
@@ -119,6 +121,7 @@ def row(occasion: Occasion, event: Event, outcome: Outcome, **rest: Unpack[Rest]
         subject_state=occasion.asker.digest,
         address=occasion.address,
         client=occasion.client,
+        credential=occasion.credential,
         request_id=occasion.request_id,
         receipt=occasion.receipt,
         **rest,

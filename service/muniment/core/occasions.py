@@ -11,6 +11,7 @@ from datetime import datetime
 from uuid import UUID
 
 from muniment.core.identifiers import derived
+from muniment.core.sign_ins import Bounds
 from muniment.core.subjects import Subject, SubjectState
 
 
@@ -19,7 +20,8 @@ class Occasion:
     """One request: the asker as known at this moment, the moment, and where it came from.
 
     ``at`` is timezone-aware UTC. ``request_id`` is a UUIDv7 and travels in
-    ``Muniment-Request-Id``; ``client`` is what the caller says it runs.
+    ``Muniment-Request-Id``; ``client`` is what the caller says it runs. ``credential`` is what
+    the asker signed in with, and ``bounds`` what that is bound to.
     """
 
     asker: SubjectState
@@ -27,6 +29,8 @@ class Occasion:
     request_id: UUID
     address: str = ""
     client: str = ""
+    credential: str = ""
+    bounds: Bounds | None = None
 
     @property
     def subject(self) -> Subject:

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 
 import httpx
 
-from muniment.core.subjects import SubjectState
+from muniment.core.sign_ins import SignIn
 from muniment.identity import tokens
 from muniment.identity.claims import subject_state
 from muniment.identity.issuers import Issuer
@@ -29,7 +29,7 @@ MOST_REMEMBERED = 2000
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
-    state: SubjectState
+    sign_in: SignIn
     keys: IssuerKeys
     by: KeySet
     since: datetime
@@ -53,8 +53,8 @@ class Bearer:
         self._keys = {issuer.issuer: IssuerKeys(issuer, http) for issuer in issuers}
         self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
 
-    async def verify(self, token: str, at: datetime) -> SubjectState:
-        """What is known of the subject who presents the token at that time.
+    async def verify(self, token: str, at: datetime) -> SignIn:
+        """The sign-in of the subject who presents the token at that time.
 
         Raises :class:`TokenRefused`, or :class:`Unavailable` when the issuer's keys
         can't be had. Neither says anything of what stands in the token.
@@ -67,7 +67,7 @@ class Bearer:
             known = await self._verified(token, at)
             self._remember(digest, known)
         self._remembered.move_to_end(digest)
-        return known.state
+        return known.sign_in
 
     async def _verified(self, text: str, at: datetime) -> _Verified:
         token = tokens.read(text)
@@ -81,7 +81,8 @@ class Bearer:
             tokens.refuse("The token's signature does not hold")
         state = subject_state(token.claims, issuer, self._names)
         ends = datetime.fromtimestamp(token.ends, UTC)
-        return _Verified(state, keys, key_set, since=at, until=min(ends, at + REMEMBERED))
+        sign_in = SignIn(state, since=token.since, until=ends)
+        return _Verified(sign_in, keys, key_set, since=at, until=min(ends, at + REMEMBERED))
 
     def _issuer(self, token: tokens.Token) -> Issuer:
         named = token.claims.get("iss")

@@ -29,11 +29,16 @@ ALGORITHMS = (
 USUAL_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
+#: RFC 6749, 3.3.
+_SCOPE = re.compile(r"[\x21\x23-\x5b\x5d-\x7e]{1,200}")
 #: What the Cedar schema takes as a name.
 _ATTRIBUTE = re.compile(r"[a-z][a-zA-Z0-9_]{0,63}")
 #: Words of Cedar, and the attribute that every subject has already.
 _TAKEN = frozenset({"true", "false", "if", "then", "else", "in", "is", "like", "has", "issuer"})
 _LONGEST_LEEWAY = 300
+
+#: What clients ask for when they sign somebody in, unless the settings say otherwise.
+USUAL_SCOPES = ("openid", "offline_access")
 
 AttributeType = Literal["string", "long", "boolean", "set"]
 
@@ -66,6 +71,8 @@ class Issuer:
     default: bool = False
     kind: Speakers = "users"
     client_id: str | None = None
+    scopes: tuple[str, ...] = USUAL_SCOPES
+    resource: str | None = None
     subject_claim: str = "sub"
     groups_claim: str | None = "groups"
     attributes: Mapping[str, AttributeClaim] = field(default_factory=lambda: MappingProxyType({}))
@@ -143,6 +150,8 @@ def _issuer(where: str, given: object) -> Issuer:
         default=fields.flag("default"),
         kind=_speakers(fields),
         client_id=fields.text_or_none("client_id", None),
+        scopes=_scopes(fields),
+        resource=fields.text_or_none("resource", None),
         subject_claim=fields.text("subject_claim", "sub"),
         groups_claim=fields.text_or_none("groups_claim", "groups"),
         attributes=_attributes(fields),
@@ -191,6 +200,13 @@ def _algorithms(fields: _Fields) -> tuple[str, ...]:
     given = fields.take("algorithms", list(USUAL_ALGORITHMS))
     if not isinstance(given, list) or not given or any(name not in ALGORITHMS for name in given):
         fields.refuse("algorithms", f"must be a list of some of {', '.join(ALGORITHMS)}")
+    return tuple(given)
+
+
+def _scopes(fields: _Fields) -> tuple[str, ...]:
+    given = fields.take("scopes", list(USUAL_SCOPES))
+    if not isinstance(given, list) or not all(isinstance(each, str) and _SCOPE.fullmatch(each) for each in given):
+        fields.refuse("scopes", "must be a list of scopes, each without spaces")
     return tuple(given)
 
 

@@ -12,7 +12,7 @@ from __future__ import annotations
 from base64 import urlsafe_b64decode, urlsafe_b64encode
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Never
 
 from joserfc.errors import JoseError
@@ -58,6 +58,13 @@ class Token:
         if ends is None:
             refuse("The token has no end")
         return ends
+
+    @property
+    def since(self) -> datetime | None:
+        """When the subject signed in (OpenID Connect Core 2, ``auth_time``), else when the token was issued."""
+        found = _moment(self.claims, "auth_time")
+        since = found if found is not None else _moment(self.claims, "iat")
+        return None if since is None else datetime.fromtimestamp(since, UTC)
 
 
 def refuse(what: str) -> Never:

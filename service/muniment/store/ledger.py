@@ -51,8 +51,8 @@ _APPEND: Final = text(
     WITH given AS (
       SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given (
         id uuid, at timestamptz, event text, outcome text, subject text, issuer text, subject_state text, address text,
-        client text, request_id uuid, receipt uuid, revision bigint, environment text, project text, purpose text,
-        datasets text[], policies text[], decided_sha256 text, evaluator text, details jsonb
+        client text, credential text, request_id uuid, receipt uuid, revision bigint, environment text, project text,
+        purpose text, datasets text[], policies text[], decided_sha256 text, evaluator text, details jsonb
       )
     ), seen AS (
       SELECT DISTINCT ON (subject) subject, subject_state, at FROM given ORDER BY subject, at DESC
@@ -69,8 +69,8 @@ _APPEND: Final = text(
       WHERE known.seen_at < excluded.seen_at
     )
     INSERT INTO ledger (
-      id, at, event, outcome, subject, issuer, subject_state, address, client, request_id, receipt, revision,
-      environment, project, purpose, datasets, policies, decided_sha256, evaluator, details
+      id, at, event, outcome, subject, issuer, subject_state, address, client, credential, request_id, receipt,
+      revision, environment, project, purpose, datasets, policies, decided_sha256, evaluator, details
     ) SELECT * FROM given
     """
 )

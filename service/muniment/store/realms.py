@@ -1,28 +1,24 @@
 """The realm as it is now, held in memory and brought forward by what changed.
 
 A change that was acknowledged before a request began is honoured by that request: every
-request learns the current revision from Postgres. Requests share these questions, and
-one joins only a question whose statement has not been sent yet; an answer that was under
-way when it came may be older than the request. Nothing here has a time to live.
+request learns the current revision from Postgres (``store/present.py``).
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections import OrderedDict
-from collections.abc import Awaitable, Callable, Iterable, Iterator
-from copy import copy
+from collections.abc import Awaitable, Callable
 from typing import Final
 
 import anyio.to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from muniment.core.problems import Busy, DatabaseUnavailable, Fault, Invalid
+from muniment.core.problems import Busy, Fault, Invalid
 from muniment.core.realm import Realm
 from muniment.store import changes, datasets, domains, environments, grants, groups, policies, revisions
 from muniment.store.databases import Database
-
-_PATIENCE_SECONDS: Final = 10
+from muniment.store.present import Present
 
 #: How many earlier realms are held, and how many are built at once.
 _MOST_PAST: Final = 8
@@ -35,17 +31,17 @@ _MANY_CHANGES: Final = 200
 class Realms:
     """The held realm of one process. ``schema_text`` is the deployment's Cedar schema."""
 
-    def __init__(self, db: Database, schema_text: str) -> None:
+    def __init__(self, db: Database, schema_text: str, present: Present | None = None) -> None:
         self._db = db
         self._schema = schema_text
-        self._newest = _Newest(db)
+        self._present = present or Present(db)
         self._held: Realm | None = None
         self._patching = asyncio.Lock()
         self._past = _Past(self._build)
 
     async def current(self) -> Realm:
         """The realm with every change that was acknowledged before this call began."""
-        revision = await self._newest.revision()
+        revision = (await self._present.now()).revision
         if self._held is not None and self._held.revision == revision:
             return self._held
         async with self._patching:
@@ -150,48 +146,3 @@ class _Past:
         if len(self._held) > _MOST_PAST:
             self._held.popitem(last=False)
         return realm
-
-
-class _Newest:
-    """The current revision, asked for once for all who wait."""
-
-    def __init__(self, db: Database) -> None:
-        self._db = db
-        self._waiting: list[asyncio.Future[int]] = []
-        self._asking: asyncio.Task[None] | None = None
-
-    async def revision(self) -> int:
-        answer: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._waiting.append(answer)
-        if self._asking is None or self._asking.done():
-            self._asking = asyncio.create_task(self._ask_until_all_know())
-        try:
-            async with asyncio.timeout(_PATIENCE_SECONDS):
-                return await answer
-        except TimeoutError as error:
-            message = f"PostgreSQL has not answered in {_PATIENCE_SECONDS} seconds; try again in a moment."
-            raise DatabaseUnavailable(message) from error
-
-    async def _ask_until_all_know(self) -> None:
-        """Ask for those who wait when the statement leaves; whoever comes later gets the next one."""
-        while self._waiting:
-            asked: list[asyncio.Future[int]] = []
-            try:
-                async with self._db.begin() as tx:
-                    asked, self._waiting = self._waiting, []
-                    revision = await revisions.newest(tx)
-            except Exception as error:  # noqa: BLE001  whatever it is, it is the answer of those who wait
-                asked, self._waiting = [*asked, *self._waiting], []
-                for answer in _open(asked):
-                    answer.set_exception(copy(error))
-            else:
-                for answer in _open(asked):
-                    answer.set_result(revision)
-            finally:
-                for answer in _open(asked):
-                    answer.cancel()
-
-
-def _open(answers: Iterable[asyncio.Future[int]]) -> Iterator[asyncio.Future[int]]:
-    """The answers that somebody still waits for."""
-    return (answer for answer in answers if not answer.done())

@@ -73,12 +73,13 @@ revisions = Table(
     Index(None, "at", "revision"),
 )
 
-#: One row, whose lock orders all changes.
+#: One row, whose lock orders all changes. ``roster`` counts what was taken away from sign-ins.
 realm_counter = Table(
     "realm_counter",
     metadata,
     Column("one", Boolean, primary_key=True, server_default=text("true")),
     Column("revision", BigInteger, nullable=False),
+    Column("roster", BigInteger, server_default=text("0"), nullable=False),
     CheckConstraint("one", name="one_row"),
 )
 
@@ -153,6 +154,20 @@ subjects = Table(
     Column("seen_at", _MOMENT, nullable=False),
 )
 
+#: Who may sign in: versions by subject, of which the last one stands.
+enrolments = Table(
+    "enrolments",
+    metadata,
+    Column("subject", _NAME, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("tokens_since", _MOMENT),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    PrimaryKeyConstraint("subject", "version"),
+)
+
 issuers = Table(
     "issuers",
     metadata,
@@ -183,6 +198,7 @@ ledger = Table(
     Column("decided_sha256", Text),
     Column("evaluator", Text),
     Column("details", JSONB, nullable=False),
+    Column("credential", Text, server_default=text("''"), nullable=False),
     # A sequence and not GENERATED AS IDENTITY, which PostgreSQL 16 refuses on a partitioned table.
     Column("seq", BigInteger, server_default=text("nextval('ledger_seq')"), nullable=False),
     Column("xact", TransactionId, server_default=text("pg_current_xact_id()"), nullable=False),

@@ -1,0 +1,63 @@
+"""The roster: which subjects may sign in now, and which provisioned groups they are in.
+
+It belongs to no revision of the realm: a realm says what a subject may do, the roster
+whether the subject may ask at all. Subjects are admitted until somebody says otherwise;
+what was said stays readable, as versions of an enrolment.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+
+from muniment.core.problems import TokenRefused
+from muniment.core.sign_ins import SignIn
+from muniment.core.subjects import Subject, SubjectState
+
+
+@dataclass(frozen=True, slots=True)
+class Enrolment:
+    """Whether a subject may sign in, as somebody (``by``) decided it at a moment.
+
+    Sign-ins that began before ``tokens_since`` have ended, whoever issued them; those
+    of which nobody knows when they began have ended too.
+    """
+
+    subject: Subject
+    active: bool = True
+    tokens_since: datetime | None = None
+    at: datetime | None = None
+    by: str = ""
+    reason: str = ""
+
+    def check(self, sign_in: SignIn) -> None:
+        """Refuse a sign-in that has been ended; raises :class:`TokenRefused`."""
+        if not self.active:
+            raise TokenRefused(
+                "Your access to Muniment has been ended. If that is a mistake, ask whoever administers Muniment."
+            )
+        if self.tokens_since is not None and (sign_in.since is None or sign_in.since < self.tokens_since):
+            raise TokenRefused("This sign-in has been ended. Sign in again.")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """What the roster holds of one subject state.
+
+    ``provisioned`` are those of the groups that the state brings whose members are
+    provisioned, ``member_of`` the provisioned groups that its subject is in.
+    """
+
+    enrolment: Enrolment
+    member_of: frozenset[str] = frozenset()
+    provisioned: frozenset[str] = frozenset()
+
+    def admit(self, sign_in: SignIn) -> SubjectState:
+        """What is known of who signs in; raises :class:`TokenRefused`.
+
+        A provisioned group has the members that provisioning says, whatever a credential says.
+        """
+        self.enrolment.check(sign_in)
+        state = sign_in.state
+        groups = (state.groups - self.provisioned) | self.member_of
+        return state if groups == state.groups else replace(state, groups=groups)

@@ -1,0 +1,83 @@
+"""What is so now: the realm's revision and the roster's version, asked of Postgres once for all who wait.
+
+A change that was acknowledged before a request began is honoured by that request, so every
+request asks. Requests share a question, and one joins only a question whose statement has
+not been sent yet; an answer that was under way when it came may be older than the request.
+Nothing here has a time to live.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from copy import copy
+from dataclasses import dataclass
+from typing import Final
+
+from sqlalchemy import select
+from sqlalchemy.ext.asyncio import AsyncConnection
+
+from muniment.core.problems import DatabaseUnavailable
+from muniment.store.databases import Database
+from muniment.store.tables import realm_counter
+
+_PATIENCE_SECONDS: Final = 10
+
+
+@dataclass(frozen=True, slots=True)
+class Now:
+    """The numbers that everything which is remembered is a function of."""
+
+    revision: int
+    roster: int
+
+
+class Present:
+    """Answers what is so now, for one process."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._waiting: list[asyncio.Future[Now]] = []
+        self._asking: asyncio.Task[None] | None = None
+
+    async def now(self) -> Now:
+        """The numbers as they are, with every change that was acknowledged before this call began."""
+        answer: asyncio.Future[Now] = asyncio.get_running_loop().create_future()
+        self._waiting.append(answer)
+        if self._asking is None or self._asking.done():
+            self._asking = asyncio.create_task(self._ask_until_all_know())
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                return await answer
+        except TimeoutError as error:
+            message = f"PostgreSQL has not answered in {_PATIENCE_SECONDS} seconds; try again in a moment."
+            raise DatabaseUnavailable(message) from error
+
+    async def _ask_until_all_know(self) -> None:
+        """Ask for those who wait when the statement leaves; whoever comes later gets the next one."""
+        while self._waiting:
+            asked: list[asyncio.Future[Now]] = []
+            try:
+                async with self._db.begin() as tx:
+                    asked, self._waiting = self._waiting, []
+                    now = await _read(tx)
+            except Exception as error:  # noqa: BLE001  whatever it is, it is the answer of those who wait
+                asked, self._waiting = [*asked, *self._waiting], []
+                for answer in _open(asked):
+                    answer.set_exception(copy(error))
+            else:
+                for answer in _open(asked):
+                    answer.set_result(now)
+            finally:
+                for answer in _open(asked):
+                    answer.cancel()
+
+
+async def _read(tx: AsyncConnection) -> Now:
+    found = (await tx.execute(select(realm_counter.c.revision, realm_counter.c.roster))).one()
+    return Now(found.revision, found.roster)
+
+
+def _open(answers: Iterable[asyncio.Future[Now]]) -> Iterator[asyncio.Future[Now]]:
+    """The answers that somebody still waits for."""
+    return (answer for answer in answers if not answer.done())
