@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import secrets
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import Any
 
@@ -18,6 +19,8 @@ from starlette.exceptions import HTTPException
 
 from muniment.api import (
     authzen,
+    beginnings,
+    break_glass,
     catalogs,
     changes,
     datasets,
@@ -27,6 +30,7 @@ from muniment.api import (
     grants,
     groups,
     health,
+    keys,
     ledger,
     lint,
     policies,
@@ -35,36 +39,49 @@ from muniment.api import (
     requests,
     reviews,
     schema,
+    scim,
     subjects,
     who,
 )
 from muniment.api.asking import Doorkeeper
 from muniment.api.identifiers import new_id
+from muniment.api.limits import Gate
 from muniment.api.problems import MEDIA_TYPE, Failed, WrongMethod, answer
 from muniment.api.reading_requests import ReadRequests, name_answer
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.groups import is_builtin
+from muniment.core.keys import Pepper
 from muniment.core.leases import Lengths
 from muniment.core.occasions import Occasion
 from muniment.core.policies import checked
 from muniment.core.problems import CannotStart, Fault, Invalid, InvalidPolicy, NotFound, Problem, Unconfirmed
+from muniment.core.provisioning import Directory
 from muniment.core.realm import Realm
 from muniment.core.schema import schema_text
 from muniment.core.subjects import Kind, Subject, SubjectState
-from muniment.flows.begin_realm import begin_realm
+from muniment.flows.begin_realm import begin_realm, offer_beginning
 from muniment.flows.house import House
 from muniment.flows.replay_decisions import Archive
+from muniment.flows.sign_in import Entrance
+from muniment.identity import secret
 from muniment.identity.bearer import Bearer
-from muniment.settings import Settings, read
+from muniment.identity.browser import Providers
+from muniment.identity.issuers import doubts
+from muniment.safe_start import refuse_danger
+from muniment.settings import Settings, read, surroundings
 from muniment.store import embedded, issuers, migrations
+from muniment.store import keys as keys_store
 from muniment.store import ledger as ledger_store
 from muniment.store.databases import Database
+from muniment.store.keys import Keys
 from muniment.store.ledger import Committer
 from muniment.store.present import Present
 from muniment.store.realms import Realms
 from muniment.store.refusals import Refusals
 from muniment.store.roster import Roster
 from muniment.store.subjects import Sightings
+from muniment.web import account, pages, sign_in
+from muniment.web import beginnings as beginning_pages
 
 logger = logging.getLogger("muniment")
 
@@ -82,11 +99,14 @@ class Wired:
 
     house: House
     doorkeeper: Doorkeeper
+    gate: Gate
+    entrance: Entrance
 
 
 def from_environment() -> FastAPI:
     """The service as the environment configures it: what each worker process runs."""
     settings = read()
+    refuse_danger(settings, surroundings())
     return create_app(settings, database_url(settings))
 
 
@@ -106,6 +126,8 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         async with wired(settings, url) as parts:
             app.state.house = parts.house
             app.state.doorkeeper = parts.doorkeeper
+            app.state.gate = parts.gate
+            app.state.entrance = parts.entrance
             yield
 
     app = FastAPI(
@@ -124,7 +146,7 @@ def create_app(settings: Settings, url: str) -> FastAPI:
             Exception: _failed,
         },
     )
-    app.state.public_url = settings.public_url or f"http://{settings.host}:{settings.port}"
+    app.state.public_url = _public_url(settings)
     app.state.schema = schema_text(settings.attributes)
     app.state.described_issuers = [
         {
@@ -138,6 +160,11 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         }
         for issuer in settings.issuers
     ]
+    app.state.directories = {
+        issuer.name: Directory(issuer.name, issuer.default, issuer.scim_subject)
+        for issuer in settings.issuers
+        if issuer.kind != "services"
+    }
     for door in (
         catalogs,
         preflights,
@@ -158,24 +185,37 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         schema,
         who,
         authzen,
+        break_glass,
+        beginnings,
+        keys,
+        scim,
     ):
         app.include_router(door.router)
     app.include_router(health.router)
-    app.add_middleware(ReadRequests)
+    for page in (pages, sign_in, account, beginning_pages):
+        app.include_router(page.router)
+    app.add_middleware(ReadRequests, is_page=pages.is_page, on_page=pages.refusal)
     return app
 
 
-async def prepare(settings: Settings, url: str) -> None:
-    """What happens once at each start of the service, before any worker: refuse to start, or make ready."""
+async def prepare(settings: Settings, url: str) -> str | None:
+    """What happens once at each start of the service, before any worker: refuse to start, or make ready.
+
+    Gives the link by which somebody can become the first administrator, as long as nobody is.
+    """
+    for doubt in doubts(settings.issuers):
+        logger.warning("%s", doubt)
     db = Database.open(url)
     try:
         await migrations.require_current(db)
         async with db.begin() as tx:
             await issuers.hold(tx, {issuer.name: issuer.issuer for issuer in settings.issuers})
             await ledger_store.ensure_partitions(tx, datetime.now(UTC).date())
-        await _begin(db, settings)
+        link = await _begin(db, settings)
+        await _check_secret(db, settings)
         _check_policies(await Realms(db, schema_text(settings.attributes)).current())
         _types(settings)
+        return link
     finally:
         await db.close()
 
@@ -191,16 +231,24 @@ async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
         await refusals.start()
         keeping = asyncio.create_task(_keep_house(db), name="housekeeping")
         try:
-            async with httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http:
-                async with db.begin() as tx:
-                    held_names = await issuers.names(tx)
-                bearer = Bearer(settings.issuers, http, held_names)
+            async with db.begin() as tx:
+                held_names = await issuers.names(tx)
+            async with (
+                httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http,
+                aclosing(Bearer(settings.issuers, http, held_names)) as bearer,
+            ):
                 present = Present(db)
-                doorkeeper = Doorkeeper(bearer, present, Roster(db), Sightings(db), refusals)
+                held_keys = Keys(db, _pepper(settings))
+                roster, sightings = Roster(db), Sightings(db)
+                doorkeeper = Doorkeeper(bearer, held_keys, present, roster, sightings, refusals)
+                providers = Providers(settings.issuers, http, held_names, _public_url(settings))
+                hours = settings.session_hours.as_core()
+                entrance = Entrance(db, providers, present, roster, sightings, refusals, hours)
                 realms = Realms(db, schema_text(settings.attributes), present)
                 # Nobody's first request waits for all of it to be loaded.
                 await realms.current()
-                yield Wired(_house(settings, db, realms, committer), doorkeeper)
+                gate = Gate(settings.limits, refusals.note)
+                yield Wired(_house(settings, db, held_keys, realms, committer), doorkeeper, gate, entrance)
         finally:
             keeping.cancel()
             await refusals.stop()
@@ -220,15 +268,38 @@ async def archive(settings: Settings, url: str) -> AsyncIterator[Archive]:
         await db.close()
 
 
-def _house(settings: Settings, db: Database, realms: Realms, committer: Committer) -> House:
+def _house(settings: Settings, db: Database, held_keys: Keys, realms: Realms, committer: Committer) -> House:
     hours = settings.lease_hours
     return House(
         db=db,
+        keys=held_keys,
         realms=realms,
         ledger=committer,
         types=_types(settings),
         lengths=Lengths(users=hours.users, services=hours.services),
+        longest_key=timedelta(days=settings.key_days),
+        breakers=settings.break_glass,
     )
+
+
+def _pepper(settings: Settings) -> Pepper:
+    return Pepper(secret.read(settings.secret_path))
+
+
+async def _check_secret(db: Database, settings: Settings) -> None:
+    """Make the secret where the service keeps its own; say so when keys were made under another one."""
+    if settings.secret_file is None:
+        secret.made(settings.secret_path)
+    pepper = _pepper(settings)
+    async with db.begin() as tx:
+        strange = await keys_store.of_other_peppers(tx, pepper.name, datetime.now(UTC))
+    if strange:
+        logger.warning(
+            "%d keys in force were made under another secret than that in %s, and do not open this service. Give "
+            "every host the same file (MUNIMENT_SECRET_FILE); if the other one is lost, revoke them and make new ones.",
+            strange,
+            settings.secret_path,
+        )
 
 
 def _types(settings: Settings) -> KnownTypes:
@@ -238,11 +309,16 @@ def _types(settings: Settings) -> KnownTypes:
         raise CannotStart(f"MUNIMENT_DATASET_TYPES: {refused.detail}") from refused
 
 
-async def _begin(db: Database, settings: Settings) -> None:
-    """Make the first administrator on an empty realm; later the setting changes nothing."""
-    if settings.bootstrap_admin is None:
-        return
+async def _begin(db: Database, settings: Settings) -> str | None:
+    """On an empty realm make the first administrator that the settings name, or a link to become it.
+
+    Later neither changes anything.
+    """
     at = datetime.now(UTC)
+    if settings.bootstrap_admin is None:
+        secret = secrets.token_urlsafe(32)
+        offered = await offer_beginning(db, at, secret)
+        return f"{_public_url(settings)}/first-administrator?link={secret}" if offered else None
     occasion = Occasion(_SERVICE, at, new_id(at), client="muniment serve")
     if not await begin_realm(db, occasion, settings.bootstrap_admin):
         named = (
@@ -251,6 +327,11 @@ async def _begin(db: Database, settings: Settings) -> None:
         logger.warning(
             "MUNIMENT_BOOTSTRAP_ADMIN (%s) is ignored: the realm has begun, and says itself who administers it.", named
         )
+    return None
+
+
+def _public_url(settings: Settings) -> str:
+    return (settings.public_url or f"http://{settings.host}:{settings.port}").rstrip("/")
 
 
 def _check_policies(realm: Realm) -> None:
@@ -294,10 +375,13 @@ async def _misread(request: Request, error: Exception) -> Response:
 async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's types say Exception
     match error.status_code:
+        case 404 if pages.is_page(request.url.path):
+            return pages.refusal(request, NotFound())
         case 404:
-            return answer(NotFound())
+            return answer(NotFound(), request.url.path)
         case 405:
-            response = answer(WrongMethod(f"This address does not take {request.method} requests."))
+            said = WrongMethod(f"This address does not take {request.method} requests.")
+            response = answer(said, request.url.path)
             response.headers.update(error.headers or {})
             return response
         case _:
@@ -307,7 +391,8 @@ async def _unrouted(request: Request, error: Exception) -> Response:
 async def _failed(request: Request, error: Exception) -> Response:
     """A fault of ours: logged in full, told without any of it."""
     logger.error("A request failed.", exc_info=error)
-    response = answer(Failed("Something in Muniment failed; the operator's log says what. Nothing was given."))
+    failed = Failed("Something in Muniment failed; the operator's log says what. Nothing was given.")
+    response = answer(failed, request.url.path)
     # This is outside of the middleware that names every other answer.
     name_answer(response.headers, request.scope)
     return response

@@ -9,21 +9,30 @@ import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from muniment.core.problems import Problem
-from muniment.settings import Settings, in_force, read
+from muniment.safe_start import banner, refuse_danger
+from muniment.settings import Settings, in_force, read, surroundings
 
 if TYPE_CHECKING:
     from muniment.core.ledger import Question
     from muniment.core.replays import Replayed
+    from muniment.identity.examination import Examination
 
 #: After how many decisions computed again it is told how far that has come.
 _TELL_EVERY = 10_000
+
+_OF_A_STATE = ("subject", "issuer", "groups", "attributes")
+_VERDICTS = {
+    "holds": "The token holds. Whether its sign-in has been ended is known to the service alone.",
+    "wrong": "The token is refused.",
+    "not checked": "Nothing is wrong with the token in what could be checked.",
+}
 
 
 class _Commands(click.Group):
@@ -49,7 +58,10 @@ def main() -> None:
 def serve(upgrade: bool) -> None:
     """Run the service."""
     settings = read()
+    accepted = refuse_danger(settings, surroundings())
     _log()
+    if accepted:
+        click.echo(banner(accepted), err=True)
     _stop_by_leaving()
     with _database(settings) as url:
         _serve(settings, url, upgrade=upgrade or settings.database_url is None)
@@ -63,7 +75,13 @@ def _serve(settings: Settings, url: str, *, upgrade: bool) -> None:
 
     if upgrade:
         migrations.upgrade(url)
-    asyncio.run(prepare(settings, url))
+    link = asyncio.run(prepare(settings, url))
+    if link is not None:
+        click.echo(
+            "muniment: Nobody administers this realm yet. Whoever opens this link first and signs in will:", err=True
+        )
+        click.echo(f"    {link}", err=True)
+        click.echo("It works once, for a day; each start prints another.", err=True)
     if not settings.issuers:
         click.echo("muniment: MUNIMENT_ISSUERS names no issuer, so nobody can sign in.", err=True)
     click.echo(f"Muniment serves at http://{settings.host}:{settings.port} (Ctrl-C stops it)", err=True)
@@ -74,6 +92,9 @@ def _serve(settings: Settings, url: str, *, upgrade: bool) -> None:
         "log_level": "warning",
         "server_header": False,
         "timeout_graceful_shutdown": 10,
+        # Uvicorn's own default believes whoever calls from this machine.
+        "proxy_headers": bool(settings.trusted_proxies),
+        "forwarded_allow_ips": [str(network) for network in settings.trusted_proxies],
     }
     if settings.workers == 1:
         uvicorn.run(create_app(settings, url), **options)
@@ -175,6 +196,66 @@ def _moment(option: str, text: str | None) -> datetime | None:
     if read is None or read.tzinfo is None:
         raise click.BadParameter("must be a time with its zone, such as 2027-03-01T00:00:00Z", param_hint=option)
     return read
+
+
+@main.group()
+def doctor() -> None:
+    """Find out what is wrong."""
+
+
+@doctor.command("identity")
+@click.option("--token", required=True, help="The token; - reads it from standard input, where no history keeps it.")
+@click.option("--offline", is_flag=True, help="Ask no issuer: whether the signature holds stays open.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor_identity(token: str, offline: bool, as_json: bool) -> None:
+    """Say what this service makes of a token, check by check.
+
+    Exit code 0: it holds; 1: it does not; 2: that could not be found out. The token is not shown.
+    """
+    from muniment.identity.examination import Outcome
+
+    settings = read()
+    text = sys.stdin.read() if token == "-" else token  # noqa: S105 - a dash, as programs write it
+    examined = asyncio.run(_examined(settings, text.strip(), offline=offline))
+    if as_json:
+        click.echo(json.dumps(_as_json(examined), indent=2))
+    else:
+        click.echo(_as_told(examined))
+    sys.exit({Outcome.HOLDS: 0, Outcome.WRONG: 1}.get(examined.outcome, 2))
+
+
+async def _examined(settings: Settings, token: str, *, offline: bool) -> Examination:
+    import httpx
+
+    from muniment.identity.examination import examine
+
+    async with httpx.AsyncClient(trust_env=False) as http:
+        return await examine(token, settings.issuers, None if offline else http, datetime.now(UTC))
+
+
+def _as_json(examined: Examination) -> dict[str, Any]:
+    state = examined.state
+    attributes = {} if state is None else state.attributes
+    return {
+        "outcome": examined.outcome.value,
+        "subject": None if state is None else str(state.subject),
+        "issuer": examined.issuer,
+        "groups": [] if state is None else sorted(state.groups),
+        "attributes": {
+            name: sorted(value) if isinstance(value, frozenset) else value for name, value in attributes.items()
+        },
+        "findings": [
+            {"check": found.check, "outcome": found.outcome.value, "words": found.words} for found in examined.findings
+        ],
+    }
+
+
+def _as_told(examined: Examination) -> str:
+    lines = [f"{found.outcome:<11}  {found.check}: {found.words}".rstrip(": ") for found in examined.findings]
+    if examined.state is not None:
+        told = _as_json(examined)
+        lines += [f"{name}: {json.dumps(told[name], ensure_ascii=False)}" for name in _OF_A_STATE]
+    return "\n".join([*lines, _VERDICTS[examined.outcome]])
 
 
 @main.command()

@@ -12,14 +12,18 @@ import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, ValidationInfo, field_validator
 
 from muniment.core.groups import parse_group
+from muniment.core.limits import Rates, rates_from
 from muniment.core.problems import CannotStart, Invalid
+from muniment.core.sessions import Hours
+from muniment.identity import secret
 from muniment.identity.issuers import Issuer, issuers_from
 
 PREFIX = "MUNIMENT_"
@@ -28,10 +32,29 @@ PREFIX = "MUNIMENT_"
 _CONFIG = "MUNIMENT_CONFIG"
 
 #: Settings of more than one value: JSON in the environment.
-_IN_JSON = frozenset({"lease_hours", "dataset_types"})
+_IN_JSON = frozenset({"lease_hours", "session_hours", "dataset_types", "limits", "trusted_proxies"})
 
 #: Variables with the prefix that belong to the client or to development, not to the service.
-_OTHERS = frozenset({_CONFIG, "MUNIMENT_URL", "MUNIMENT_TOKEN", "MUNIMENT_ENVIRONMENT", "MUNIMENT_DEV_VENV"})
+_OTHERS = frozenset({
+    _CONFIG, "MUNIMENT_URL", "MUNIMENT_TOKEN", "MUNIMENT_ENVIRONMENT", "MUNIMENT_DEV_VENV", "MUNIMENT_TOKEN_FILE",
+    "MUNIMENT_KEY", "MUNIMENT_CLIENT_ID", "MUNIMENT_CLIENT_SECRET", "MUNIMENT_CLIENT_SECRET_FILE",
+    "MUNIMENT_CLIENT_KEY_FILE", "MUNIMENT_CLIENT_AUTH", "MUNIMENT_CLIENT_ASSERTION_AUDIENCE", "MUNIMENT_WORKLOAD",
+    "MUNIMENT_ID_TOKEN", "MUNIMENT_AUDIENCE", "MUNIMENT_TOKEN_EXCHANGE", "MUNIMENT_TOKEN_ISSUER",
+    "MUNIMENT_TOKEN_SCOPE",
+})  # fmt: skip
+
+
+class SessionHours(BaseModel):
+    """How long browsers stay signed in: without use, and in all."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    idle: float = Field(default=1, gt=0, le=24)
+    longest: float = Field(default=12, gt=0, le=24 * 7)
+
+    def as_core(self) -> Hours:
+        """The same, as sessions are reckoned with."""
+        return Hours(idle=timedelta(hours=self.idle), longest=timedelta(hours=self.longest))
 
 
 class LeaseHours(BaseModel):
@@ -48,6 +71,10 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
+    # First: what an issuer may be depends on it.
+    insecure: bool = Field(
+        default=False, description="Start although something is not safe; what that is, is said loudly."
+    )
     database_url: str | None = Field(
         default=None,
         repr=False,
@@ -69,7 +96,26 @@ class Settings(BaseModel):
     bootstrap_admin: str | None = Field(
         default=None, description="user:ID, service:ID or group:ID that administers a database at revision 0."
     )
+    break_glass: str | None = Field(
+        default=None, description="group:ID (or user:ID) that may give itself access in an emergency, for hours."
+    )
     public_url: str | None = Field(default=None, description="How clients reach the service.")
+    trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
+        default=(), description="Whose word is taken for a caller's address, as a JSON list of addresses and networks."
+    )
+    secret_file: Path | None = Field(
+        default=None,
+        description="The service's own secret, the same on every host; absent: made in the data directory.",
+    )
+    key_days: int = Field(
+        default=90, ge=1, le=366, description="How many days away the end of a key of Muniment's own may be."
+    )
+    limits: Rates = Field(
+        default=Rates(), description="What may happen how often before it has to wait; in JSON, by its name."
+    )
+    session_hours: SessionHours = Field(
+        default_factory=SessionHours, description='How long browsers stay signed in: {"idle": 1, "longest": 12}.'
+    )
     lease_hours: LeaseHours = Field(
         default_factory=LeaseHours, description='How long leases are: {"users": 12, "services": 72}.'
     )
@@ -86,23 +132,55 @@ class Settings(BaseModel):
 
     @field_validator("issuers", mode="before")
     @classmethod
-    def _issuers(cls, given: object) -> tuple[Issuer, ...]:
+    def _issuers(cls, given: object, others: ValidationInfo) -> tuple[Issuer, ...]:
         if isinstance(given, tuple):
             return given
-        return issuers_from(given) if isinstance(given, str | list) and given not in ("", []) else ()
+        if not isinstance(given, str | list) or given in ("", []):
+            return ()
+        return issuers_from(given, plain_anywhere=bool(others.data.get("insecure")))
 
-    @field_validator("bootstrap_admin")
+    @field_validator("public_url")
     @classmethod
-    def _administrator(cls, text: str | None) -> str | None:
+    def _address(cls, url: str | None) -> str | None:
+        if url is not None and not (re.match(r"https?://[^/?#@\s]+", url) and url.isprintable()):
+            raise ValueError("must be an address, https://…, without a name or password in it")
+        return url
+
+    @field_validator("limits", mode="before")
+    @classmethod
+    def _limits(cls, given: object) -> Rates:
+        try:
+            return given if isinstance(given, Rates) else rates_from(_mapping(given))
+        except Invalid as refused:
+            raise ValueError(refused.detail) from refused
+
+    @field_validator("bootstrap_admin", "break_glass")
+    @classmethod
+    def _group(cls, text: str | None) -> str | None:
         try:
             return text and parse_group(text)
         except Invalid as refused:
             raise ValueError(refused.detail) from refused
 
     @property
+    def secret_path(self) -> Path:
+        """Where the service's own secret is."""
+        return self.secret_file or self.data_dir / secret.NAME
+
+    @property
     def attributes(self) -> Mapping[str, str]:
         """The attributes of subjects that policies can read, with their types."""
         return {name: claim.type for issuer in self.issuers for name, claim in issuer.attributes.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What stands around the settings: the file they are in, and what libpq reads by itself."""
+
+    file: Path | None = None
+    file_holds_secret: bool = False
+    sslmode: str = ""
+    database_host: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,10 +209,23 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         return Settings(**{**file, **given})
     except ValidationError as refused:
         wrong = "; ".join(
-            f"{PREFIX}{'_'.join(map(str, error['loc'][:1])).upper()}: {error['msg'].removeprefix('Value error, ')}"
+            f"{PREFIX}{'_'.join(map(str, error['loc'][:1])).upper()}: "
+            f"{error['msg'].removeprefix('Value error, ').removesuffix('.')}"
             for error in refused.errors()
         )
         raise CannotStart(f"{wrong}. Mend the environment or the file in {_CONFIG}, then start again.") from None
+
+
+def surroundings(environ: Mapping[str, str] | None = None) -> Surroundings:
+    """What stands around the settings now."""
+    environ = os.environ if environ is None else environ
+    path = environ.get(_CONFIG)
+    return Surroundings(
+        file=Path(path) if path else None,
+        file_holds_secret=_holds_secret(_file(path)),
+        sslmode=environ.get("PGSSLMODE", ""),
+        database_host=environ.get("PGHOST", ""),
+    )
 
 
 def in_force(settings: Settings, environ: Mapping[str, str] | None = None) -> tuple[InForce, ...]:
@@ -165,14 +256,32 @@ def _value(name: str, text: str) -> object:
         raise CannotStart(f"{variable} is not JSON. Mend the environment, then start again.") from None
 
 
+def _mapping(given: object) -> Mapping[str, object]:
+    if not isinstance(given, Mapping):
+        raise ValueError('must be an object, such as {"failed_sign_ins": "30/minute"}')  # noqa: TRY004 - pydantic's way
+    return given
+
+
 def _shown(name: str, value: object) -> str:
     if name == "database_url" and isinstance(value, str):
         return _without_password(value)
     if name == "issuers" and isinstance(value, tuple):
         return ", ".join(f"{issuer.name}={issuer.issuer}" for issuer in value) or "none"
-    if isinstance(value, BaseModel):
-        return value.model_dump_json()
+    if isinstance(value, BaseModel | bool):
+        return value.model_dump_json() if isinstance(value, BaseModel) else str(value).lower()
     return "not set" if value is None else str(value) if not isinstance(value, tuple) else ", ".join(map(str, value))
+
+
+def _holds_secret(given: object) -> bool:
+    """Whether a secret stands somewhere in the settings of a file."""
+    if isinstance(given, Mapping):
+        return any(
+            (name.endswith(("secret", "password")) and bool(value)) or _holds_secret(value)
+            for name, value in given.items()
+        )
+    if isinstance(given, list):
+        return any(map(_holds_secret, given))
+    return isinstance(given, str) and "://" in given and _without_password(given) != given
 
 
 def _without_password(url: str) -> str:

@@ -10,17 +10,26 @@ from uuid import UUID
 from fastapi import Depends, Request, Response
 from fastapi.security import HTTPBearer
 
+from muniment.api.bounds import check_opens
+from muniment.api.limits import Visit
+from muniment.core import keys
 from muniment.core.occasions import Occasion
-from muniment.core.problems import NotSignedIn, TokenRefused
+from muniment.core.problems import NotAllowed, NotSignedIn, TokenRefused
 from muniment.core.sign_ins import SignIn
+from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.flows.house import House
 from muniment.identity.bearer import Bearer
-from muniment.store.present import Present
+from muniment.store.keys import Keys
+from muniment.store.present import Now, Present
 from muniment.store.refusals import Refusals
 from muniment.store.roster import Roster
 from muniment.store.subjects import Sightings
 
 _LONGEST_CLIENT = 200
+
+#: Who acts where nobody is signed in.
+_ITSELF = SubjectState(Subject(Kind.SERVICE, "muniment"), issuer="muniment")
+
 _scheme = HTTPBearer(auto_error=False, description="A token of one of the configured OpenID Connect issuers.")
 
 
@@ -28,9 +37,10 @@ class Doorkeeper:
     """Knows a subject by its credential, remembers what was known of it, and counts those who were refused."""
 
     def __init__(
-        self, bearer: Bearer, present: Present, roster: Roster, sightings: Sightings, refusals: Refusals
+        self, bearer: Bearer, keys: Keys, present: Present, roster: Roster, sightings: Sightings, refusals: Refusals
     ) -> None:
         self._bearer = bearer
+        self._keys = keys
         self._present = present
         self._roster = roster
         self._sightings = sightings
@@ -41,20 +51,53 @@ class Doorkeeper:
         at: datetime = request.state.at
         sign_in = await self.admitted(request)
         await self._sightings.note(sign_in.state, at)
+        await self._keys.note_use(sign_in, _address(request), at)
+        return replace(
+            self.own_occasion(request),
+            asker=sign_in.state,
+            credential=sign_in.credential,
+            bounds=sign_in.bounds,
+            until=sign_in.until,
+        )
+
+    def own_occasion(self, request: Request) -> Occasion:
+        """The occasion of a request in which nobody is signed in: what is done then, the service does itself."""
+        at: datetime = request.state.at
         request_id: UUID = request.state.request_id
         client = request.headers.get("user-agent", "")[:_LONGEST_CLIENT]
-        return Occasion(sign_in.state, at, request_id, _address(request), client, sign_in.credential, sign_in.bounds)
+        return Occasion(_ITSELF, at, request_id, _address(request), client)
 
     async def admitted(self, request: Request) -> SignIn:
         """The sign-in of who sends a request, as the roster lets it stand now; a refusal is counted."""
         at: datetime = request.state.at
         try:
-            sign_in = await self._bearer.verify(_token(request), at)
-            now = await self._present.now()
+            credential = _token(request)
+            known = self._of_key if credential.startswith(keys.PREFIX) else self._of_token
+            sign_in, now = await known(credential, request)
             return replace(sign_in, state=await self._roster.admit(sign_in, now.roster))
         except NotSignedIn as refused:
             self._refusals.note(_address(request), type(refused).__name__, at)
             raise
+
+    async def _of_token(self, token: str, request: Request) -> tuple[SignIn, Now]:
+        """The sign-in of an identity provider's token, and what is so now."""
+        sign_in = await self._bearer.verify(token, request.state.at)
+        request.state.visit.of(sign_in.state.subject)
+        return sign_in, await self._present.now()
+
+    async def _of_key(self, key: str, request: Request) -> tuple[SignIn, Now]:
+        """The sign-in of a key of Muniment's own, and what is so now. About what is no key nobody is asked."""
+        keys.check_well_formed(key)
+        now = await self._present.now()
+        sign_in = await self._keys.verify(key, request.state.at, now.roster)
+        request.state.visit.of(sign_in.state.subject)
+        return sign_in, now
+
+    def refuse_shown(self, request: Request) -> None:
+        """Count a secret that was shown in a body and is none, as a failed sign-in is."""
+        visit: Visit = request.state.visit
+        visit.failed()
+        self._refusals.note(_address(request), TokenRefused.__name__, request.state.at)
 
 
 def _address(request: Request) -> str:
@@ -82,8 +125,18 @@ async def occasion_of(
     """The occasion of a request that a signed-in subject makes; what is answered carries its receipt."""
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
     occasion = await doorkeeper.occasion(request)
+    await _check_opens(request, occasion)
     response.headers["Muniment-Receipt"] = str(occasion.receipt)
     return occasion
+
+
+async def _check_opens(request: Request, occasion: Occasion) -> None:
+    """Refuse a key at a door that is not of its use, and write that down: it may be in the wrong hands."""
+    try:
+        check_opens(occasion.bounds, request)
+    except NotAllowed as refused:
+        await house_of(request).record_denial(occasion, refused)
+        raise
 
 
 #: What a route takes to know who asks, and the house it calls its flow with.

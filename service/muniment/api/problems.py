@@ -38,6 +38,7 @@ STATUS: Mapping[type[Problem], int] = {
     BadRequest: 400,
     problems.NotSignedIn: 401,
     problems.TokenRefused: 401,
+    problems.SignInRefused: 401,
     problems.NotAllowed: 403,
     problems.NotFound: 404,
     WrongMethod: 405,
@@ -51,6 +52,7 @@ STATUS: Mapping[type[Problem], int] = {
     problems.InvalidPolicy: 422,
     problems.UnknownEnvironment: 422,
     problems.VersionNeeded: 428,
+    problems.TooMany: 429,
     Failed: 500,
     problems.Unavailable: 503,
     problems.LedgerUnavailable: 503,
@@ -61,6 +63,10 @@ STATUS: Mapping[type[Problem], int] = {
 
 #: Below this address OpenID AuthZEN 1.0 is spoken, which answers 400 where Muniment's own doors say 422.
 STANDARD = "/access/v1/"
+
+#: Below this address SCIM 2.0 is spoken, refusals included (RFC 7644, 3.12).
+SCIM = "/scim/"
+SCIM_MEDIA = "application/scim+json"
 
 #: Seconds after which it is worth trying again when something behind the service is away.
 _TRY_AGAIN = 5
@@ -110,10 +116,27 @@ def answer(problem: Problem, address: str = "") -> Response:
             headers["Retry-After"] = str(_TRY_AGAIN)
         case _:
             pass
+    if isinstance(problem, problems.TooMany):
+        headers["Retry-After"] = str(problem.seconds)
+    if address.startswith(SCIM):
+        return Response(orjson.dumps(_scim_error(problem, status)), status, headers, SCIM_MEDIA)
     return Response(orjson.dumps(document(problem)), status, headers, MEDIA_TYPE)
 
 
+def _scim_error(problem: Problem, status: int) -> dict[str, Any]:
+    """The problem as SCIM writes it (RFC 7644, 3.12)."""
+    faults = problem.faults if isinstance(problem, Invalid) else ()
+    named = [f"{fault.at}: {fault.message}" for fault in faults if fault.message not in problem.detail]
+    kind = problem.members.get("scimType", "invalidValue" if faults else None)
+    return {
+        "schemas": ["urn:ietf:params:scim:api:messages:2.0:Error"],
+        "status": str(status),
+        **({} if kind is None else {"scimType": kind}),
+        "detail": " ".join([problem.detail, *named]),
+    }
+
+
 def _as_spoken(problem: Problem, address: str) -> Problem:
-    if address.startswith(STANDARD) and isinstance(problem, Invalid):
+    if address.startswith((STANDARD, SCIM)) and isinstance(problem, Invalid):
         return BadRequest(problem.detail, problem.faults, **problem.members)
     return problem

@@ -12,6 +12,7 @@ nothing: what arrived of it is let go.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote_to_bytes
@@ -22,10 +23,12 @@ import orjson
 from starlette.applications import Starlette
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import Request
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from muniment.api.asking import Doorkeeper
 from muniment.api.identifiers import new_id
+from muniment.api.limits import Gate
 from muniment.api.plain_data import UNREADABLE, from_json, from_yaml
 from muniment.api.problems import STANDARD, answer
 from muniment.core.problems import Fault, Invalid, NotFound, Problem, TooLarge, TooSlow
@@ -37,8 +40,14 @@ LARGEST_BODY = 1024 * 1024
 #: For how many seconds a body is waited for, from its first byte to its last.
 LONGEST_SECONDS = 15.0
 
+#: The largest form of a page, in bytes; a logout token is the longest thing in one.
+LARGEST_FORM = 32 * 1024
+
 #: The largest that is parsed while other requests wait.
 _SMALL = 4 * 1024
+
+#: Where nobody has to be signed in to send a small body: whoever holds a key may revoke it.
+_FROM_ANYBODY = frozenset({"/v1/keys/revoke"})
 
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _REQUEST_ID = "Muniment-Request-Id"
@@ -50,30 +59,45 @@ class _Left(Exception):
 
 
 class ReadRequests:
-    """ASGI middleware: gives each request its id and time, and lets nothing unreadable through."""
+    """ASGI middleware: gives each request its id and time, and lets nothing unreadable through.
 
-    def __init__(self, app: ASGIApp) -> None:
+    ``is_page`` knows the addresses that browsers look at. Those read their forms themselves,
+    for they know by a cookie who sent one; ``on_page`` is what they say to a refusal.
+    """
+
+    def __init__(
+        self, app: ASGIApp, is_page: Callable[[str], bool], on_page: Callable[[Request, Problem], Response]
+    ) -> None:
         self.app = app
+        self._is_page = is_page
+        self._on_page = on_page
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
         _begin(scope)
-        named = _named(scope, send)
+        gate: Gate = scope["app"].state.gate
+        named = _named(scope, gate.watching(scope, send))
         if scope["method"] == "HEAD":
             # Answered as GET is, without the body (RFC 9110, 9.3.2).
             scope["method"], named = "GET", _without_body(named)
         try:
+            gate.enter(scope)
             _check_address(scope)
-            replayed = await _body(scope, receive)
+            replayed = await _body(scope, receive, of_page=self._is_page(scope["path"]))
             _begin(scope)
         except Problem as refused:
-            await answer(refused, scope["path"])(scope, receive, named)
+            await self._answer(refused, scope)(scope, receive, named)
         except _Left:
             return
         else:
             await self.app(scope, replayed, named)
+
+
+    def _answer(self, refused: Problem, scope: Scope) -> Response:
+        path: str = scope["path"]
+        return self._on_page(Request(scope), refused) if self._is_page(path) else answer(refused, path)
 
 
 def name_answer(headers: MutableHeaders, scope: Scope) -> None:
@@ -121,16 +145,22 @@ def _check_address(scope: Scope) -> None:
         raise NotFound
 
 
-async def _body(scope: Scope, receive: Receive) -> Receive:
+async def _body(scope: Scope, receive: Receive, *, of_page: bool) -> Receive:
     """The whole body, bounded and well-formed, ready to be read again as JSON."""
     headers = Headers(scope=scope)
     _check_length(headers.get("content-length", "0"))
     body = await _in_time(receive)
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     scope["state"]["media"] = media
-    if body:
+    if body and of_page:
+        if len(body) > LARGEST_FORM:
+            raise _too_large(LARGEST_FORM)
+    elif body:
         _begin(scope)
-        await _know_sender(scope)
+        if scope["path"] not in _FROM_ANYBODY:
+            await _know_sender(scope)
+        elif len(body) > _SMALL:
+            raise _too_large(_SMALL)
         body = await _as_json(body, media)
         scope["headers"] = [
             (name, value) for name, value in scope["headers"] if name not in {b"content-type", b"content-length"}
@@ -146,8 +176,8 @@ def _check_length(declared: str) -> None:
         raise _too_large()
 
 
-def _too_large() -> TooLarge:
-    return TooLarge(f"A request's body has at most {LARGEST_BODY:,} bytes.")
+def _too_large(most: int = LARGEST_BODY) -> TooLarge:
+    return TooLarge(f"A request's body has at most {most:,} bytes.")
 
 
 async def _in_time(receive: Receive) -> bytes:

@@ -1,4 +1,4 @@
-"""``/v1/subjects``: what somebody holds here, and handing it over when they leave."""
+"""``/v1/subjects``: whether somebody may sign in, what they hold here, and handing it over when they leave."""
 
 from __future__ import annotations
 
@@ -17,6 +17,14 @@ from muniment.core.rulebook import Written
 from muniment.core.schema import Action
 from muniment.core.sentences import sentence
 from muniment.core.subjects import Subject
+from muniment.flows.enrol_subject import (
+    Enrolled,
+    admit_subject,
+    end_all_sign_ins,
+    end_sign_ins,
+    end_subject,
+    read_enrolment,
+)
 from muniment.flows.hand_over import hand_over, read_holdings
 
 router = APIRouter(prefix="/v1/subjects", tags=["subjects"])
@@ -86,6 +94,76 @@ class HandedOverBody(Body):
     revision: int
 
 
+class ReasonBody(Body):
+    """Why."""
+
+    reason: _Reason
+
+
+class EnrolmentBody(Body):
+    """Whether a subject may sign in, and who decided so, when and why; nobody did for most.
+
+    Sign-ins that began before ``tokens_since`` have ended.
+    """
+
+    subject: str
+    active: bool
+    tokens_since: str | None
+    at: str | None
+    by: str
+    reason: str
+    seen_at: str | None
+
+
+class SignInsEndedBody(Body):
+    """How many sessions, and which keys have ended. Every token that was issued before has, too."""
+
+    subject: str
+    sessions: int
+    keys: list[str]
+
+
+@router.get("/{subject}")
+async def get_subject(house: Housed, asking: Asking, response: Response, subject: str) -> EnrolmentBody:
+    """Whether a subject may sign in: to administrators and auditors of `all`, and to itself."""
+    return _enrolment(response, await read_enrolment(house, asking, Subject.parse(subject)))
+
+
+@router.post("/end-sign-ins")
+async def post_end_all_sign_ins(
+    house: Housed, asking: Asking, response: Response, body: ReasonBody
+) -> SignInsEndedBody:
+    """End all that anybody has signed in with until now, yourself included: for when keys of a provider have leaked."""
+    ended = await end_all_sign_ins(house, asking, body.reason)
+    stamp(response, revision=ended.revision)
+    return SignInsEndedBody(subject="everybody", sessions=ended.sessions, keys=list(ended.keys))
+
+
+@router.post("/{subject}/end")
+async def post_end(house: Housed, asking: Asking, response: Response, subject: str, body: ReasonBody) -> EnrolmentBody:
+    """End a subject's access: its sessions, keys, tokens and open requests; its next request is refused."""
+    return _enrolment(response, await end_subject(house, asking, Subject.parse(subject), body.reason))
+
+
+@router.post("/{subject}/admit")
+async def post_admit(
+    house: Housed, asking: Asking, response: Response, subject: str, body: ReasonBody
+) -> EnrolmentBody:
+    """Let a subject sign in again. What it had signed in with before stays ended."""
+    return _enrolment(response, await admit_subject(house, asking, Subject.parse(subject), body.reason))
+
+
+@router.post("/{subject}/end-sign-ins")
+async def post_end_sign_ins(
+    house: Housed, asking: Asking, response: Response, subject: str, body: ReasonBody
+) -> SignInsEndedBody:
+    """End all that a subject has signed in with until now; it may sign in anew. Everybody may for themselves."""
+    about = Subject.parse(subject)
+    ended = await end_sign_ins(house, asking, about, body.reason)
+    stamp(response, revision=ended.revision)
+    return SignInsEndedBody(subject=str(about), sessions=ended.sessions, keys=list(ended.keys))
+
+
 @router.get("/{subject}/holdings")
 async def get_holdings(house: Housed, asking: Asking, response: Response, subject: str) -> HoldingsBody:
     """What a subject owns, is granted, wrote and may use: all of it to auditors and administrators of `all`."""
@@ -127,6 +205,20 @@ async def post_hand_over(
         ended=list(done.ended),
         still_named=[*done.left.addressed, *done.left.named],
         revision=done.revision,
+    )
+
+
+def _enrolment(response: Response, enrolled: Enrolled) -> EnrolmentBody:
+    stamp(response, revision=enrolled.revision)
+    found = enrolled.enrolment
+    return EnrolmentBody(
+        subject=str(found.subject),
+        active=found.active,
+        tokens_since=write_moment(found.tokens_since) if found.tokens_since else None,
+        at=write_moment(found.at) if found.at else None,
+        by=found.by,
+        reason=found.reason,
+        seen_at=write_moment(enrolled.seen_at) if enrolled.seen_at else None,
     )
 
 

@@ -21,7 +21,7 @@ class Occasion:
 
     ``at`` is timezone-aware UTC. ``request_id`` is a UUIDv7 and travels in
     ``Muniment-Request-Id``; ``client`` is what the caller says it runs. ``credential`` is what
-    the asker signed in with, and ``bounds`` what that is bound to.
+    the asker signed in with, ``bounds`` what that is bound to, and ``until`` its end.
     """
 
     asker: SubjectState
@@ -31,6 +31,7 @@ class Occasion:
     client: str = ""
     credential: str = ""
     bounds: Bounds | None = None
+    until: datetime | None = None
 
     @property
     def subject(self) -> Subject:

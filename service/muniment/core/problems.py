@@ -36,6 +36,18 @@ class TokenRefused(NotSignedIn):
     title = "Token refused"
 
 
+class SignInRefused(NotSignedIn):
+    """A sign-in with a browser does not hold. ``reason`` is one of few words, for whoever runs the service."""
+
+    title = "Sign-in refused"
+
+    def __init__(
+        self, reason: str, detail: str = "This sign-in does not hold, so nobody was signed in. Begin again."
+    ) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
 class NotAllowed(Problem):
     """The asker may know of the thing, and may not do this to it."""
 
@@ -79,6 +91,16 @@ class TooLarge(Problem):
     """The request is bigger than Muniment reads."""
 
     title = "Too large"
+
+
+class TooMany(Problem):
+    """So many of this kind came from the caller that the next has to wait, for so many ``seconds``."""
+
+    title = "Too many"
+
+    def __init__(self, detail: str, *, seconds: int) -> None:
+        super().__init__(detail)
+        self.seconds = seconds
 
 
 @dataclass(frozen=True, slots=True)

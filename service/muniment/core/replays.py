@@ -78,6 +78,7 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.REQUEST_READ: _READ,
         Event.LEDGER_READ: _READ,
         Event.DECISION_REPLAYED: _READ,
+        Event.SIGN_IN_REFUSED: "It counts who was not let in; no policy was asked.",
     }
 )
 

@@ -36,8 +36,7 @@ class Enrolment:
             raise TokenRefused(
                 "Your access to Muniment has been ended. If that is a mistake, ask whoever administers Muniment."
             )
-        if self.tokens_since is not None and (sign_in.since is None or sign_in.since < self.tokens_since):
-            raise TokenRefused("This sign-in has been ended. Sign in again.")
+        _check_since(sign_in, self.tokens_since)
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +44,14 @@ class Place:
     """What the roster holds of one subject state.
 
     ``provisioned`` are those of the groups that the state brings whose members are
-    provisioned, ``member_of`` the provisioned groups that its subject is in.
+    provisioned, ``member_of`` the provisioned groups that its subject is in. Everybody's
+    sign-ins that began before ``ended_before`` have ended.
     """
 
     enrolment: Enrolment
     member_of: frozenset[str] = frozenset()
     provisioned: frozenset[str] = frozenset()
+    ended_before: datetime | None = None
 
     def admit(self, sign_in: SignIn) -> SubjectState:
         """What is known of who signs in; raises :class:`TokenRefused`.
@@ -58,6 +59,12 @@ class Place:
         A provisioned group has the members that provisioning says, whatever a credential says.
         """
         self.enrolment.check(sign_in)
+        _check_since(sign_in, self.ended_before)
         state = sign_in.state
         groups = (state.groups - self.provisioned) | self.member_of
         return state if groups == state.groups else replace(state, groups=groups)
+
+
+def _check_since(sign_in: SignIn, since: datetime | None) -> None:
+    if since is not None and (sign_in.since is None or sign_in.since < since):
+        raise TokenRefused("This sign-in has been ended. Sign in again.")

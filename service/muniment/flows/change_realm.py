@@ -139,10 +139,13 @@ async def change_realm(house: House, occasion: Occasion, plan_of: Planner) -> Ch
     return await carry_out(house, occasion, lambda before: _judge(house.types, before, occasion, plan_of))
 
 
-async def carry_out(house: House, occasion: Occasion, judge: Judge) -> Changed:
-    """Carry out what a judge lets pass, all or none; a refused change is written down before the refusal leaves."""
+async def carry_out(house: House, occasion: Occasion, judge: Judge, *, widening: bool = False) -> Changed:
+    """Carry out what a judge lets pass, all or none; a refused change is written down before the refusal leaves.
+
+    ``widening``: its author may gain by it, whatever else is known of them (an emergency).
+    """
     try:
-        return await _carried_out(house, occasion, judge)
+        return await _carried_out(house, occasion, judge, widening=widening)
     except Unavailable:
         raise
     except Problem as refused:
@@ -158,9 +161,9 @@ def told_of(refused: Problem) -> dict[str, object]:
     return {"problem": refused.title, **detail}
 
 
-async def _carried_out(house: House, occasion: Occasion, judge: Judge) -> Changed:
+async def _carried_out(house: House, occasion: Occasion, judge: Judge, *, widening: bool) -> Changed:
     current = await house.realms.current()
-    others = await _other_sign_ins(house, occasion)
+    others = [] if widening else await _other_sign_ins(house, occasion)
     judged = await aside(lambda: _judged_for_all(judge, current, others, occasion))
     async with house.db.begin() as tx:
         before = await house.realms.within(tx)

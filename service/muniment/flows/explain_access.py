@@ -17,6 +17,7 @@ from muniment.core.decisions import EVALUATOR, Wanted
 from muniment.core.environments import checked_known
 from muniment.core.explanations import Explanation, command, explain
 from muniment.core.judgements import digest, judged
+from muniment.core.keys import check_speaks_for_itself
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
@@ -58,10 +59,13 @@ async def explain_access(
     point: Point | None = None,
 ) -> Explained:
     """Decide again and say why; the asking is written down too. With ``point`` as of then."""
+    wanted = await house.confined(occasion, wanted)
     realm = await house.realms.current()
     checked_known([wanted.environment], realm.environment_names)
     about = about or occasion.subject
     async with house.refusals_recorded(occasion, realm, name):
+        if about != occasion.subject or point is not None:
+            check_speaks_for_itself(occasion.bounds)
         known = await aside(lambda: _known(realm, occasion, wanted, name, about, point))
         if known is None:
             raise NotFound

@@ -9,7 +9,7 @@ of somebody else by those who audit.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from uuid import UUID
@@ -20,6 +20,7 @@ from muniment.core.codings import encode
 from muniment.core.decisions import EVALUATOR, Listing, Wanted, boundaries
 from muniment.core.environments import checked_known
 from muniment.core.judgements import digest_of_lease
+from muniment.core.keys import check_speaks_for_itself
 from muniment.core.leases import ends
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
@@ -105,6 +106,7 @@ class _Prepared:
 
 async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetched:
     """What the subject may use, rendered; written down before it is given."""
+    asked = replace(asked, wanted=await house.confined(occasion, asked.wanted))
     realm = await house.realms.current()
     prepared = await (_prepared if asked.of_now else _as_it_was)(house, realm, occasion, asked)
     receipt = occasion.receipt
@@ -164,6 +166,8 @@ async def _prepared(house: House, realm: Realm, occasion: Occasion, asked: Asked
 async def _as_it_was(house: House, realm: Realm, occasion: Occasion, asked: Asked) -> _Prepared:
     """A catalog of an earlier moment, or somebody else's: as much of it as the asker may be told today."""
     about = asked.about or occasion.subject
+    async with house.refusals_recorded(occasion, realm):
+        check_speaks_for_itself(occasion.bounds)
     reader = Standpoint(realm, occasion.asker, occasion.at)
     async with house.refusals_recorded(occasion, realm):
         if about != occasion.subject and not await aside(lambda: audits_somewhere(realm, occasion.asker, occasion.at)):

@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import TypeVar
 
 import anyio.to_thread
@@ -17,12 +18,14 @@ import anyio.to_thread
 from muniment.core.codings import Bodies
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.decisions import Listing, Memory, Wanted, list_all
+from muniment.core.keys import confined
 from muniment.core.leases import Lengths
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
-from muniment.core.problems import NotAllowed, NotFound, Unconfirmed
+from muniment.core.problems import NotAllowed, NotFound, Problem, Unconfirmed
 from muniment.core.realm import Realm
 from muniment.store.databases import Database
+from muniment.store.keys import Keys
 from muniment.store.ledger import Committer
 from muniment.store.realms import Realms
 
@@ -46,10 +49,15 @@ class House:
     """The wired service below its doors."""
 
     db: Database
+    keys: Keys
     realms: Realms
     ledger: Committer
     types: KnownTypes
     lengths: Lengths = field(default_factory=Lengths)
+    #: How far away the end of a new key may be.
+    longest_key: timedelta = timedelta(days=90)
+    #: The group whose members may break the glass.
+    breakers: str | None = None
     listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_LISTED))
     prepared: Memory[tuple[str, Wanted, bool], object] = field(default_factory=lambda: Memory(_DECIDED))
     bodies: Bodies = field(default_factory=lambda: Bodies(_BODIES))
@@ -77,6 +85,18 @@ class House:
             return listing
         finally:
             del self._deciding[realm.revision, *key]
+
+    async def confined(self, occasion: Occasion, wanted: Wanted) -> Wanted:
+        """The question as what the asker signed in with is bound to ask it; a refusal is written down."""
+        try:
+            return confined(occasion.bounds, wanted)
+        except NotAllowed as refused:
+            await self.record_denial(occasion, refused)
+            raise
+
+    async def record_denial(self, occasion: Occasion, refused: Problem) -> None:
+        """Write down that the asker was refused, whatever the realm says."""
+        await self.ledger.record(row(occasion, Event.ACCESS_DENIED, Outcome.DENIED, details={"problem": refused.title}))
 
     @asynccontextmanager
     async def refusals_recorded(self, occasion: Occasion, realm: Realm, *datasets: str) -> AsyncIterator[None]:

@@ -9,7 +9,7 @@ from datetime import datetime
 from muniment.core.catalog import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.past import Standpoint
-from muniment.core.problems import Fault, Invalid, NotFound
+from muniment.core.problems import Conflict, Fault, Invalid, NotFound
 from muniment.core.realm import Realm
 from muniment.core.subjects import Subject
 from muniment.flows.house import House
@@ -61,6 +61,8 @@ async def known_then(house: House, then: Past, subject: Subject) -> Known:
         ever = known or await subjects.newest_of(tx, subject)
     if ever is None:
         raise NotFound
+    if known is not None and not known.active:
+        raise Conflict(f"{subject} could not sign in to Muniment then: their access had been ended.")
     if known is None:
         message = f"Nothing was known of {subject} at {write_moment(then.at)}: ask about a later time."
         raise Invalid(message, [Fault("at", message)])
@@ -94,6 +96,11 @@ async def placed(house: House, occasion: Occasion, realm: Realm, about: Subject,
             known = await subjects.newest_of(tx, about)
         if known is None:
             raise NotFound
+        if not known.active:
+            raise Conflict(
+                f"{about} may not sign in to Muniment: their access has been ended. "
+                "Ask about a moment before that with at=."
+            )
         standpoint, details = Standpoint(realm, known.state, occasion.at), dict[str, object]()
     else:
         then = await past(house, occasion, point)

@@ -73,6 +73,7 @@ async def preflight(
     if len(load) + len(save) > MOST_NAMES:
         message = f"At most {MOST_NAMES:,} names can be asked about at once."
         raise Invalid(message, [Fault("load", message)])
+    wanted = await house.confined(occasion, wanted)
     realm = await house.realms.current()
     checked_known([wanted.environment], realm.environment_names)
     asked = [*((name, Action.LOAD) for name in load), *((name, Action.SAVE) for name in save)]

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from muniment.core.decisions import EVALUATOR, decide_governing
+from muniment.core.decisions import EVALUATOR, Wanted, decide_governing
 from muniment.core.environments import checked_known
 from muniment.core.grants import Grant
 from muniment.core.identifiers import derived
@@ -87,6 +87,8 @@ async def request_access(
     house: House, occasion: Occasion, terms: Terms, because: str, purpose: str | None = None
 ) -> Told:
     """Ask for access. What the asker may not know of is not found, whatever it is."""
+    for environment in sorted(terms.environments):
+        purpose = (await house.confined(occasion, Wanted(environment, purpose=purpose))).purpose
     realm = await house.realms.current()
     if not because.strip():
         message = "Say why you need it: whoever decides reads that first."
@@ -337,6 +339,8 @@ async def _newest_state(house: House, request: AccessRequest) -> SubjectState:
         seen = await subjects.newest_of(tx, request.requester)
     if seen is None:
         raise NotFound
+    if not seen.active:
+        raise Conflict(f"{request.requester} may not sign in to Muniment any more, so there is nothing to approve.")
     return seen.state
 
 

@@ -99,12 +99,12 @@ async def search_actions(house: House, occasion: Occasion, question: Question, l
 
 
 async def _state(house: House, occasion: Occasion, about: Subject | None) -> SubjectState | None:
-    """What is known of a subject; nothing, if it was never seen."""
+    """What is known of a subject; nothing, if it was never seen or may not sign in."""
     if about is None or about == occasion.subject:
         return occasion.asker if about else None
     async with house.db.begin() as tx:
         seen = await subjects.newest_of(tx, about)
-    return seen.state if seen else None
+    return seen.state if seen and seen.active else None
 
 
 def _about(about: SubjectState | None) -> Mapping[str, object]:

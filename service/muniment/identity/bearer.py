@@ -1,42 +1,66 @@
 """Who presents this bearer token: the one question that the doors ask of this floor.
 
 A token is believed when an issuer that the settings name has signed it with a key that
-it publishes now, for this service, for this moment. A token that was verified is
-remembered by its hash for at most a minute, never past its own end, and never once its
-issuer's keys have been fetched anew.
+it publishes now, for this service, for this moment; or, where the token says nothing
+itself, when its issuer says so who is asked. What was verified is remembered by the
+token's hash: a signed token until its end, and never once its issuer's keys have been
+fetched anew; an issuer's answer for seconds, since only asking again learns that it has
+been revoked.
+
+Until a token has proven that an issuer made it, whoever presents it is a stranger, and
+all strangers are told the same. Only then do the words say what is wrong with it.
 """
 
 from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from typing import TypeVar
 
 import httpx
 
+from muniment.core.problems import TokenRefused, Unavailable
 from muniment.core.sign_ins import SignIn
 from muniment.identity import tokens
 from muniment.identity.claims import subject_state
+from muniment.identity.introspection import Asker
 from muniment.identity.issuers import Issuer
 from muniment.identity.keys import IssuerKeys, KeySet
 
-REMEMBERED = timedelta(seconds=60)
 #: How many verified tokens are remembered; the least recently used goes first.
 MOST_REMEMBERED = 2000
+#: How many tokens are remembered that no issuer knew, and for how long.
+MOST_UNKNOWN = 10_000
+UNKNOWN = timedelta(seconds=5)
+
+#: What whoever presents a token is told that no issuer is known to have made.
+STRANGER = (
+    "The token does not hold. Sign in again, and send the access token that your sign-in provider gives you. "
+    "If that does not help, whoever runs Muniment can see what is wrong: muniment doctor identity --token -"
+)
+
+
+_T = TypeVar("_T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Verified:
+    """What was found out of a token; where it was signed, as long as the keys are those that were published then."""
+
     sign_in: SignIn
-    keys: IssuerKeys
-    by: KeySet
     since: datetime
     until: datetime
+    keys: IssuerKeys | None = None
+    by: KeySet | None = None
 
-    def holds(self, at: datetime) -> bool:
-        return self.since <= at < self.until and self.keys.newest is self.by
+    async def holds(self, at: datetime) -> bool:
+        if not self.since <= at < self.until:
+            return False
+        return self.keys is None or await self.keys.in_force(at) is self.by
 
 
 class Bearer:
@@ -51,47 +75,94 @@ class Bearer:
         self._issuers = {issuer.issuer: issuer for issuer in issuers}
         self._names = frozenset({*held_names, *(issuer.name for issuer in issuers)})
         self._keys = {issuer.issuer: IssuerKeys(issuer, http) for issuer in issuers}
+        self._askers = [Asker(issuer, issuer.introspection, http) for issuer in issuers if issuer.introspection]
         self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
+        self._unknown: OrderedDict[bytes, datetime] = OrderedDict()
 
     async def verify(self, token: str, at: datetime) -> SignIn:
         """The sign-in of the subject who presents the token at that time.
 
-        Raises :class:`TokenRefused`, or :class:`Unavailable` when the issuer's keys
-        can't be had. Neither says anything of what stands in the token.
+        Raises :class:`TokenRefused`, or :class:`Unavailable` when its issuer can't be
+        heard. Neither says anything of what stands in the token.
         """
-        if not token.isascii() or len(token) > tokens.LONGEST_TOKEN:
-            tokens.refuse(f"The token is not ASCII of at most {tokens.LONGEST_TOKEN} characters")
+        with _as_to_a_stranger():
+            tokens.check_readable(token)
         digest = hashlib.sha256(token.encode()).digest()
         known = self._remembered.get(digest)
-        if known is None or not known.holds(at):
-            known = await self._verified(token, at)
-            self._remember(digest, known)
-        self._remembered.move_to_end(digest)
+        if known is None or not await known.holds(at):
+            known = await (self._signed(token, at) if tokens.is_signed(token) else self._asked(token, digest, at))
+        _keep(self._remembered, digest, known, MOST_REMEMBERED)
         return known.sign_in
 
-    async def _verified(self, text: str, at: datetime) -> _Verified:
-        token = tokens.read(text)
-        issuer = self._issuer(token)
+    async def aclose(self) -> None:
+        """Let go of what goes on behind the requests."""
+        for keys in self._keys.values():
+            await keys.close()
+
+    async def _signed(self, text: str, at: datetime) -> _Verified:
+        with _as_to_a_stranger():
+            token, issuer, by = await self._proven(text, at)
         tokens.check(token, issuer, at)
-        keys = self._keys[issuer.issuer]
-        key_set, candidates = await keys.suiting(token.algorithm, token.key_id, at)
-        if not candidates:
-            tokens.refuse("The token is signed with a key that its issuer does not publish, or not for this use")
-        if not any(tokens.is_signed_with(token, key) for key in candidates):
-            tokens.refuse("The token's signature does not hold")
-        state = subject_state(token.claims, issuer, self._names)
-        ends = datetime.fromtimestamp(token.ends, UTC)
-        sign_in = SignIn(state, since=token.since, until=ends)
-        return _Verified(sign_in, keys, key_set, since=at, until=min(ends, at + REMEMBERED))
+        sign_in = self._sign_in(token, issuer)
+        return _Verified(sign_in, since=at, until=sign_in.until, keys=self._keys[issuer.issuer], by=by)
 
-    def _issuer(self, token: tokens.Token) -> Issuer:
-        named = token.claims.get("iss")
-        issuer = self._issuers.get(named) if isinstance(named, str) else None
-        if issuer is None:
-            tokens.refuse("The token comes from an issuer that this service does not know")
-        return issuer
+    async def _proven(self, text: str, at: datetime) -> tuple[tokens.Token, Issuer, KeySet]:
+        """The token, once it is sure that this issuer has signed it with a key of this set."""
+        token = tokens.read(text)
+        issuer = tokens.issuer_of(token, self._issuers)
+        tokens.check_algorithm(token, issuer)
+        key_set, candidates = await self._keys[issuer.issuer].suiting(token.algorithm, token.key_id, at)
+        tokens.check_signature(token, candidates)
+        return token, issuer, key_set
 
-    def _remember(self, digest: bytes, verified: _Verified) -> None:
-        self._remembered[digest] = verified
-        if len(self._remembered) > MOST_REMEMBERED:
-            self._remembered.popitem(last=False)
+    async def _asked(self, text: str, digest: bytes, at: datetime) -> _Verified:
+        with _as_to_a_stranger():
+            asker, said = await self._known(text, digest, at)
+        asker.check(said, at)
+        sign_in = self._sign_in(said, asker.issuer)
+        return _Verified(sign_in, since=at, until=min(sign_in.until, at + asker.remembers))
+
+    async def _known(self, text: str, digest: bytes, at: datetime) -> tuple[Asker, tokens.Statement]:
+        """What the issuers say of a token that says nothing, each asked in its turn until one knows it."""
+        askers = [asker for asker in self._askers if asker.may_know(text)]
+        if not askers:
+            tokens.read(text)  # says what it is not
+        if self._is_unknown(digest, at):
+            tokens.refuse("No issuer has known the token")
+        why: Unavailable | TokenRefused | None = None
+        for asker in askers:
+            try:
+                said = await asker.ask(text, at)
+            except Unavailable as unavailable:
+                why = unavailable
+                continue
+            if said is not None:
+                return asker, said
+        if why is None:
+            _keep(self._unknown, digest, at, MOST_UNKNOWN)
+            why = TokenRefused("No issuer knows the token.")
+        raise why
+
+    def _is_unknown(self, digest: bytes, at: datetime) -> bool:
+        since = self._unknown.get(digest)
+        return since is not None and since <= at < since + UNKNOWN
+
+    def _sign_in(self, said: tokens.Statement, issuer: Issuer) -> SignIn:
+        state = subject_state(said.claims, issuer, self._names)
+        return SignIn(state, since=said.since, until=datetime.fromtimestamp(said.ends, UTC))
+
+
+@contextmanager
+def _as_to_a_stranger() -> Iterator[None]:
+    """Refuse in the words for all; the reason is the cause of the refusal, and stays in the house."""
+    try:
+        yield
+    except TokenRefused as refused:
+        raise TokenRefused(STRANGER) from refused
+
+
+def _keep(remembered: OrderedDict[bytes, _T], digest: bytes, what: _T, most: int) -> None:
+    remembered[digest] = what
+    remembered.move_to_end(digest)
+    if len(remembered) > most:
+        remembered.popitem(last=False)

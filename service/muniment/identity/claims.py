@@ -12,8 +12,10 @@ from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
 from muniment.core.subjects import LONGEST_ID, Attribute, Kind, Subject, SubjectState, readable_id
+from muniment.identity.documents import value_at
 from muniment.identity.issuers import AttributeClaim, Issuer, ServicesWhere
 from muniment.identity.tokens import refuse
+from muniment.identity.workloads import service_id
 
 #: The most groups of one subject, and the most members of a set.
 MOST_GROUPS = 1000
@@ -40,23 +42,15 @@ def subject_state(claims: Mapping[str, object], issuer: Issuer, names: Collectio
     )
 
 
-def value_at(claims: Mapping[str, object], path: str) -> object:
-    """The claim of that whole name, else the one the dots lead to (``realm_access.roles``), else None."""
-    if path in claims:
-        return claims[path]
-    value: object = claims
-    for step in path.split("."):
-        if not isinstance(value, Mapping):
-            return None
-        value = value.get(step)
-    return value
-
-
 def _kind(claims: Mapping[str, object], issuer: Issuer) -> Kind:
     if isinstance(issuer.kind, ServicesWhere):
         found = [_text_at(claims, path) == expected for path, expected in issuer.kind.claims.items()]
         return Kind.SERVICE if all(found) else Kind.USER
-    return Kind.SERVICE if issuer.kind == "services" else Kind.USER
+    if issuer.kind == "services":
+        return Kind.SERVICE
+    # Where no rule tells: a client that speaks for itself, and no person of that name (RFC 9068, 2.2 and 5).
+    alone = "client_id" in claims and claims["client_id"] == claims.get("sub")
+    return Kind.SERVICE if alone else Kind.USER
 
 
 def _text_at(claims: Mapping[str, object], path: str) -> str | None:
@@ -67,10 +61,20 @@ def _text_at(claims: Mapping[str, object], path: str) -> str | None:
 
 
 def _subject_id(claims: Mapping[str, object], issuer: Issuer, names: Collection[str]) -> str:
+    if issuer.workloads:
+        return _named_by(issuer, _service_id(claims, issuer), names, "the workload")
     value = value_at(claims, issuer.subject_claim)
     if not isinstance(value, str):
         refuse(f"The token's “{issuer.subject_claim}” is not a text, so it does not say who asks")
     return _named_by(issuer, value, names, "the subject")
+
+
+def _service_id(claims: Mapping[str, object], issuer: Issuer) -> str:
+    """The service that the rules see in the token. Which rule it misses, and by what, is not said."""
+    found = service_id(issuer.workloads, claims)
+    if found is None:
+        refuse("The token is genuine, and this service does not let its workload in")
+    return found
 
 
 def _named_by(issuer: Issuer, given: str, names: Collection[str], what: str) -> str:
@@ -90,27 +94,37 @@ def _groups(claims: Mapping[str, object], issuer: Issuer) -> Collection[str]:
     if issuer.groups_claim is None:
         return ()
     path = issuer.groups_claim
-    value = value_at(claims, path)
-    if value is None and _kept_elsewhere(claims, path):
+    if _left_out(claims, path):
         refuse(
-            f"The token leaves out “{path}” because the subject is in too many groups; "
+            f"The token leaves out “{path}” because the subject is in too many groups (Entra calls it overage); "
             "ask whoever runs the sign-in provider to send only the groups that this service needs"
         )
-    groups = _texts(value, path)
+    groups = _texts(value_at(claims, path), path)
     if issuer.default and any(group.startswith(_BUILT_IN_GROUPS) for group in groups):
         refuse(f"The token's “{path}” names a group that begins with user: or service:, as only Muniment's own do")
     return groups
 
 
-def _kept_elsewhere(claims: Mapping[str, object], path: str) -> bool:
-    """Whether the provider left the groups out and says so (OpenID Connect Core 5.6.2; Entra's ``hasgroups``)."""
+def _left_out(claims: Mapping[str, object], path: str) -> bool:
+    """Whether the provider says that the claim is kept elsewhere.
+
+    That is a distributed claim (OpenID Connect Core, 5.6.2), which Entra writes as ``groups:src1`` too; where
+    there is no room even for that, Entra says ``hasgroups``.
+    """
+    names = {path, path.partition(".")[0]}
     elsewhere = claims.get("_claim_names")
-    named = isinstance(elsewhere, Mapping) and (path in elsewhere or path.partition(".")[0] in elsewhere)
-    return named or str(claims.get("hasgroups")).lower() == "true"
+    told = isinstance(elsewhere, Mapping) and not names.isdisjoint(elsewhere)
+    marked = any(claim.startswith(f"{name}:src") for claim in claims for name in names)
+    return told or marked or (path == "groups" and str(claims.get("hasgroups")).lower() == "true")
 
 
 def _texts(value: object, path: str) -> frozenset[str]:
-    """A list of texts; one text alone stands for itself, no claim for none."""
+    """A list of texts; one text alone stands for itself, no claim for none.
+
+    Scopes are written as one text with spaces between (RFC 8693, 4.2; Entra and Okta call the claim ``scp``).
+    """
+    if isinstance(value, str) and path in {"scope", "scp"}:
+        value = value.split()
     given: Iterable[object] = value if isinstance(value, list) else () if value is None else (value,)
     texts = frozenset(text for text in given if isinstance(text, str))
     if not all(isinstance(text, str) for text in given):
@@ -122,6 +136,8 @@ def _texts(value: object, path: str) -> frozenset[str]:
 
 def _attribute(claims: Mapping[str, object], name: str, where: AttributeClaim) -> Attribute | None:
     value = value_at(claims, where.claim)
+    if _left_out(claims, where.claim):
+        refuse(f"The token leaves out “{where.claim}”, the attribute “{name}”, and says that it is kept elsewhere")
     if value is None:
         return None
     if where.type == "set":

@@ -8,6 +8,7 @@ anything that is not UTF-8, nesting without end.
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 
 
 class Unreadable(Exception):
@@ -24,6 +25,23 @@ def object_from(raw: bytes) -> dict[str, object]:
         return value
     message = "not a JSON object in which each name stands once"
     raise Unreadable(message)
+
+
+def value_at(members: Mapping[str, object], path: str) -> object:
+    """The member of that whole name, else the one to which its dots lead (``realm_access.roles``), else None.
+
+    A name may have dots of its own: the longest that is there is gone into first
+    (``kubernetes.io.serviceaccount.uid``).
+    """
+    if path in members:
+        return members[path]
+    name = path
+    while "." in name:
+        name = name.rpartition(".")[0]
+        inner = members.get(name)
+        if isinstance(inner, Mapping):
+            return value_at(inner, path[len(name) + 1 :])
+    return None
 
 
 def _each_once(pairs: list[tuple[str, object]]) -> dict[str, object]:

@@ -2,31 +2,30 @@
 
 Exactly one issuer is the default; its ids and groups are written bare. Those of any
 other issuer are written ``name|id``, so two issuers never speak about one subject.
-The settings are read strictly: a field that is misspelt would otherwise be a rule
-that silently does not hold.
 """
 
 from __future__ import annotations
 
-import ipaddress
 import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from types import MappingProxyType
-from typing import Literal, Never, cast
+from typing import Literal, cast
 
 import httpx
 
-from muniment.core.problems import CannotStart
+from muniment.core import keys
+from muniment.core.addresses import on_this_machine
+from muniment.core.provisioning import SubjectBy
+from muniment.identity.fields import Fields, refuse
+from muniment.identity.workloads import Workload, doubts_about, workloads_from
 
-#: Every signature algorithm that an issuer may be allowed: none with a shared secret, none without a key.
+#: What an issuer may sign with, unless the settings allow it less: none with a shared secret, none without a key.
 ALGORITHMS = (
     "RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA", "Ed25519",
 )  # fmt: skip
-
-#: What an issuer may sign with unless the settings say otherwise.
-USUAL_ALGORITHMS = ("RS256", "PS256", "ES256", "ES384", "EdDSA", "Ed25519")
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,49}")
 #: RFC 6749, 3.3.
@@ -36,9 +35,14 @@ _ATTRIBUTE = re.compile(r"[a-z][a-zA-Z0-9_]{0,63}")
 #: Words of Cedar, and the attribute that every subject has already.
 _TAKEN = frozenset({"true", "false", "if", "then", "else", "in", "is", "like", "has", "issuer"})
 _LONGEST_LEEWAY = 300
+#: Only asking again learns of a revocation.
+_LONGEST_REMEMBERED = 30
 
 #: What clients ask for when they sign somebody in, unless the settings say otherwise.
 USUAL_SCOPES = ("openid", "offline_access")
+
+#: What Muniment's own pages ask for: who signed in, and the claims that say more of them.
+BROWSER_SCOPES = ("openid", "profile")
 
 AttributeType = Literal["string", "long", "boolean", "set"]
 
@@ -62,6 +66,35 @@ Speakers = Literal["users", "services"] | ServicesWhere
 
 
 @dataclass(frozen=True, slots=True)
+class Introspection:
+    """How an issuer is asked about tokens that say nothing themselves (RFC 7662).
+
+    ``clients`` are those to whom a token may have been given that names no audience.
+    """
+
+    client_id: str
+    client_secret: str = field(repr=False)
+    endpoint: str | None = None
+    auth: Literal["basic", "post"] = "basic"
+    prefix: str = ""
+    clients: frozenset[str] = frozenset()
+    remembered_seconds: int = 30
+
+
+@dataclass(frozen=True, slots=True)
+class BrowserClient:
+    """The client that Muniment's own pages are to the issuer. Without a secret it is a public one.
+
+    ``userinfo`` also asks the issuer's userinfo endpoint, where ID tokens do not hold every claim.
+    """
+
+    client_id: str
+    client_secret: str | None = field(default=None, repr=False)
+    scopes: tuple[str, ...] = BROWSER_SCOPES
+    userinfo: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Issuer:
     """One issuer, as the settings describe it. ``issuer`` is its exact URL."""
 
@@ -74,30 +107,55 @@ class Issuer:
     scopes: tuple[str, ...] = USUAL_SCOPES
     resource: str | None = None
     subject_claim: str = "sub"
+    scim_subject: SubjectBy = SubjectBy.USER_NAME
     groups_claim: str | None = "groups"
     attributes: Mapping[str, AttributeClaim] = field(default_factory=lambda: MappingProxyType({}))
-    algorithms: tuple[str, ...] = USUAL_ALGORITHMS
+    algorithms: tuple[str, ...] = ALGORITHMS
     leeway_seconds: int = 30
+    browser: BrowserClient | None = None
+    introspection: Introspection | None = None
+    workloads: tuple[Workload, ...] = ()
+
+    @property
+    def plain(self) -> bool:
+        """Whether what is asked of it, and what it says, crosses the network in the open."""
+        return not safe_address(self.issuer)
 
 
-def issuers_from(settings: str | Sequence[object]) -> tuple[Issuer, ...]:
+def issuers_from(settings: str | Sequence[object], *, plain_anywhere: bool = False) -> tuple[Issuer, ...]:
     """The issuers in ``MUNIMENT_ISSUERS``: its JSON text, or the list that a TOML file gave.
+
+    Plain HTTP is for this machine itself; ``plain_anywhere`` is what ``MUNIMENT_INSECURE`` says.
 
     Raises :class:`CannotStart` with the place and the field that is wrong.
     """
     given = _list_in(settings) if isinstance(settings, str) else settings
-    issuers = tuple(_issuer(f"issuer {number}", each) for number, each in enumerate(given, start=1))
+    issuers = tuple(_issuer(f"issuer {number}", each, plain_anywhere) for number, each in enumerate(given, start=1))
     _refuse_twins("name", [issuer.name for issuer in issuers])
     _refuse_twins("issuer URL", [issuer.issuer.rstrip("/") for issuer in issuers])
     defaults = [issuer.name for issuer in issuers if issuer.default]
     if len(defaults) != 1:
         found = f"{len(defaults)} have it ({', '.join(defaults)})" if defaults else "none has it"
-        _refuse(f'exactly one issuer must have "default": true, and {found}')
+        refuse(f'exactly one issuer must have "default": true, and {found}')
     _refuse_attributes_of_two_types(issuers)
     return issuers
 
 
-def safe_address(url: str, *, plain_on_loopback: bool = True) -> bool:
+def doubts(issuers: Sequence[Issuer]) -> tuple[str, ...]:
+    """What the settings of issuers may say, and most likely do not mean: a sentence each."""
+    found: list[str] = []
+    for issuer in issuers:
+        where = f"Issuer “{issuer.name}”"
+        if issuer.audience in {issuer.client_id, issuer.browser and issuer.browser.client_id}:
+            found.append(
+                f"{where} has one text as audience and as client_id, so ID tokens are made for this service too. "
+                "Give the service an audience of its own."
+            )
+        found += [f"{where}: {doubt}" for doubt in doubts_about(issuer.issuer, issuer.workloads)]
+    return tuple(found)
+
+
+def safe_address(url: str, *, plain_on_loopback: bool = True, plain_anywhere: bool = False) -> bool:
     """Whether keys may be fetched from there: HTTPS, or plain HTTP that stays on this machine."""
     try:
         parsed = httpx.URL(url)
@@ -107,25 +165,22 @@ def safe_address(url: str, *, plain_on_loopback: bool = True) -> bool:
         return False
     if not parsed.host or parsed.userinfo or parsed.fragment:
         return False
-    return parsed.scheme == "https" or (plain_on_loopback and parsed.scheme == "http" and _loopback(parsed.host))
-
-
-def _loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
+    if parsed.scheme == "http":
+        return plain_anywhere or (plain_on_loopback and on_this_machine(parsed.host))
+    return parsed.scheme == "https"
 
 
 def _list_in(text: str) -> Sequence[object]:
+    fault = ""
+    given: object = None
     try:
         given = json.loads(text, object_pairs_hook=_members_once)
-    except json.JSONDecodeError as error:
-        _refuse(f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}")
+    except json.JSONDecodeError as error:  # it carries the whole text, and secrets with it: leave it here
+        fault = f"it is not JSON: {error.msg} at line {error.lineno}, column {error.colno}"
+    if fault:
+        refuse(fault)
     if not isinstance(given, list):
-        _refuse('it must be a JSON list of issuers: [{"name": …, "issuer": …, "audience": …, "default": true}]')
+        refuse('it must be a JSON list of issuers: [{"name": …, "issuer": …, "audience": …, "default": true}]')
     return given
 
 
@@ -134,43 +189,61 @@ def _members_once(pairs: list[tuple[str, object]]) -> dict[str, object]:
     return dict(pairs)
 
 
-def _issuer(where: str, given: object) -> Issuer:
-    fields = _Fields(where, given)
+def _issuer(where: str, given: object, plain_anywhere: bool) -> Issuer:  # noqa: FBT001
+    fields = Fields(where, given)
     name = fields.text("name")
     if not _NAME.fullmatch(name):
         fields.refuse("name", "must be a lower-case letter, then letters, digits, _ or -; at most 50 in all")
+    if name == keys.ISSUER:
+        fields.refuse("name", "must be another: those who sign in with a key of Muniment's own are vouched for by it")
     fields.where = f"issuer “{name}”"
     url = fields.text("issuer")
-    if not safe_address(url) or "?" in url or "#" in url:
-        fields.refuse("issuer", "must be an https:// URL without a query (http:// only for this machine itself)")
+    if not safe_address(url, plain_anywhere=plain_anywhere) or "?" in url or "#" in url:
+        fields.refuse(
+            "issuer",
+            "must be an https:// URL without a query (http:// only for this machine itself, or where MUNIMENT_INSECURE "
+            "accepts it)",
+        )
+    workloads = workloads_from(fields)
     issuer = Issuer(
         name=name,
         issuer=url,
         audience=fields.text("audience"),
         default=fields.flag("default"),
-        kind=_speakers(fields),
+        kind=_speakers(fields, "services" if workloads else "users"),
         client_id=fields.text_or_none("client_id", None),
         scopes=_scopes(fields),
         resource=fields.text_or_none("resource", None),
         subject_claim=fields.text("subject_claim", "sub"),
-        groups_claim=fields.text_or_none("groups_claim", "groups"),
+        scim_subject=_scim_subject(fields),
+        # Whoever's workloads an issuer of the whole world speaks of, their groups are theirs, unless it is said.
+        groups_claim=fields.text_or_none("groups_claim", None if workloads else "groups"),
         attributes=_attributes(fields),
         algorithms=_algorithms(fields),
         leeway_seconds=fields.seconds("leeway_seconds", 30, _LONGEST_LEEWAY),
+        browser=_browser(fields),
+        introspection=_introspection(fields, url),
+        workloads=workloads,
     )
+    if workloads and issuer.kind != "services":
+        fields.refuse("kind", 'must be "services" beside workloads, or be left out')
+    if workloads and issuer.subject_claim != "sub":
+        fields.refuse("subject_claim", "has no use beside workloads: their rules say who each is")
+    if issuer.browser is not None and issuer.kind == "services":
+        fields.refuse("browser", "has no use: this issuer speaks of services only, and nobody of those has a browser")
     fields.end()
     return issuer
 
 
-def _speakers(fields: _Fields) -> Speakers:
-    given = fields.take("kind", "users")
+def _speakers(fields: Fields, default: str) -> Speakers:
+    given = fields.take("kind", default)
     if given == "users":
         return "users"
     if given == "services":
         return "services"
     if not isinstance(given, Mapping):
         fields.refuse("kind", 'must be "users", "services" or {"services_where": {claim: value}}')
-    inner = _Fields(f"{fields.where}, kind", given)
+    inner = Fields(f"{fields.where}, kind", given)
     claims = inner.mapping("services_where")
     inner.end()
     if not claims or not all(isinstance(value, str) and value for value in claims.values()):
@@ -178,7 +251,14 @@ def _speakers(fields: _Fields) -> Speakers:
     return ServicesWhere(MappingProxyType(cast("dict[str, str]", dict(claims))))
 
 
-def _attributes(fields: _Fields) -> Mapping[str, AttributeClaim]:
+def _scim_subject(fields: Fields) -> SubjectBy:
+    given = fields.text("scim_subject", SubjectBy.USER_NAME.value)
+    if given not in set(SubjectBy):
+        fields.refuse("scim_subject", 'must be "userName" or "externalId"')
+    return SubjectBy(given)
+
+
+def _attributes(fields: Fields) -> Mapping[str, AttributeClaim]:
     found: dict[str, AttributeClaim] = {}
     for name, given in fields.mapping("attributes").items():
         if not _ATTRIBUTE.fullmatch(name) or name in _TAKEN:
@@ -187,7 +267,7 @@ def _attributes(fields: _Fields) -> Mapping[str, AttributeClaim]:
                 f"can't have an attribute “{name}”: a name begins with a small letter, goes on with letters, digits "
                 f"and _, has at most 64 in all, and is neither “issuer” nor a word of Cedar",
             )
-        inner = _Fields(f"{fields.where}, attribute “{name}”", given)
+        inner = Fields(f"{fields.where}, attribute “{name}”", given)
         claim, type_ = inner.text("claim"), inner.text("type")
         if type_ not in {"string", "long", "boolean", "set"}:
             inner.refuse("type", "must be string, long, boolean or set")
@@ -196,18 +276,81 @@ def _attributes(fields: _Fields) -> Mapping[str, AttributeClaim]:
     return MappingProxyType(found)
 
 
-def _algorithms(fields: _Fields) -> tuple[str, ...]:
-    given = fields.take("algorithms", list(USUAL_ALGORITHMS))
+def _algorithms(fields: Fields) -> tuple[str, ...]:
+    given = fields.take("algorithms", list(ALGORITHMS))
     if not isinstance(given, list) or not given or any(name not in ALGORITHMS for name in given):
         fields.refuse("algorithms", f"must be a list of some of {', '.join(ALGORITHMS)}")
     return tuple(given)
 
 
-def _scopes(fields: _Fields) -> tuple[str, ...]:
-    given = fields.take("scopes", list(USUAL_SCOPES))
+def _browser(fields: Fields) -> BrowserClient | None:
+    given = fields.take("browser", None)
+    if given is None:
+        return None
+    inner = Fields(f"{fields.where}, browser", given)
+    client = BrowserClient(
+        client_id=inner.text("client_id"),
+        client_secret=_client_secret(inner),
+        scopes=_scopes(inner, BROWSER_SCOPES),
+        userinfo=inner.flag("userinfo"),
+    )
+    if "openid" not in client.scopes:
+        inner.refuse("scopes", "must have “openid”: without it nobody says who signed in")
+    inner.end()
+    return client
+
+
+def _client_secret(fields: Fields) -> str | None:
+    """The secret itself, or what stands in a file of its own; None for a public client."""
+    secret, path = fields.text_or_none("client_secret", None), fields.text_or_none("client_secret_file", None)
+    if secret is not None and path is not None:
+        fields.refuse("client_secret", "stands beside “client_secret_file”; take one away")
+    if path is None:
+        return secret
+    try:
+        secret = Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        secret = ""
+    if not secret:
+        fields.refuse("client_secret_file", f"names {path}, which can't be read, or is empty")
+    return secret
+
+
+def _scopes(fields: Fields, usual: Sequence[str] = USUAL_SCOPES) -> tuple[str, ...]:
+    given = fields.take("scopes", list(usual))
     if not isinstance(given, list) or not all(isinstance(each, str) and _SCOPE.fullmatch(each) for each in given):
         fields.refuse("scopes", "must be a list of scopes, each without spaces")
     return tuple(given)
+
+
+def _introspection(fields: Fields, issuer: str) -> Introspection | None:
+    given = fields.take("introspection", None)
+    if given is None:
+        return None
+    inner = Fields(f"{fields.where}, introspection", given)
+    endpoint, auth = inner.text_or_none("endpoint", None), inner.text("auth", "basic")
+    if endpoint is not None and not safe_address(
+        endpoint,
+        plain_on_loopback=issuer.startswith("http://"),
+        plain_anywhere=not safe_address(issuer),
+    ):
+        inner.refuse("endpoint", "must be an https:// URL (http:// only beside an issuer on this machine itself)")
+    if auth not in {"basic", "post"}:
+        inner.refuse("auth", 'must be "basic" or "post"')
+    secret = _client_secret(inner)
+    if secret is None:
+        inner.refuse("client_secret", "is missing, and so is client_secret_file")
+    introspection = Introspection(
+        client_id=inner.text("client_id"),
+        client_secret=secret,
+        endpoint=endpoint,
+        auth=cast("Literal['basic', 'post']", auth),
+        prefix=inner.text_or_none("prefix", None) or "",
+        clients=frozenset(inner.texts("clients")),
+        remembered_seconds=inner.seconds("remembered_seconds", _LONGEST_REMEMBERED, _LONGEST_REMEMBERED),
+    )
+    inner.end()
+    return introspection
 
 
 def _refuse_attributes_of_two_types(issuers: Sequence[Issuer]) -> None:
@@ -215,71 +358,10 @@ def _refuse_attributes_of_two_types(issuers: Sequence[Issuer]) -> None:
     for issuer in issuers:
         for name, attribute in issuer.attributes.items():
             if types.setdefault(name, attribute.type) != attribute.type:
-                _refuse(f"attribute “{name}” is a {types[name]} and a {attribute.type}; policies need one type")
+                refuse(f"attribute “{name}” is a {types[name]} and a {attribute.type}; policies need one type")
 
 
 def _refuse_twins(what: str, values: Sequence[str]) -> None:
     for value in values:
         if values.count(value) > 1:
-            _refuse(f"the {what} “{value}” stands there twice")
-
-
-def _refuse(what: str) -> Never:
-    message = f"MUNIMENT_ISSUERS can't be used: {what}. Correct it, and see what is in force with: muniment config"
-    raise CannotStart(message)
-
-
-_ABSENT = object()
-
-
-class _Fields:
-    """The fields of one object in the settings. Each is taken once; what is left over is refused by name."""
-
-    def __init__(self, where: str, given: object) -> None:
-        self.where = where
-        if not isinstance(given, Mapping) or not all(isinstance(name, str) for name in given):
-            _refuse(f"{where} must be an object with named fields")
-        self._left: dict[str, object] = dict(given)
-
-    def refuse(self, name: str, what: str) -> Never:
-        _refuse(f"in {self.where}, “{name}” {what}")
-
-    def take(self, name: str, default: object = _ABSENT) -> object:
-        value = self._left.pop(name, default)
-        if value is _ABSENT:
-            self.refuse(name, "is missing")
-        return value
-
-    def text(self, name: str, default: object = _ABSENT) -> str:
-        value = self.take(name, default)
-        if not isinstance(value, str) or not value or not value.isprintable():
-            self.refuse(name, "must be a text")
-        return value
-
-    def text_or_none(self, name: str, default: str | None) -> str | None:
-        if self._left.get(name, default) is None:
-            self._left.pop(name, None)
-            return None
-        return self.text(name, default)
-
-    def flag(self, name: str) -> bool:
-        value = self.take(name, default=False)
-        if not isinstance(value, bool):
-            self.refuse(name, "must be true or false")
-        return value
-
-    def seconds(self, name: str, default: int, most: int) -> int:
-        value = self.take(name, default)
-        if not isinstance(value, int) or isinstance(value, bool) or not 0 <= value <= most:
-            self.refuse(name, f"must be a whole number of seconds from 0 to {most}")
-        return value
-
-    def mapping(self, name: str) -> Mapping[str, object]:
-        value = self.take(name, {})
-        if not isinstance(value, Mapping) or not all(isinstance(key, str) and key for key in value):
-            self.refuse(name, "must be an object with named fields")
-        return value
-
-    def end(self) -> None:
-        if self._left:
-            _refuse(f"{self.where} has a field “{min(self._left)}”, which Muniment does not know")
+            refuse(f"the {what} “{value}” stands there twice")

@@ -151,6 +151,21 @@ async def states_of(tx: AsyncConnection, subject: str, since: datetime) -> froze
         return frozenset((await tx.execute(question)).scalars())
 
 
+async def leases_of(
+    tx: AsyncConnection, subject: str, since: datetime, limit: int
+) -> list[tuple[UUID | None, datetime]]:
+    """The receipts of the leases that a subject was given from a moment on, and when; the newest first."""
+    columns = ledger.c
+    question = (
+        select(columns.receipt, columns.at)
+        .where(columns.event == Event.LEASE_SERVED, columns.subject == subject, columns.at >= since)
+        .order_by(columns.at.desc(), columns.id.desc())
+        .limit(limit)
+    )
+    with needed():
+        return [(row.receipt, row.at) for row in await tx.execute(question)]
+
+
 async def ensure_partitions(tx: AsyncConnection, today: date, *, months: int = 3) -> None:
     """Make room for this month and those that follow."""
     ahead = (today.year * 12 + today.month - 1 + following for following in range(months))

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterable
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import ARRAY, Text, any_, bindparam, func, insert, select, update
@@ -18,8 +19,9 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from muniment.core.roster import Enrolment, Place
 from muniment.core.sign_ins import SignIn
 from muniment.core.subjects import Subject, SubjectState
+from muniment.store import provisioning
 from muniment.store.databases import Database
-from muniment.store.tables import enrolments, realm_counter
+from muniment.store.tables import enrolments, realm_counter, sign_ins_ended
 
 
 class Roster:
@@ -56,7 +58,20 @@ async def changed(tx: AsyncConnection) -> int:
 
 async def place_of(tx: AsyncConnection, state: SubjectState) -> Place:
     """What the roster holds of a subject in a state."""
-    return Place(await of(tx, state.subject))
+    member_of, held = await provisioning.place(tx, state.subject, state.groups)
+    return Place(await of(tx, state.subject), member_of, held, await ended_before(tx))
+
+
+async def ended_before(tx: AsyncConnection) -> datetime | None:
+    """The moment before which everybody's sign-ins have ended, if ever they were."""
+    found: datetime | None = (await tx.execute(select(func.max(sign_ins_ended.c.at)))).scalar_one()
+    return found
+
+
+async def end_all(tx: AsyncConnection, at: datetime, by: Subject, reason: str) -> None:
+    """End everybody's sign-ins that began before a moment."""
+    await changed(tx)
+    await tx.execute(insert(sign_ins_ended).values(at=at, by=str(by), reason=reason))
 
 
 async def of(tx: AsyncConnection, subject: Subject) -> Enrolment:

@@ -14,7 +14,7 @@ from collections import OrderedDict
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     ARRAY,
@@ -35,17 +35,21 @@ from sqlalchemy.dialects.postgresql import distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.subjects import Attribute, Kind, Subject, SubjectState
-from muniment.store.databases import Database
+from muniment.store.databases import Database, write_json
 from muniment.store.ledger import needed
-from muniment.store.tables import ledger, subject_states, subjects
+from muniment.store.tables import enrolments, ledger, provisioned_names, provisioned_states, subject_states, subjects
 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A subject's newest state, and when it was seen in it (to the hour, while nothing changes)."""
+    """A subject's newest state, and when it was seen in it (to the hour, while nothing changes).
+
+    ``active`` says whether the subject may sign in: at the moment in question, where there is one.
+    """
 
     state: SubjectState
     seen_at: datetime
+    active: bool = True
 
 
 class Sightings:
@@ -70,30 +74,55 @@ class Sightings:
 
 
 async def newest(tx: AsyncConnection) -> list[Known]:
-    """Every subject ever seen in its newest state, by name."""
-    return [_known(row) for row in await tx.execute(_newest().order_by(subjects.c.name))]
+    """Every subject ever seen that may sign in, in its newest state, by name."""
+    question = _newest().order_by(subjects.c.name)
+    return [known for row in await tx.execute(question) if (known := _known(row)).active]
 
 
 async def newest_of(tx: AsyncConnection, subject: Subject) -> Known | None:
-    """A subject's newest state, if it was ever seen."""
+    """A subject's newest state, if it was ever seen, though it may not sign in any more."""
     row = (await tx.execute(_newest().where(subjects.c.name == str(subject)))).one_or_none()
     return _known(row) if row else None
 
 
 async def newest_of_each(tx: AsyncConnection, wanted: Iterable[Subject]) -> list[Known]:
-    """The newest states of those of the subjects that were ever seen, by name."""
+    """The newest states of those of the subjects that were ever seen and may sign in, by name."""
     names = bindparam("names", sorted(map(str, wanted)), ARRAY(Text))
     question = _newest().where(subjects.c.name == any_(names)).order_by(subjects.c.name)
-    return [_known(row) for row in await tx.execute(question)]
+    return [known for row in await tx.execute(question) if (known := _known(row)).active]
+
+
+async def last_known(tx: AsyncConnection, wanted: Iterable[Subject]) -> dict[Subject, SubjectState]:
+    """The newest states of those of the subjects that were ever seen, whether they may sign in or not."""
+    names = bindparam("names", sorted(map(str, wanted)), ARRAY(Text))
+    found = [_state(row) for row in await tx.execute(_newest().where(subjects.c.name == any_(names)))]
+    return {state.subject: state for state in found}
+
+
+async def settle(tx: AsyncConnection, states: Iterable[SubjectState], beside: Subject) -> None:
+    """From now on these are the newest states of their subjects, whatever a request under way was decided by.
+
+    The subjects are locked in the order of their names, with the one ``beside`` them whose row of the
+    ledger follows: so two transactions that write about the same subjects do not wait for each other.
+    """
+    given = list(states)
+    if not given:
+        return
+    names = bindparam("names", sorted({str(beside), *(str(state.subject) for state in given)}), ARRAY(Text))
+    await tx.execute(
+        select(subjects.c.name).where(subjects.c.name == any_(names)).order_by(subjects.c.name).with_for_update()
+    )
+    await tx.execute(_SETTLE, {"states": write_json([_encoded(state) for state in given]).decode()})
 
 
 async def newest_at(tx: AsyncConnection, moment: datetime) -> list[Known]:
-    """Every subject that had been seen at a moment, in the state it was last seen in by then, by name.
+    """Every subject that had been seen at a moment and could sign in then, in the state it was last seen in, by name.
 
     :class:`LedgerUnavailable` where there is no ledger to tell it.
     """
     with needed():
-        return [_known(row) for row in await tx.execute(_seen_by(moment).order_by("name"))]
+        found = await tx.execute(_seen_by(moment).order_by("name"))
+        return [known for row in found if (known := _known(row)).active]
 
 
 async def state_at(tx: AsyncConnection, subject: Subject, moment: datetime) -> Known | None:
@@ -119,15 +148,16 @@ async def count(tx: AsyncConnection) -> int:
 
 
 async def provider_groups(tx: AsyncConnection, names: Iterable[str]) -> frozenset[str]:
-    """Those of these names that a token has ever brought as a group's."""
+    """Those of these names that a provider's group has: a token has brought it, or it was provisioned."""
     wanted = bindparam("names", list(names), ARRAY(Text))
     brought = (
         select(func.unnest(subject_states.c.groups).label("name"))
         .where(subject_states.c.groups.bool_op("&&")(wanted))
         .subquery()
     )
-    question = select(brought.c.name).distinct().where(brought.c.name == any_(wanted))
-    return frozenset((await tx.execute(question)).scalars())
+    sent = select(brought.c.name).where(brought.c.name == any_(wanted))
+    held = select(provisioned_names.c.name).where(provisioned_names.c.name == any_(wanted))
+    return frozenset((await tx.execute(sent.union(held))).scalars())
 
 
 async def _store(tx: AsyncConnection, state: SubjectState, digest: str, at: datetime) -> None:
@@ -162,19 +192,55 @@ async def of_digests(tx: AsyncConnection, digests: Iterable[str]) -> dict[str, S
     return {row.digest: _state(row) for row in rows}
 
 
-def _seen_by(moment: datetime, subject: Subject | None = None) -> Select[Any]:
-    """States by what the ledger says of each subject up to a moment, or by when a state was first stored."""
-    stored = (
-        select(_named(subject_states), subject_states.c.digest, subject_states.c.first_seen.label("seen_at"))
-        .ext(distinct_on(text("name")))
-        .where(subject_states.c.first_seen <= moment)
-        .order_by(text("name"), subject_states.c.first_seen.desc(), subject_states.c.digest)
+_SETTLE: Final = text(
+    """
+    WITH given AS (
+      SELECT * FROM jsonb_to_recordset(CAST(:states AS jsonb))
+        AS given (digest text, issuer text, kind text, id text, groups text[], attributes jsonb)
+    ), stored AS (
+      INSERT INTO subject_states (digest, issuer, kind, id, groups, attributes, first_seen)
+      SELECT digest, issuer, kind, id, groups, attributes, clock_timestamp() FROM given
+      ON CONFLICT DO NOTHING
+    ), told AS (
+      INSERT INTO provisioned_states (name, at, digest)
+      SELECT kind || ':' || id, clock_timestamp(), digest FROM given
     )
+    INSERT INTO subjects (name, digest, seen_at)
+    SELECT kind || ':' || id AS name, digest, clock_timestamp() FROM given ORDER BY name
+    ON CONFLICT (name) DO UPDATE SET digest = excluded.digest, seen_at = excluded.seen_at
+    """
+)
+
+
+def _encoded(state: SubjectState) -> dict[str, object]:
+    return {
+        "digest": state.digest,
+        "issuer": state.issuer,
+        "kind": state.subject.kind,
+        "id": state.subject.id,
+        "groups": sorted(state.groups),
+        "attributes": {name: _written(value) for name, value in state.attributes.items()},
+    }
+
+
+def _seen_by(moment: datetime, subject: Subject | None = None) -> Select[Any]:
+    """States by what the ledger says of each subject up to a moment, or by when a state was first stored or told of."""
+    stored = select(
+        _named(subject_states), subject_states.c.digest, subject_states.c.first_seen.label("seen_at")
+    ).where(subject_states.c.first_seen <= moment)
+    told = select(
+        provisioned_states.c.name, provisioned_states.c.digest, provisioned_states.c.at.label("seen_at")
+    ).where(provisioned_states.c.at <= moment)
     known = select(subjects.c.name)
     if subject is not None:
         stored = stored.where(subject_states.c.kind == subject.kind, subject_states.c.id == subject.id)
+        told = told.where(provisioned_states.c.name == str(subject))
         known = known.where(subjects.c.name == str(subject))
-    first, asked = stored.subquery("first"), known.subquery("asked")
+    either = stored.union_all(told).subquery("either")
+    last = (
+        select(either).ext(distinct_on(either.c.name)).order_by(either.c.name, either.c.seen_at.desc(), either.c.digest)
+    )
+    first, asked = last.subquery("first"), known.subquery("asked")
     recorded = (
         select(ledger.c.subject_state.label("digest"), ledger.c.at.label("seen_at"))
         .where(ledger.c.subject == asked.c.name, ledger.c.at <= moment)
@@ -192,7 +258,7 @@ def _seen_by(moment: datetime, subject: Subject | None = None) -> Select[Any]:
         .select_from(asked.outerjoin(first, first.c.name == asked.c.name).outerjoin(recorded, true()))
         .subquery("seen")
     )
-    return select(subject_states, seen.c.seen_at, seen.c.name).join(
+    return select(subject_states, seen.c.seen_at, seen.c.name, _active(seen.c.name, moment)).join(
         seen, (seen.c.digest == subject_states.c.digest) & (seen.c.name == _named(subject_states))
     )
 
@@ -201,12 +267,22 @@ def _named(states: FromClause) -> ColumnElement[str]:
     return (states.c.kind + ":" + states.c.id).label("name")
 
 
+def _active(name: ColumnElement[str], moment: datetime | None = None) -> ColumnElement[bool]:
+    """Whether a subject may sign in: as the last version of its enrolment says, or the last one by a moment."""
+    last = select(enrolments.c.active).where(enrolments.c.subject == name)
+    if moment is not None:
+        last = last.where(enrolments.c.at <= moment)
+    return func.coalesce(last.order_by(enrolments.c.version.desc()).limit(1).scalar_subquery(), true()).label("active")
+
+
 def _newest() -> Select[Any]:
-    return select(subject_states, subjects.c.seen_at).join(subjects, subjects.c.digest == subject_states.c.digest)
+    return select(subject_states, subjects.c.seen_at, _active(subjects.c.name)).join(
+        subjects, subjects.c.digest == subject_states.c.digest
+    )
 
 
 def _known(row: Row[Any]) -> Known:
-    return Known(_state(row), row.seen_at)
+    return Known(_state(row), row.seen_at, row.active)
 
 
 def _state(row: Row[Any]) -> SubjectState:

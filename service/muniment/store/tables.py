@@ -22,6 +22,7 @@ from sqlalchemy import (
     ForeignKey,
     Index,
     Integer,
+    LargeBinary,
     MetaData,
     PrimaryKeyConstraint,
     Table,
@@ -168,6 +169,172 @@ enrolments = Table(
     PrimaryKeyConstraint("subject", "version"),
 )
 
+#: Sessions of browsers: of the secret in the cookie only its SHA-256 is kept. A session is ended once.
+sessions = Table(
+    "sessions",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("secret", LargeBinary, nullable=False, unique=True),
+    Column("subject", _NAME, nullable=False),
+    Column("subject_state", Text, ForeignKey("subject_states.digest"), nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("issuer_subject", Text, nullable=False),
+    Column("issuer_session", Text),
+    Column("since", _MOMENT, nullable=False),
+    Column("began", _MOMENT, nullable=False),
+    Column("used", _MOMENT, nullable=False),
+    Column("until", _MOMENT, nullable=False),
+    Column("ended", _MOMENT),
+    Column("why", Text),
+    Column("address", Text, nullable=False),
+    Column("client", Text, nullable=False),
+    CheckConstraint("(ended IS NULL) = (why IS NULL)", name="ended"),
+    Index(None, "subject", "until"),
+    Index(None, "issuer", "issuer_subject", "until"),
+    Index(None, "until"),
+)
+
+#: Sign-ins on their way through a provider, for some minutes; each is used once.
+sign_ins_begun = Table(
+    "sign_ins_begun",
+    metadata,
+    Column("state", LargeBinary, primary_key=True),
+    Column("browser", LargeBinary, nullable=False),
+    Column("issuer", Text, nullable=False),
+    Column("path", Text, nullable=False),
+    Column("until", _MOMENT, nullable=False),
+    Index(None, "until"),
+)
+
+#: Logout tokens that were obeyed, as long as one could be sent again.
+logout_tokens_seen = Table(
+    "logout_tokens_seen",
+    metadata,
+    Column("issuer", Text, nullable=False),
+    Column("token", LargeBinary, nullable=False),
+    Column("until", _MOMENT, nullable=False),
+    PrimaryKeyConstraint("issuer", "token"),
+    Index(None, "until"),
+)
+
+#: Keys of Muniment's own, as their hashes under the secret that ``pepper`` names.
+keys = Table(
+    "keys",
+    metadata,
+    Column("id", _NAME, primary_key=True),
+    Column("hashed", LargeBinary, nullable=False),
+    Column("pepper", Text, nullable=False),
+    Column("subject", _NAME, nullable=False),
+    Column("state", Text, ForeignKey("subject_states.digest")),
+    Column("use", Text, nullable=False),
+    Column("environment", Text),
+    Column("project", Text),
+    Column("purpose", Text),
+    Column("at", _MOMENT, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("because", Text, nullable=False),
+    Column("until", _MOMENT, nullable=False),
+    UniqueConstraint("hashed"),
+    Index(None, "subject", "id"),
+)
+
+#: The keys that were revoked.
+key_endings = Table(
+    "key_endings",
+    metadata,
+    Column("key", _NAME, ForeignKey("keys.id"), primary_key=True),
+    Column("at", _MOMENT, nullable=False),
+    Column("by", Text, nullable=False),
+    Column("because", Text, nullable=False),
+)
+
+#: When each key was last used; like the newest states, a finger that moves.
+key_uses = Table(
+    "key_uses",
+    metadata,
+    Column("key", _NAME, ForeignKey("keys.id"), primary_key=True),
+    Column("at", _MOMENT, nullable=False),
+    Column("address", Text, nullable=False),
+)
+
+#: People and groups as identity providers tell of them (SCIM): what stands now. ``folded_name`` is the user's name as
+#: names are compared; ``subject`` and a group's ``name`` are what policies know them by.
+provisioned_users = Table(
+    "provisioned_users",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("subject", _NAME, nullable=False),
+    Column("user_name", Text, nullable=False),
+    Column("folded_name", Text, nullable=False),
+    Column("external_id", Text),
+    Column("display_name", Text),
+    Column("active", Boolean),
+    Column("version", Integer, nullable=False),
+    Column("made_at", _MOMENT, nullable=False),
+    Column("changed_at", _MOMENT, nullable=False),
+    UniqueConstraint("subject"),
+    UniqueConstraint("issuer", "folded_name"),
+    Index(None, "issuer", "external_id"),
+)
+provisioned_groups = Table(
+    "provisioned_groups",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("issuer", Text, nullable=False),
+    Column("name", _NAME, nullable=False),
+    Column("display_name", Text, nullable=False),
+    Column("external_id", Text),
+    Column("version", Integer, nullable=False),
+    Column("made_at", _MOMENT, nullable=False),
+    Column("changed_at", _MOMENT, nullable=False),
+    UniqueConstraint("name"),
+    Index(None, "issuer", "external_id"),
+)
+provisioned_members = Table(
+    "provisioned_members",
+    metadata,
+    Column("group_id", Uuid, ForeignKey("provisioned_groups.id", ondelete="CASCADE"), nullable=False),
+    Column("user_id", Uuid, ForeignKey("provisioned_users.id", ondelete="CASCADE"), nullable=False),
+    PrimaryKeyConstraint("group_id", "user_id"),
+    Index(None, "user_id"),
+)
+
+#: The names of all groups that were ever provisioned: no credential fills them any more.
+provisioned_names = Table(
+    "provisioned_names",
+    metadata,
+    Column("name", _NAME, primary_key=True),
+    Column("since", _MOMENT, nullable=False),
+)
+
+#: When everybody's sign-ins were ended.
+sign_ins_ended = Table(
+    "sign_ins_ended",
+    metadata,
+    Column("at", _MOMENT, primary_key=True),
+    Column("by", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+)
+
+#: The links by which somebody can become the first administrator: none is left once the realm has begun.
+beginnings = Table(
+    "beginnings",
+    metadata,
+    Column("secret_sha256", LargeBinary, primary_key=True),
+    Column("ends_at", _MOMENT, nullable=False),
+)
+
+#: When provisioning made a state the newest of its subject: what a subject's own requests do not tell of the past.
+provisioned_states = Table(
+    "provisioned_states",
+    metadata,
+    Column("name", _NAME, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("digest", Text, ForeignKey("subject_states.digest"), nullable=False),
+    PrimaryKeyConstraint("name", "at"),
+)
+
 issuers = Table(
     "issuers",
     metadata,
@@ -210,7 +377,7 @@ ledger = Table(
     postgresql_partition_by="RANGE (at)",
 )
 
-#: Failed sign-ins, counted: nobody fills the disk from outside.
+#: Failed sign-ins, counted: nobody fills the disk from outside. ``told`` is how much of a count is in the ledger.
 refused_signins = Table(
     "refused_signins",
     metadata,
@@ -218,5 +385,7 @@ refused_signins = Table(
     Column("address", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("count", BigInteger, nullable=False),
+    Column("told", BigInteger, server_default=text("0"), nullable=False),
     PrimaryKeyConstraint("minute", "address", "reason"),
+    Index("ix_refused_signins_untold", "minute", postgresql_where=text("told < count")),
 )

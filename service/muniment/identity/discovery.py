@@ -1,0 +1,96 @@
+"""What an issuer tells about itself, and how anything is fetched from it.
+
+What is believed of an issuer comes only from addresses that the settings name, or that
+its own discovery document gives (OpenID Connect Discovery 1.0, 4). A document that
+names another issuer is not its own, whatever address it was found at (RFC 8414, 3.3).
+Nothing that is fetched is followed elsewhere, unpacked, or read without end.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+
+import httpx
+
+from muniment.identity.documents import Unreadable, object_from
+from muniment.identity.issuers import Issuer, safe_address
+
+#: The longest document that is read from an issuer, in bytes.
+LONGEST_DOCUMENT = 256 * 1024
+
+#: Asks for JSON as it is: what was packed could be small to send and endless to read.
+_PLAIN_JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
+
+
+class NotPublished(Exception):
+    """The issuer does not give what it should; the words say why, for whoever runs the service."""
+
+
+class Declined(NotPublished):
+    """The issuer understood what it was asked, and said no (RFC 6749, 5.2)."""
+
+
+@asynccontextmanager
+async def patience(seconds: float) -> AsyncIterator[None]:
+    """As long as an issuer is waited for; raises :class:`NotPublished` when it can't be reached until then."""
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+            return
+    except TimeoutError:
+        message = f"it did not answer within {seconds:.0f} seconds"
+    except (httpx.HTTPError, httpx.InvalidURL) as error:
+        message = f"it could not be reached ({type(error).__name__})"
+    raise NotPublished(message)
+
+
+async def discovered(issuer: Issuer, http: httpx.AsyncClient) -> Mapping[str, object]:
+    """The issuer's discovery document; raises :class:`NotPublished`, or what httpx raises."""
+    said = await document(http, f"{issuer.issuer.rstrip('/')}/.well-known/openid-configuration")
+    if said.get("issuer") != issuer.issuer:
+        message = "its discovery document names another issuer than the settings do"
+        raise NotPublished(message)
+    return said
+
+
+def address_in(said: Mapping[str, object], member: str, issuer: Issuer) -> str:
+    """An address that the discovery document gives; plain HTTP only where the issuer itself has it."""
+    address = said.get(member)
+    plain = issuer.issuer.startswith("http://")
+    if not isinstance(address, str) or not safe_address(address, plain_on_loopback=plain, plain_anywhere=issuer.plain):
+        message = f"its discovery document gives no safe address as “{member}”"
+        raise NotPublished(message)
+    return address
+
+
+async def document(http: httpx.AsyncClient, url: str, *, token: str | None = None) -> Mapping[str, object]:
+    """The JSON object at an address, for whoever has the token; raises :class:`NotPublished`, or what httpx raises."""
+    headers = _PLAIN_JSON if token is None else {**_PLAIN_JSON, "Authorization": f"Bearer {token}"}
+    return await _read(http.stream("GET", url, headers=headers, follow_redirects=False))
+
+
+async def answer_to(
+    http: httpx.AsyncClient, url: str, form: Mapping[str, str], auth: httpx.BasicAuth | None
+) -> Mapping[str, object]:
+    """The JSON object that a form is answered with; raises :class:`NotPublished`, or what httpx raises."""
+    return await _read(http.stream("POST", url, data=form, headers=_PLAIN_JSON, auth=auth, follow_redirects=False))
+
+
+async def _read(sent: AbstractAsyncContextManager[httpx.Response]) -> Mapping[str, object]:
+    async with sent as response:
+        if response.status_code != httpx.codes.OK:
+            message = f"it answered with status {response.status_code}"
+            raise Declined(message) if response.is_client_error else NotPublished(message)
+        raw = bytearray()
+        async for chunk in response.aiter_raw():
+            raw += chunk
+            if len(raw) > LONGEST_DOCUMENT:
+                message = f"its answer is longer than {LONGEST_DOCUMENT} bytes"
+                raise NotPublished(message)
+    try:
+        return object_from(bytes(raw))
+    except Unreadable as error:
+        message = f"its answer is {error}"
+    raise NotPublished(message)

@@ -1,0 +1,230 @@
+"""How a page leaves: made of a template, with the headers that hold on every one.
+
+Nothing on a page comes from elsewhere, nothing on it runs, nobody may frame it, and no cache
+keeps it (OWASP Secure Headers). What a browser tells other sites of where somebody came from
+is nothing; what it tells this one is needed to see that a form is ours.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Coroutine, Mapping
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import urlencode
+
+from fastapi import APIRouter, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import HTMLResponse, RedirectResponse
+from fastapi.routing import APIRoute
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from muniment.core import problems
+from muniment.core.problems import Invalid, NotSignedIn, Problem, SignInRefused, TokenRefused
+from muniment.web.words import WORDS
+
+logger = logging.getLogger("muniment")
+
+_HERE = Path(__file__).parent
+_MEDIA: Final = {".css": "text/css", ".svg": "image/svg+xml"}
+
+
+def _asset(name: str) -> tuple[str, bytes]:
+    """A file of the pages, at an address that changes with it, so that browsers may keep it."""
+    file = _HERE / "assets" / name
+    raw = file.read_bytes()
+    return f"{file.stem}-{hashlib.sha256(raw).hexdigest()[:16]}{file.suffix}", raw
+
+
+_STYLESHEET, _STYLE = _asset("muniment.css")
+_ICON, _IMAGE = _asset("icon.svg")
+_ASSETS: Final[Mapping[str, bytes]] = {_STYLESHEET: _STYLE, _ICON: _IMAGE}
+
+#: The addresses of the pages, but for those below the account.
+_PATHS: Final = frozenset(
+    {
+        "/sign-in",
+        "/sign-in/callback",
+        "/sign-out",
+        "/signed-out",
+        "/account",
+        "/back-channel-logout",
+        "/first-administrator",
+    }
+)
+
+_HEADERS: Final[Mapping[str, str]] = {
+    "Content-Security-Policy": (
+        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
+        "frame-ancestors 'none'"
+    ),
+    "Cache-Control": "no-store",
+    "Cross-Origin-Opener-Policy": "same-origin",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Referrer-Policy": "same-origin",
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+}
+_ONLY_HTTPS: Final = {"Strict-Transport-Security": "max-age=31536000"}
+
+#: The status of each problem on a page. Nobody is asked for a token here, so there is no 401 (RFC 9110, 15.5.2).
+_STATUS: Final[Mapping[type[Problem], int]] = {
+    problems.NotSignedIn: 403,
+    problems.NotAllowed: 403,
+    problems.NotFound: 404,
+    problems.TooSlow: 408,
+    problems.Conflict: 409,
+    problems.StaleEdit: 412,
+    problems.TooLarge: 413,
+    problems.Invalid: 422,
+    problems.TooMany: 429,
+    problems.Unavailable: 503,
+}
+
+
+class Page(APIRoute):
+    """A route whose every answer is a page: what is refused, too, and a fault of ours."""
+
+    def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+        handle = super().get_route_handler()
+
+        async def answered(request: Request) -> Response:
+            try:
+                response = await handle(request)
+            except Problem as problem:
+                return refusal(request, problem)
+            except RequestValidationError:
+                return refusal(request, Invalid("The address does not say what it should."))
+            except Exception:
+                logger.exception("A page failed.")
+                response = _failed(request)
+            return _dressed(request, response)
+
+        return answered
+
+
+def page_router() -> APIRouter:
+    """A router of pages, which the description of the JSON doors leaves out."""
+    return APIRouter(route_class=Page, include_in_schema=False, default_response_class=HTMLResponse)
+
+
+router = page_router()
+
+
+@router.get("/assets/{name}")
+async def get_asset(name: str) -> Response:
+    """The stylesheet, and the icon."""
+    if name not in _ASSETS:
+        raise problems.NotFound
+    keep = {"Cache-Control": "public, max-age=31536000, immutable"}
+    return Response(_ASSETS[name], media_type=_MEDIA[Path(name).suffix], headers=keep)
+
+
+def is_page(path: str) -> bool:
+    """Whether browsers look at this address, so that a refusal there is a page too."""
+    return path in _PATHS or path.startswith("/account/")
+
+
+def refusal(request: Request, problem: Problem) -> Response:
+    """A refusal as a page, with the headers of every page."""
+    return _dressed(request, _refused(request, problem))
+
+
+def show(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
+    """A page made of a template; ``visiting`` among the values is who is signed in."""
+    known = {
+        "words": WORDS,
+        "stylesheet": f"/assets/{_STYLESHEET}",
+        "icon": f"/assets/{_ICON}",
+        "visiting": None,
+        "here": "",
+        "form": "",
+    }
+    text = _TEMPLATES.get_template(template).render({**known, **values})
+    return HTMLResponse(text, status)
+
+
+def go(path: str, **query: str) -> RedirectResponse:
+    """On to another page, which is asked for with GET whatever came here (RFC 9110, 15.4.4)."""
+    return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
+
+
+def browser_name(client: str) -> str:
+    """What somebody would call the browser that a ``User-Agent`` describes."""
+    program = next((name for name, mark in _PROGRAMS if mark in client), "")
+    system = next((name for name, mark in _SYSTEMS if mark in client), "")
+    return " on ".join(filter(None, (program, system))) or client[:40] or "Unknown browser"
+
+
+#: The more particular before those whose mark it carries too.
+_PROGRAMS: Final = (
+    ("Edge", "Edg/"),
+    ("Opera", "OPR/"),
+    ("Firefox", "Firefox/"),
+    ("Chrome", "Chrome/"),
+    ("Safari", "Safari/"),
+)
+_SYSTEMS: Final = (
+    ("Android", "Android"),
+    ("iPhone", "iPhone"),
+    ("iPad", "iPad"),
+    ("Windows", "Windows"),
+    ("macOS", "Mac OS X"),
+    ("Linux", "Linux"),
+)
+
+_TEMPLATES: Final = Environment(
+    loader=FileSystemLoader(_HERE / "templates"),
+    autoescape=True,
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+_TEMPLATES.filters["browser"] = browser_name
+
+
+def _refused(request: Request, problem: Problem) -> Response:
+    """What a refusal says, and how to go on: whoever is not signed in is sent to where they can be."""
+    if isinstance(problem, NotSignedIn):
+        _count(request, problem)
+        if type(problem) is NotSignedIn and request.method == "GET":
+            return go("/sign-in", to=_address(request))
+    status = next(status for kind, status in _STATUS.items() if isinstance(problem, kind))
+    response = _telling(request, status, problem.title, problem.detail, signs_in=isinstance(problem, NotSignedIn))
+    if status in {429, 503}:
+        response.headers["Retry-After"] = str(getattr(problem, "seconds", 5))
+    return response
+
+
+def _failed(request: Request) -> Response:
+    detail = "Something in Muniment failed; the operator's log says what. Nothing was changed."
+    return _telling(request, 500, "Failed", detail, signs_in=False)
+
+
+def _telling(request: Request, status: int, title: str, detail: str, *, signs_in: bool) -> Response:
+    known = {"title": title, "detail": detail, "request_id": request.state.request_id}
+    sign_in = f"{request.app.state.public_url}/sign-in" if signs_in else None
+    return show("refused.html", status=status, sign_in=sign_in, **known)
+
+
+def _count(request: Request, refused: NotSignedIn) -> None:
+    """Count who was refused with something in hand; coming with nothing is how everybody begins."""
+    if isinstance(refused, SignInRefused | TokenRefused):
+        reason = refused.reason if isinstance(refused, SignInRefused) else type(refused).__name__
+        address = request.client.host if request.client else ""
+        request.app.state.entrance.refusals.note(address, reason, request.state.at)
+
+
+def _address(request: Request) -> str:
+    """Where somebody wanted to go."""
+    query = request.scope.get("query_string", b"").decode("latin-1")
+    return f"{request.url.path}?{query}" if query else request.url.path
+
+
+def _dressed(request: Request, response: Response) -> Response:
+    for name, value in _HEADERS.items():
+        response.headers.setdefault(name, value)
+    if request.app.state.public_url.startswith("https://"):
+        response.headers.update(_ONLY_HTTPS)
+    return response

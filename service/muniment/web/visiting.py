@@ -1,0 +1,139 @@
+"""Who is in front of a browser: cookies, and whether a form is one of ours.
+
+Both cookies are ``__Host-`` ones (RFC 6265bis, 4.1.3.2): only this very host can have set them, over
+HTTPS or on this machine, and they go to no other host. They say nothing: what they are for is
+looked up. A cookie that is there twice is believed in neither form.
+"""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Mapping
+from typing import Annotated, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from fastapi import Depends, Request, Response
+
+from muniment.core.problems import Invalid, NotAllowed, NotSignedIn
+from muniment.core.sessions import SECRET_BYTES, TIME_TO_SIGN_IN, form_token, is_form_token, is_secret
+from muniment.flows.sign_in import Entrance, Knock, Visit, visit
+
+#: The session, and the sign-in that is under way.
+SESSION: Final = "__Host-muniment"
+BEGUN: Final = "__Host-muniment-begun"
+
+_LONGEST_CLIENT = 200
+_FORM = "application/x-www-form-urlencoded"
+_MOST_FIELDS = 50
+
+
+def new_secret() -> str:
+    """256 random bits, in base64url."""
+    return secrets.token_urlsafe(SECRET_BYTES)
+
+
+def secret_in(request: Request, name: str) -> str | None:
+    """The secret in the cookie of this name, if there is one, and only one."""
+    pairs = (each.strip().partition("=") for line in request.headers.getlist("cookie") for each in line.split(";"))
+    found = [value for key, _, value in pairs if key == name]
+    return found[0] if len(found) == 1 and is_secret(found[0]) else None
+
+
+def keep_session(response: Response, secret: str) -> None:
+    """Let the browser keep a session until it is closed; its end is the service's to say."""
+    _set(response, SESSION, secret)
+    _set(response, BEGUN, "", max_age=0)
+
+
+def keep_begun(response: Response, secret: str) -> None:
+    """Let the browser keep the secret of a sign-in for as long as that may take."""
+    _set(response, BEGUN, secret, max_age=int(TIME_TO_SIGN_IN.total_seconds()))
+
+
+def drop_session(response: Response) -> None:
+    """Let the browser forget its session."""
+    _set(response, SESSION, "", max_age=0)
+
+
+def _set(response: Response, name: str, value: str, *, max_age: int | None = None) -> None:
+    response.set_cookie(name, value, max_age=max_age, path="/", secure=True, httponly=True, samesite="lax")
+
+
+def knock_of(request: Request) -> Knock:
+    """The request, as the flows know it."""
+    return Knock(
+        at=request.state.at,
+        request_id=request.state.request_id,
+        address=request.client.host if request.client else "",
+        client=request.headers.get("user-agent", "")[:_LONGEST_CLIENT],
+    )
+
+
+def entrance_of(request: Request) -> Entrance:
+    """What browsers are let in with, as this worker wired it at its start."""
+    entrance: Entrance = request.app.state.entrance
+    return entrance
+
+
+async def visitor_of(request: Request) -> Visit | None:
+    """Who is signed in, if anybody is."""
+    secret = secret_in(request, SESSION)
+    if secret is None:
+        return None
+    found = await visit(entrance_of(request), knock_of(request), secret)
+    # The gate that let this request in (``api/limits.py``) learns whose it is.
+    if found is None:
+        request.state.visit.lapsed()
+    else:
+        request.state.visit.of(found.occasion.subject)
+    return found
+
+
+async def visit_of(request: Request) -> Visit:
+    """Who is signed in; raises :class:`NotSignedIn`, by which a page sends somebody to sign in."""
+    found = await visitor_of(request)
+    if found is None:
+        raise NotSignedIn("You are not signed in, or no longer. Nothing was changed. Sign in, then do it again.")
+    return found
+
+
+async def posted_by(request: Request, visiting: Annotated[Visit, Depends(visit_of)]) -> Visit:
+    """Who sent a form of ours; raises :class:`NotAllowed` for one that comes from anywhere else."""
+    check_origin(request)
+    fields = await form_of(request)
+    if not is_form_token(fields.get("form", ""), str(secret_in(request, SESSION))):
+        raise _forged()
+    return visiting
+
+
+def form_for(request: Request) -> str:
+    """What the forms of a page carry, so that they are known again."""
+    return form_token(str(secret_in(request, SESSION)))
+
+
+def check_origin(request: Request) -> None:
+    """Refuse what another site made the browser send (Fetch, 3.1; Fetch Metadata Request Headers)."""
+    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
+    ours = urlsplit(request.app.state.public_url)
+    if site not in {None, "same-origin"} or origin not in {None, f"{ours.scheme}://{ours.netloc}"}:
+        raise _forged()
+
+
+async def form_of(request: Request) -> Mapping[str, str]:
+    """The fields of a form; raises :class:`Invalid` for a body that is none."""
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
+        raise Invalid("This address takes forms.")
+    try:
+        return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+    except ValueError:
+        raise Invalid("The form cannot be read.") from None
+
+
+def _forged() -> NotAllowed:
+    return NotAllowed("This form did not come from a page of Muniment, so nothing was changed. Load the page again.")
+
+
+#: What a page takes to know who looks at it, or who sent a form; and what it calls its flow with.
+Visiting = Annotated[Visit, Depends(visit_of)]
+Posting = Annotated[Visit, Depends(posted_by)]
+Entering = Annotated[Entrance, Depends(entrance_of)]

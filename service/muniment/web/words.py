@@ -1,0 +1,72 @@
+"""What the pages say, in English, in one place. The templates name each text by page and place."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Final
+
+WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+    "frame": {
+        "product": "Muniment",
+        "skip": "Skip to the content",
+        "navigation": "Pages",
+        "account": "My things",
+        "sign_in": "Sign in",
+        "sign_out": "Sign out",
+        "signed_in_as": "Signed in as",
+        "foot": "Muniment keeps who may use which data, and proof of every use.",
+    },
+    "choose": {
+        "title": "Sign in",
+        "lead": "Where do you have your account?",
+        "go": "Sign in at",
+        "none": "Nobody can sign in with a browser here yet: no sign-in provider is set up for these pages.",
+        "mend": "Whoever runs Muniment finds in the documentation of its settings how (“browser”, at an issuer).",
+    },
+    "signed_out": {
+        "title": "You are signed out",
+        "lead": "Nobody is signed in to Muniment with this browser now.",
+        "provider": "Your sign-in provider may still know you. On a computer that others use, sign out there too.",
+        "go": "Sign out at the provider too",
+        "again": "Sign in again",
+    },
+    "account": {
+        "title": "My things",
+        "who": "Who I am",
+        "subject": "Name in policies",
+        "issuer": "Vouched for by",
+        "groups": "Groups",
+        "no_groups": "none",
+        "attributes": "Attributes",
+        "no_attributes": "none",
+        "as_of": "As your provider told it when you signed in. Sign out and in again if it has changed.",
+        "sessions": "Where I am signed in",
+        "sessions_lead": "Each line is a browser that is signed in as you. End what you do not know.",
+        "zone": "Times are in UTC.",
+        "browser": "Browser",
+        "address": "Address",
+        "began": "Signed in",
+        "used": "Last used",
+        "until": "Ends at the latest",
+        "this": "this browser",
+        "end": "End",
+        "end_this_one": "End this one",
+        "end_all": "End all my sessions",
+        "end_all_lead": "Signs you out of every browser, this one too.",
+        "action": "What to do",
+        "one_ended": "The session has been ended.",
+    },
+    "beginning": {
+        "title": "Begin this Muniment",
+        "lead": "Nobody administers it yet. With the link that you followed you can be the first who does.",
+        "rights": "You will declare datasets, make rules and name further administrators. You will not be able to use "
+        "any data by it. The link works once.",
+        "go": "Administer it as",
+    },
+    "refused": {
+        "again": "Sign in",
+        "anew": "Sign in anew, and let the provider ask you again",
+        "back": "Back to my things",
+        "request": "Request",
+    },
+}
