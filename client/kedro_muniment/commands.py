@@ -28,10 +28,11 @@ if TYPE_CHECKING:
     from kedro_muniment.governing import Governed
     from kedro_muniment.merging import Entry
     from kedro_muniment.service import Service
+    from kedro_muniment.telling import Telling
 
 TEMPLATE = """\
 # Muniment: which of this project's data is governed, and where its catalog comes from.
-# Plain YAML: nothing is resolved here. No secrets: the token comes from MUNIMENT_TOKEN.
+# Plain YAML: nothing is resolved here. No secrets: sign in with `kedro muniment login`.
 
 # The service's address (MUNIMENT_URL wins over it).
 url: {url}
@@ -60,6 +61,7 @@ precedence:
 """
 
 env_option = click.option("--env", "-e", default=None, help="Kedro configuration environment. Default: local.")
+url_option = click.option("--url", default=None, help="The service's address; else MUNIMENT_URL, or the project's.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Answer in JSON.")
 
 
@@ -94,16 +96,108 @@ def init(url: str, domains: tuple[str, ...], environment: str) -> None:
     governed = json.dumps([f"{domain}.*" for domain in domains])
     filled = TEMPLATE.format(url=json.dumps(url), environment=json.dumps(environment), governed=governed)
     file.write_text(filled if domains else filled.replace("governed: []", '# governed: ["sales.*"]'), encoding="utf-8")
-    click.echo(f"Wrote {file}. Set MUNIMENT_TOKEN, then try: kedro muniment whoami")
+    click.echo(f"Wrote {file}. Now sign in: kedro muniment login")
 
 
 @muniment.command()
+@url_option
+@click.option("--device", is_flag=True, help="Show a link and a code, to be opened on any device.")
+@click.option("--browser", is_flag=True, help="Use the browser of this machine.")
+@click.option("--issuer", default=None, help="The sign-in provider, by the name that the service has for it.")
+@click.option("--port", default=0, type=click.IntRange(0, 65535), help="The port of --browser on 127.0.0.1.")
 @env_option
 @json_option
-def whoami(env: str | None, as_json: bool) -> None:
-    """Who you are to the service: subject, groups, attributes."""
-    service, _, _ = _service(env)
-    _show(service.whoami(), as_json, _whoami_lines)
+def login(
+    url: str | None, device: bool, browser: bool, issuer: str | None, port: int, env: str | None, as_json: bool
+) -> None:
+    """Sign in. The sign-in is kept for this service, and renewed by itself."""
+    from kedro_muniment import telling
+
+    told = signed_in(telling.here(), url, device=device, browser=browser, issuer=issuer, port=port, env=env)
+    _show(told, as_json, lambda _: [login_line(told)])
+
+
+def signed_in(
+    teller: Telling,
+    url: str | None,
+    *,
+    device: bool = False,
+    browser: bool = False,
+    issuer: str | None = None,
+    port: int = 0,
+    env: str | None = None,
+) -> dict[str, Any]:
+    """Sign in at a service by its address, or at the project's; what came of it."""
+    import os
+
+    from kedro_muniment import jobs, people
+
+    if device and browser:
+        raise click.UsageError("Choose one of --device and --browser.")
+    way: people.Way | None = "device" if device else "browser" if browser else None
+    sign_in, tokens = people.login(_address(url, env), teller, way=way, issuer=issuer, port=port)
+    return {
+        "service": sign_in.url,
+        "issuer": sign_in.issuer,
+        "subject": sign_in.subject,
+        "until": tokens.ends.isoformat() if tokens.ends else None,
+        "renewed": tokens.refresh is not None,
+        "kept": sign_in.where(),
+        "overridden_by": next((name for name in jobs.CREDENTIALS if os.environ.get(name, "").strip()), None),
+    }
+
+
+def login_line(told: Mapping[str, Any]) -> str:
+    lasting = "it is renewed by itself" if told["renewed"] else f"it ends at {told['until'] or 'a time nobody said'}"
+    line = f"Signed in to {told['service']} as {plain(told['subject'])}. Kept in {told['kept']}; {lasting}."
+    if told["overridden_by"] is not None:
+        line += f" But {told['overridden_by']} is set, and goes before it: unset it to use what you signed in with."
+    return line
+
+
+@muniment.command()
+@url_option
+@click.option("--all", "everywhere", is_flag=True, help="Of every service that you are signed in to.")
+@env_option
+@json_option
+def logout(url: str | None, everywhere: bool, env: str | None, as_json: bool) -> None:
+    """Sign out: the provider revokes the sign-in, and it is kept no longer."""
+    told = signed_out(url, everywhere=everywhere, env=env)
+    _show({"signed_out": told}, as_json, lambda _: logout_lines(told))
+
+
+def signed_out(url: str | None, *, everywhere: bool = False, env: str | None = None) -> list[dict[str, Any]]:
+    """Sign out of one service or of all; what came of each."""
+    from kedro_muniment import keeping, people
+
+    kept = keeping.known(None if everywhere else _address(url, env))
+    return [each.as_json() for each in people.logout(kept)]
+
+
+def logout_lines(told: Sequence[Mapping[str, Any]]) -> list[str]:
+    lines = [
+        f"Signed out of {each['url']} ({plain(each['subject'])})."
+        + (f" {plain(each['told'])}: until its end the sign-in may live on there." if each["told"] else "")
+        for each in told
+    ]
+    return lines or ["You were not signed in."]
+
+
+@muniment.command()
+@url_option
+@env_option
+@json_option
+def whoami(url: str | None, env: str | None, as_json: bool) -> None:
+    """Who you are to the service: subject, groups, attributes; by which credential, and until when."""
+    from kedro_muniment.service import Service
+    from kedro_muniment.signing_in import token
+
+    address = _address(url, env)
+    service = Service(address, token(address))
+    answer = service.whoami()
+    ends = service.token.until()
+    told = {"service": address, "credential": service.token.source, "until": ends.isoformat() if ends else None}
+    _show({**told, **answer}, as_json, _whoami_lines)
 
 
 @muniment.command(name="list")
@@ -330,9 +424,11 @@ def doctor(env: str | None, as_json: bool) -> None:
 
 
 def _examination(env: str | None) -> Iterator[tuple[str, str]]:
+    from kedro_muniment import jobs
+
     service, config, asked = _service(env)
     yield "settings", f"{config.url}, environment {asked['environment']}"
-    yield "sign-in", "MUNIMENT_TOKEN is set"
+    yield "sign-in", jobs.described(config.url) or service.token.source
     yield "service", f"answers, and knows you as {plain(service.whoami().get('subject'))}"
     with _governed(env) as (governed, _):
         yield "catalog", governed.summary()
@@ -370,7 +466,18 @@ def _service(env: str | None, environment: str | None = None) -> tuple[Service, 
     loader = _loader(env)
     config = _configured(settings.read(loader))
     asked = config.asking(settings.kedro_env(loader), environment)
-    return Service(config.url, token()), config, asked
+    return Service(config.url, token(config.url)), config, asked
+
+
+def _address(url: str | None, env: str | None) -> str:
+    """The service's address: as it was given, or as the environment or the project around here says."""
+    import os
+
+    from kedro_muniment import config as settings
+    from kedro_muniment.people import address
+
+    given = url or os.environ.get("MUNIMENT_URL", "").strip()
+    return address(given) if given else address(_configured(settings.read(_loader(env))).url)
 
 
 def _loader(env: str | None) -> AbstractConfigLoader:

@@ -209,7 +209,7 @@ def _url(value: object) -> dict[str, Any]:
     if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
         raise ValueError("an address such as https://muniment.example.org")
     if parts.username is not None or parts.password is not None:
-        raise BadConfig("`url:` holds a user or a password. Take it out: the token comes from MUNIMENT_TOKEN alone.")
+        raise BadConfig("`url:` holds a user or a password. Take it out, and sign in: kedro muniment login")
     if parts.scheme == "http" and parts.hostname not in LOOPBACK:
         raise BadConfig(f"{text} is plain HTTP, which would show your token to the network. Write https://.")
     return {"url": text}

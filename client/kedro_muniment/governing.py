@@ -74,7 +74,7 @@ def govern(context: KedroContext, config: Config) -> Governed:
     """Fetch what the user may use, and make it the context's catalog."""
     loader = context.config_loader
     asked = config.asking(kedro_env(loader))
-    service = Service(config.url, token())
+    service = Service(config.url, token(config.url))
     own = _own(loader, "catalog")
     lease = with_made_names(service, asked, leases.fetch(service, asked), config, own)
     building = Building(

@@ -70,6 +70,18 @@ def fetch(service: Service, asked: Mapping[str, str]) -> Lease:
 
 
 def _lease(body: Any, answer: Answer, environment: str, service: Service) -> Lease:
+    """What an answer says; refused where it is not understood, or made for another than who signed in."""
+    lease = _understood(body, answer, environment, service)
+    expected = service.token.subject
+    if expected is not None and lease.subject != plain(expected):
+        raise ServiceRefused(
+            f"{service.url} gave a lease for {lease.subject}, and you signed in as {plain(expected)}. Nothing of it is "
+            "used. Sign in again: kedro muniment login"
+        )
+    return lease
+
+
+def _understood(body: Any, answer: Answer, environment: str, service: Service) -> Lease:
     try:
         return Lease(
             catalog=_mapping(body["catalog"]),

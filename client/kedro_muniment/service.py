@@ -23,7 +23,13 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 5.0
 NOT_MODIFIED: Final = 304
-REFUSALS: Final[Mapping[int, type[MunimentError]]] = {401: NotSignedIn, 403: Denied, 404: Denied, 503: Unreachable}
+REFUSALS: Final[Mapping[int, type[MunimentError]]] = {
+    401: NotSignedIn,
+    403: Denied,
+    404: Denied,
+    429: Unreachable,
+    503: Unreachable,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +129,7 @@ class Service:
                 f"\n  {plain(f.get('at'))}: {plain(f.get('message'))}" for f in faults if isinstance(f, dict)
             )
         if kind is NotSignedIn:
-            said += " Set MUNIMENT_TOKEN to a fresh access token."
+            said += f" {self.token.advice}"
         return kind(f"{said} (Muniment at {self.url})")
 
 
