@@ -42,6 +42,14 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Nothing that a service of the tests makes for itself is left in the user's own data directory."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
+        yield
+
+
 @contextmanager
 def _open_directory() -> Iterator[Path]:
     """A directory that ``nobody`` may enter, too: as root, the server runs as nobody."""

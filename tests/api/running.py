@@ -24,6 +24,7 @@ from fastapi import FastAPI
 
 from demo.issuer import RunningIssuer
 from muniment.app import create_app, prepare
+from muniment.core.limits import rates_from
 from muniment.identity.issuers import issuers_from
 from muniment.settings import Settings
 
@@ -40,6 +41,9 @@ PEOPLE: Mapping[str, Mapping[str, object]] = {
 }
 
 PROBLEM = "application/problem+json"
+
+#: Tests knock at many doors in a second. Limits are proven in `test_limits.py`.
+NO_LIMITS: Mapping[str, str] = dict.fromkeys(("sign_ins", "failed_sign_ins", "refused"), "1000000/second")
 
 
 @dataclass(frozen=True)
@@ -138,7 +142,8 @@ def settings_for(issuer: RunningIssuer, **other: Any) -> Settings:
         "kind": {"services_where": {"kind": "service"}},
         "attributes": {"clearance": {"claim": "clr", "type": "long"}},
     }
-    return Settings(**{"issuers": issuers_from([described]), "bootstrap_admin": "user:root", **other})
+    usual = {"issuers": issuers_from([described]), "bootstrap_admin": "user:root", "limits": rates_from(NO_LIMITS)}
+    return Settings(**{**usual, **other})
 
 
 @asynccontextmanager
@@ -207,14 +212,24 @@ async def found_company(service: Running) -> None:
 # --- what every refusal must be -------------------------------------------------------------------------------------
 
 
+#: SCIM has a shape of its own (RFC 7644, 3.12).
+SCIM_ERROR = "urn:ietf:params:scim:api:messages:2.0:Error"
+
+
+def media_of_refusals(path: str) -> str:
+    """The media type of every refusal at an address."""
+    return "application/scim+json" if path.startswith("/scim/") else PROBLEM
+
+
 def refusal(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
     """The problem in an answer, which must be one of these statuses, and tell nothing of how it came about."""
     assert answer.status_code in statuses, f"{answer.status_code}: {answer.text}"
-    assert answer.headers["content-type"] == PROBLEM
+    assert answer.headers["content-type"] == media_of_refusals(answer.request.url.path)
     assert answer.headers["muniment-request-id"]
     problem: dict[str, Any] = answer.json()
-    assert problem.keys() >= {"type", "title", "status", "detail"}
-    assert problem["status"] == answer.status_code
+    assert problem.keys() >= {"status", "detail"}
+    assert int(problem["status"]) == answer.status_code
+    assert problem.keys() >= {"type", "title"} or problem["schemas"] == [SCIM_ERROR]
     for trace in ("Traceback", ".py", "sqlalchemy", "psycopg", "0x", "SELECT "):
         assert trace not in answer.text
     return problem
@@ -252,7 +267,12 @@ def environment_for(issuer: RunningIssuer, **settings: object) -> dict[str, str]
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUNIMENT_")}
     issuers = [{"name": "corp", "issuer": issuer.url, "audience": "muniment", "default": True,
                 "kind": {"services_where": {"kind": "service"}}}]  # fmt: skip
-    given = {"issuers": json.dumps(issuers), "bootstrap_admin": "user:root", **settings}
+    given = {
+        "issuers": json.dumps(issuers),
+        "bootstrap_admin": "user:root",
+        "limits": json.dumps(NO_LIMITS),
+        **settings,
+    }
     return {**inherited, **{f"MUNIMENT_{name.upper()}": str(value) for name, value in given.items()}}
 
 

@@ -12,7 +12,17 @@ import pytest
 from muniment.api.problems import STATUS, document, name_of
 from muniment.core import problems
 from muniment.core.problems import CannotStart, Problem
-from tests.api.running import FOREVER, PROBLEM, Running, after_version, csv, dataset, grant, refusal, revision_of
+from tests.api.running import (
+    FOREVER,
+    Running,
+    after_version,
+    csv,
+    dataset,
+    grant,
+    media_of_refusals,
+    refusal,
+    revision_of,
+)
 
 pytestmark = pytest.mark.anyio
 
@@ -543,6 +553,6 @@ async def test_a_refusal_is_never_anything_but_a_problem(service: Running) -> No
             answer = await caller.send(method, path, json={}, headers=after_version(0))
             assert answer.status_code < 500, f"{method} {path}"
             if answer.status_code >= 400:
-                assert answer.headers["content-type"] == PROBLEM
+                assert answer.headers["content-type"] == media_of_refusals(path)
             else:
                 assert FOREVER not in answer.text

@@ -13,7 +13,7 @@ import contextlib
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -175,6 +175,9 @@ async def hide(service: Running) -> None:
     told = {"cedar": on_deals, "scope": "finance", "review_by": "2030-01-01", "cases": [case]}
     await root.make("/v1/policies/hugo-reads-deals", told)
     await root.make("/v1/grants/hugo-loads-bonuses", grant("user:hugo", ["load"], on={"dataset": "hr.bonuses"}))
+    until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    key = {"service": "service:board", "use": "changes", "until": until, "because": "the board's own job"}
+    assert (await root.post("/v1/keys", key)).status_code == 201
     await hugo.post("/v1/preflight", {"environment": "dev", "load": ["hr.bonuses", "finance.secret.deals"]})
 
 
@@ -220,6 +223,7 @@ async def pair(
         filled = {
             "moment": datetime.now(UTC).isoformat().replace("+00:00", "Z"),
             "request": asked.json()["id"],
+            "key": (await hiding.root.read("/v1/keys"))["items"][0]["id"],
             "row": row["id"],
             "receipt": row["receipt"],
         }

@@ -15,9 +15,11 @@ import psycopg
 import pytest
 
 from demo.issuer import RunningIssuer
+from muniment.core.keys import Key, written
 from muniment.core.ledger import Event, Outcome, Row
 from muniment.core.requests import AccessRequest, Terms
 from muniment.core.schema import Action
+from muniment.core.sign_ins import Bounds, Use
 from muniment.core.subjects import Kind, Subject
 from muniment.store import ledger, requests
 from tests.api.running import FOREVER, Running, dataset, found_company, grant, refusal, revision_of, running
@@ -41,6 +43,10 @@ WAYS = {
 
 #: Ann's request for access, which Root may decide on.
 REQUEST = "0199e8f2-5d3c-7c1e-9a57-1f2e3d4c5b6a"
+
+#: A key of the job's.
+KEY = "0199e8f2-5d3c-7c1e-9a57-1f2e3d4c5b6b"
+SHOWN = written(bytes(32))
 
 #: The id of a row of the ledger.
 DECIDED = UUID("019d6a9e-0000-7000-8000-000000000000")
@@ -75,10 +81,29 @@ READING = [
     "/v1/lint",
     "/v1/reviews",
     "/v1/subjects/user:root/holdings",
+    "/v1/keys",
+    f"/v1/keys/{KEY}",
     "/v1/whoami",
     "/v1/ledger",
     f"/v1/ledger/{DECIDED}/decision",
 ]
+
+#: What is read of provisioned people and groups: no decision of the realm's, but written down alike.
+PROVISIONED = [
+    "/scim/v2/Users",
+    '/scim/v2/Users?filter=userName eq "zoe"',
+    "/scim/v2/Users/0199e8f2-5d3c-7c1e-9a57-1f2e3d4c5b6c",
+    "/scim/v2/Groups",
+    "/scim/v2/Groups/0199e8f2-5d3c-7c1e-9a57-1f2e3d4c5b6c",
+]
+
+DESCRIBING = {
+    "/scim/v2/ServiceProviderConfig",
+    "/scim/v2/Schemas",
+    "/scim/v2/Schemas/urn:ietf:params:scim:schemas:core:2.0:User",
+    "/scim/v2/ResourceTypes",
+    "/scim/v2/ResourceTypes/User",
+}
 
 UNDECIDED = {"/v1/schema", "/healthz", "/readyz", "/.well-known/muniment", "/.well-known/authzen-configuration"}
 
@@ -127,6 +152,7 @@ async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterat
         await service.ann.read("/v1/whoami")
         await ask_as_ann(service)
         await decide_for_root(service)
+        await keep_a_key(service)
         yield service
 
 
@@ -137,6 +163,16 @@ async def ask_as_ann(service: Running) -> None:
     wish = AccessRequest(REQUEST, Subject(Kind.USER, "ann"), terms, "a report", at)
     async with service.app.state.house.db.begin() as tx:
         await requests.append(tx, wish, 0)
+
+
+async def keep_a_key(service: Running) -> None:
+    """A key, with an id that is known here."""
+    at = datetime.now(UTC)
+    bounds, until = Bounds(Use.CHANGES), at + timedelta(days=9)
+    nightly, root = Subject(Kind.SERVICE, "nightly"), Subject(Kind.USER, "root")
+    key = Key(id=KEY, subject=nightly, bounds=bounds, at=at, by=root, because="a test", until=until)
+    async with service.app.state.house.db.begin() as tx:
+        await service.app.state.house.keys.keep(tx, key, SHOWN)
 
 
 async def decide_for_root(service: Running) -> None:
@@ -202,11 +238,32 @@ async def test_nothing_is_changed_without_a_record(everything: Running, way: str
         refusal(await everything.root.post(f"/v1/requests/{REQUEST}/approve", {}), 503)
         refusal(await everything.root.post(f"/v1/requests/{REQUEST}/deny", {"because": "no"}), 503)
         refusal(await everything.ann.post(f"/v1/requests/{REQUEST}/withdraw", {}), 503)
+        until = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+        wish = {"service": "service:nightly", "use": "changes", "until": until, "because": "a test"}
+        refusal(await everything.root.post("/v1/keys", wish), 503)
+        refusal(await everything.root.send("DELETE", f"/v1/keys/{KEY}"), 503)
+        refusal(await everything.nobody.post("/v1/keys/revoke", {"key": SHOWN}), 503)
 
+    (key,) = (await everything.root.read("/v1/keys"))["items"]
+    assert key["revoked"] is None
     assert (await everything.root.read(f"/v1/requests/{REQUEST}"))["version"] == 1
     assert await revision_of(everything) == before
     for path in CHANGING:
         assert (await everything.root.get(path)).status_code == 404
+
+
+@pytest.mark.parametrize("way", WAYS)
+async def test_nothing_is_provisioned_without_a_record(everything: Running, way: str) -> None:
+    user, group = ({"schemas": [f"urn:ietf:params:scim:schemas:core:2.0:{kind}"]} for kind in ("User", "Group"))
+    with no_ledger(everything, way):
+        for path in PROVISIONED:
+            refusal(await everything.root.get(path), 503)
+        for path in ("/scim/v2/Users/.search", "/scim/v2/Groups/.search", "/scim/v2/.search"):
+            refusal(await everything.root.post(path, {}), 503)
+        refusal(await everything.root.post("/scim/v2/Users", {**user, "userName": "zoe"}), 503)
+        refusal(await everything.root.post("/scim/v2/Groups", {**group, "displayName": "zoes"}), 503)
+    for path in ("/scim/v2/Users", "/scim/v2/Groups"):
+        assert (await everything.root.read(path))["totalResults"] == 0
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -255,7 +312,7 @@ async def test_every_change_is_one_row_with_its_versions(everything: Running) ->
 
 async def test_these_tests_know_every_address_that_is_read(everything: Running) -> None:
     """An address that is new must be added above, to the decided ones or to those that decide nothing."""
-    asked = {path.partition("?")[0] for path in READING} | UNDECIDED
+    asked = {path.partition("?")[0] for path in (*READING, *PROVISIONED)} | DESCRIBING | UNDECIDED
     for method, template in everything.routes:
         prefix = template.partition("{")[0]
         if method == "GET" and "{" not in template:
@@ -263,4 +320,4 @@ async def test_these_tests_know_every_address_that_is_read(everything: Running) 
         elif method == "GET":
             assert any(path.startswith(prefix) for path in asked), template
         elif method == "PUT":
-            assert any(path.startswith(prefix) for path in CHANGING), template
+            assert any(path.startswith(prefix) for path in (*CHANGING, *PROVISIONED)), template

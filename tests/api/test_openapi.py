@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -22,7 +23,7 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from demo.issuer import RunningIssuer
-from tests.api.running import Running, Served, after_version, dataset, grant, serving
+from tests.api.running import Running, Served, after_version, dataset, grant, media_of_refusals, serving
 
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
 
@@ -41,6 +42,14 @@ STANDING = (*FURNITURE, "/v1/subjects/user:root")
 
 #: What somebody has asked for: its id is the service's to give.
 WISH = {"actions": ["save"], "datasets": ["sales.orders"], "environments": ["dev"], "because": "a report"}
+
+#: Somebody who was provisioned, and a group; and what describes them.
+PERSON = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:User"], "userName": "zoe"}
+GROUP = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "zoes"}
+DESCRIBING = ("/scim/v2/Schemas/urn:ietf:params:scim:schemas:core:2.0:User", "/scim/v2/ResourceTypes/User")
+
+#: A key, but for its end.
+KEY = {"service": "service:nightly", "use": "changes", "because": "a test"}
 
 #: How many requests are made up for each address and caller.
 REQUESTS = 5
@@ -68,9 +77,14 @@ def standing(served: Served, issuer: RunningIssuer) -> tuple[str, ...]:
     headers = {"Authorization": f"Bearer {issuer.token('root')}"}
     with httpx.Client(base_url=served.base, headers=headers, trust_env=False) as http:
         wished = http.post("/v1/requests", json=WISH).raise_for_status().json()["id"]
+        until = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+        key = http.post("/v1/keys", json={**KEY, "until": until}).raise_for_status().json()["id"]
         http.get("/v1/catalog", params={"environment": "dev"}).raise_for_status()
+        person = http.post("/scim/v2/Users", json=PERSON).raise_for_status().json()["id"]
+        group = http.post("/scim/v2/Groups", json=GROUP).raise_for_status().json()["id"]
         rows = http.get("/v1/ledger", params={"event": "catalog.served"}).raise_for_status().json()["items"]
-    return (*STANDING, f"/v1/requests/{wished}", f"/v1/ledger/{rows[0]['id']}")
+    provisioned = (f"/scim/v2/Users/{person}", f"/scim/v2/Groups/{group}", *DESCRIBING)
+    return (*STANDING, f"/v1/requests/{wished}", f"/v1/keys/{key}", f"/v1/ledger/{rows[0]['id']}", *provisioned)
 
 
 @pytest.mark.anyio
@@ -80,8 +94,9 @@ async def test_the_description_is_openapi_3_1_and_says_where_a_token_is_needed(s
     assert [scheme["scheme"] for scheme in described["components"]["securitySchemes"].values()] == ["bearer"]
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
-            assert "application/problem+json" in operation["responses"]["default"]["content"], f"{method} {path}"
-            assert bool(operation.get("security")) is path.startswith(("/v1/", "/access/v1/")), f"{method} {path}"
+            assert media_of_refusals(path) in operation["responses"]["default"]["content"], f"{method} {path}"
+            guarded = path.startswith(("/v1/", "/access/v1/", "/scim/")) and path != "/v1/keys/revoke"
+            assert bool(operation.get("security")) is guarded, f"{method} {path}"
             assert operation["description"], f"{method} {path}"
 
 

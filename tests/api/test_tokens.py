@@ -15,11 +15,14 @@ from typing import Any
 import psycopg
 import pytest
 
+from muniment.identity.bearer import STRANGER
 from tests.api.running import Caller, Running, after_version, refusal, revision_of
 
 pytestmark = pytest.mark.anyio
 
-OPEN = {"/healthz", "/readyz", "/.well-known/muniment", "/.well-known/authzen-configuration"}
+#: Whoever holds a key may revoke it; here nothing is shown.
+REVOKING = "/v1/keys/revoke"
+OPEN = {"/healthz", "/readyz", "/.well-known/muniment", "/.well-known/authzen-configuration", REVOKING}
 
 
 def part(value: object) -> str:
@@ -79,6 +82,35 @@ async def test_a_token_that_does_not_hold_is_refused_without_a_word_of_it(servic
     assert await revision_of(service) == before
 
 
+#: Those of the bad tokens that an issuer has really signed: their bearer is told what is wrong.
+SIGNED = {"expired", "not yet", "endless", "for others", "for nobody", "an ID token"}
+
+
+async def test_who_has_no_token_that_an_issuer_signed_is_told_the_same_byte_for_byte(service: Running) -> None:
+    tokens = bad_tokens(service)
+    strange = [await Caller(service.http, tokens[what]).get("/v1/whoami") for what in tokens.keys() - SIGNED]
+    assert len({answer.content for answer in strange}) == 1
+    assert STRANGER in strange[0].text
+    assert len({answer.headers["www-authenticate"] for answer in strange}) == 1
+    for what in SIGNED:
+        assert STRANGER not in (await Caller(service.http, tokens[what]).get("/v1/whoami")).text, what
+
+
+async def test_every_token_that_does_not_hold_is_counted(service: Running) -> None:
+    def counted() -> int:
+        with psycopg.connect(service.url.replace("+psycopg", "")) as connection:
+            (count,) = connection.execute("SELECT coalesce(sum(count), 0) FROM refused_signins").fetchone() or (0,)
+            return int(count)
+
+    refusals = service.app.state.doorkeeper._refusals
+    await refusals.flush()
+    before, tokens = counted(), bad_tokens(service)
+    for token in tokens.values():
+        refusal(await Caller(service.http, token).get("/v1/whoami"), 401)
+    await refusals.flush()
+    assert counted() == before + len(tokens)
+
+
 async def test_no_door_but_these_opens_without_a_token(service: Running) -> None:
     """Seen to fail with `Asking` taken from a route."""
     for method, template in service.routes:
@@ -86,7 +118,7 @@ async def test_no_door_but_these_opens_without_a_token(service: Running) -> None
             method, re.sub(r"\{\w+\}", "sales.orders", template), headers=after_version(0)
         )
         if template in OPEN:
-            assert answer.status_code == 200
+            assert answer.status_code == (422 if template == REVOKING else 200)
         else:
             refusal(answer, 401)
             assert answer.headers["www-authenticate"] == "Bearer"

@@ -2,7 +2,7 @@
 
 ``ALWAYS`` asks what names nothing hidden, ``ABOUT`` the same route about one hidden thing. Each
 is by method and address template, so that a test can hold them against the service's own
-description. ``{moment}``, ``{request}``, ``{row}``, ``{receipt}`` and ``{revision}`` are filled in by
+description. ``{moment}``, ``{request}``, ``{key}``, ``{row}``, ``{receipt}`` and ``{revision}`` are filled in by
 the test: a time when all stood, the ids of what is somebody else's, the revision of the service asked.
 """
 
@@ -138,6 +138,33 @@ def _searches_of_things() -> Iterable[dict[str, Any]]:
             for action in actions:
                 yield {**_subject(about), "action": {"name": action}, "resource": {"type": type_}}
     yield {**_subject("fay"), "action": {"name": "declare"}, "resource": {"type": "dataset"}, "page": {"limit": 1}}
+
+
+def _scim() -> dict[str, list[Ask]]:
+    """What may be asked of a directory, which is nobody's who walks."""
+    shown = "attributes=displayName&excludedAttributes=members"
+    searched = f"filter=displayName%20pr&sortBy=displayName&sortOrder=ascending&startIndex=1&count=9&{shown}"
+    removal = {"Operations": [{"op": "remove", "path": "displayName"}]}
+    found: dict[str, list[Ask]] = {
+        "GET /scim/v2/ServiceProviderConfig": _gets("/scim/v2/ServiceProviderConfig"),
+        "GET /scim/v2/Schemas": _gets("/scim/v2/Schemas"),
+        "GET /scim/v2/Schemas/{id}": _gets("/scim/v2/Schemas/nothing"),
+        "GET /scim/v2/ResourceTypes": _gets("/scim/v2/ResourceTypes"),
+        "GET /scim/v2/ResourceTypes/{name}": _gets("/scim/v2/ResourceTypes/User"),
+        "POST /scim/v2/.search": _posts("/scim/v2/.search", {}),
+    }
+    for kind, named in (("Users", {"userName": "hugo"}), ("Groups", {"displayName": "the-board"})):
+        path = f"/scim/v2/{kind}"
+        found |= {
+            f"GET {path}": _gets(path, f"{path}?{searched}"),
+            f"POST {path}": _posts(f"{path}?{shown}", named),
+            f"POST {path}/.search": _posts(f"{path}/.search", {}),
+            f"GET {path}/{{id}}": _gets(f"{path}/{{request}}?{shown}"),
+            f"PUT {path}/{{id}}": _posts(f"{path}/{{request}}?{shown}", named),
+            f"PATCH {path}/{{id}}": _posts(f"{path}/{{request}}?{shown}", removal),
+            f"DELETE {path}/{{id}}": _gets(f"{path}/{{request}}"),
+        }
+    return found
 
 
 #: What is tried together, naming nothing hidden; each may be made by whoever governs finance.
@@ -307,6 +334,27 @@ ALWAYS: dict[str, list[Ask]] = {
         {"to": "group:the-board", "reason": "leaves"},
         {"to": "group:x", "reason": "leaves"},
     ),
+    "GET /v1/keys": _gets(
+        "/v1/keys",
+        *(f"/v1/keys?service=service:{name}&limit=1" for name in ("board", "nightly", "nothing")),
+        "/v1/keys?after={key}",
+    ),
+    "POST /v1/keys": _posts(
+        "/v1/keys",
+        {
+            "service": "service:board",
+            "use": "runs",
+            "environment": "dev",
+            "project": "p",
+            "purpose": "q",
+            "until": "2030-01-01T00:00:00Z",
+            "because": "to see",
+        },
+    ),
+    "GET /v1/keys/{id}": _gets("/v1/keys/{key}", "/v1/keys/{request}"),
+    "DELETE /v1/keys/{id}": _gets("/v1/keys/{key}?because=x", "/v1/keys/{request}"),
+    "POST /v1/keys/revoke": _posts("/v1/keys/revoke", {"key": "mun_nonsense"}),
+    **_scim(),
     "GET /v1/ledger": _gets(
         "/v1/ledger",
         "/v1/ledger?subject=user:hugo",

@@ -3,6 +3,7 @@
     ./dev bench            every realm, every question: some minutes
     ./dev bench --quick    the smallest and the largest realm, fewer questions: a minute or two
     ./dev bench --deciding what deciding alone costs, beside Cedar asked one by one; no service is started
+    ./dev bench --revoking what a revocation costs over two workers, and whether every later request honours it
     ./dev bench --json FILE
 
 It starts what it needs (PostgreSQL, an issuer, the service, the bare answer), listens on
@@ -34,6 +35,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="./dev bench", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="the smallest and the largest realm: a minute or two")
     parser.add_argument("--deciding", action="store_true", help="only what deciding costs, beside Cedar")
+    parser.add_argument("--revoking", action="store_true", help="only revocations, over two workers")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     chosen = parser.parse_args(arguments)
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
@@ -44,7 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        return (_deciding if chosen.deciding else _bench)(quick=chosen.quick, json_file=chosen.json)
+        part = _deciding if chosen.deciding else _revoking if chosen.revoking else _bench
+        return part(quick=chosen.quick, json_file=chosen.json)
     except KeyboardInterrupt:
         print("\nStopped, with everything that was started.", file=sys.stderr)
         return 130
@@ -70,6 +73,38 @@ def _deciding(*, quick: bool, json_file: Path | None) -> int:
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(each) for each in measured], indent=2) + "\n", encoding="utf-8")
     return 0
+
+
+def _revoking(*, quick: bool, json_file: Path | None) -> int:
+    """What taking access away costs, and whether it holds."""
+    import json
+    from dataclasses import asdict
+
+    import uvloop
+
+    from muniment.core.problems import Problem
+    from tests.bench import revoking
+    from tests.bench.caller import WrongAnswer
+    from tests.bench.measures import QUICK
+    from tests.bench.servers import DidNotStart, postgres
+
+    def tell(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    try:
+        with (
+            postgres() as server,
+            _issuer(QUICK) as issuer,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            measured = runner.run(revoking.measure(server, issuer, 20 if quick else 200, tell))
+    except (DidNotStart, WrongAnswer, Problem, OSError, EOFError) as failed:
+        print(f"\nThe benchmark ends without a result: {str(failed) or repr(failed)}", file=sys.stderr)
+        return 1
+    print(revoking.text(measured), flush=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps([asdict(each) for each in measured], indent=2) + "\n", encoding="utf-8")
+    return 1 if any(each.broken for each in measured) else 0
 
 
 def _bench(*, quick: bool, json_file: Path | None) -> int:

@@ -144,8 +144,8 @@ async def fill(url: str, realm: Sequence[Change]) -> None:
 
 
 @asynccontextmanager
-async def service(url: str, issuer: str) -> AsyncIterator[Server]:
-    """`muniment serve` with one worker on a database, until the block ends."""
+async def service(url: str, issuer: str, **further: str) -> AsyncIterator[Server]:
+    """`muniment serve` with one worker on a database, until the block ends; ``further`` are settings of its own."""
     described = {
         "name": ISSUER,
         "issuer": issuer,
@@ -159,6 +159,7 @@ async def service(url: str, issuer: str) -> AsyncIterator[Server]:
         "MUNIMENT_PORT": str(port),
         "MUNIMENT_WORKERS": "1",
         "MUNIMENT_ISSUERS": json.dumps([described]),
+        **further,
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUNIMENT_")}
     command = [str(Path(sys.executable).with_name("muniment")), "serve"]

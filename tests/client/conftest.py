@@ -83,6 +83,10 @@ class StandIn:
     #: Known to Ann, and not hers.
     discoverable: set[str] = field(default_factory=set)
     asked: list[Asked] = field(default_factory=list)
+    #: The tokens that are accepted for :attr:`subject`, beside those of Ann and Bob.
+    bearers: set[str] = field(default_factory=set)
+    #: The issuers as `/.well-known/muniment` describes them; the subject of each of their tokens is believed.
+    issuers: list[dict[str, Any]] = field(default_factory=list)
     #: Answers in place of the usual ones: path to (status, content type, text).
     instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
 
@@ -94,6 +98,15 @@ class StandIn:
     @staticmethod
     def token_of(subject: str) -> str:
         return token_of(subject)
+
+    def known_as(self, token: str) -> str | None:
+        """Whom a token speaks for here."""
+        if token in {token_of("ann"), token_of("bob"), *self.bearers}:
+            return self.subject
+        if token.count(".") != 2:
+            return None
+        claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
+        return f"user:{claims['sub']}" if claims["iss"] in [each["issuer"] for each in self.issuers] else None
 
     def paths(self) -> list[str]:
         return [asked.path for asked in self.asked]
@@ -163,7 +176,7 @@ class Handler(BaseHTTPRequestHandler):
         self.stand_in.asked.append(asked)
         asked.status, kind, text, tag = self._decided(asked)
         self.send_response(asked.status)
-        told = {"Muniment-Revision": "812", "Muniment-Receipt": "r-1", "Muniment-Subject": self.stand_in.subject}
+        told = {"Muniment-Revision": "812", "Muniment-Receipt": "r-1", "Muniment-Subject": self._subject(asked)}
         for name, value in {"Content-Type": kind, "ETag": tag, **told}.items():
             if value:
                 self.send_header(name, value)
@@ -174,7 +187,9 @@ class Handler(BaseHTTPRequestHandler):
     def _decided(self, asked: Asked) -> tuple[int, str, str, str]:
         if asked.path in self.stand_in.instead:
             return (*self.stand_in.instead[asked.path], "")
-        if asked.headers.get("authorization") not in {f"Bearer {token_of('ann')}", f"Bearer {token_of('bob')}"}:
+        if asked.path == "/.well-known/muniment":
+            return 200, "application/json", json.dumps({"service": "muniment", "issuers": self.stand_in.issuers}), ""
+        if self._subject(asked) is None:
             problem = {"type": "about:blank", "title": "Token refused", "status": 401, "detail": "It has expired."}
             return 401, "application/problem+json", json.dumps(problem), ""
         if asked.path == "/v1/leases":
@@ -184,6 +199,9 @@ class Handler(BaseHTTPRequestHandler):
             return (304, "", "", tag) if fresh else (200, "application/json", text, tag)
         return 200, "application/json", json.dumps(self._told(asked)), ""
 
+    def _subject(self, asked: Asked) -> str | None:
+        return self.stand_in.known_as(asked.headers.get("authorization", "").removeprefix("Bearer "))
+
     def _told(self, asked: Asked) -> dict[str, Any]:
         if asked.path == "/v1/preflight":
             wanted = [(name, action) for action in ("load", "save") for name in asked.body[action]]
@@ -191,7 +209,7 @@ class Handler(BaseHTTPRequestHandler):
             allowed = all(verdict["allowed"] for verdict in verdicts)
             return {"allowed": allowed, "verdicts": verdicts, "revision": 812, "receipt": "r-2"}
         if asked.path == "/v1/whoami":
-            return {"subject": "user:ann", "groups": ["group:analysts"], "attributes": {}, "issuer": "corp"}
+            return {"subject": self._subject(asked), "groups": ["group:analysts"], "attributes": {}, "issuer": "corp"}
         return self.stand_in.verdict(asked.query["dataset"], asked.query["action"])
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
@@ -239,6 +257,8 @@ class Project:
             **{key: value for key, value in os.environ.items() if not key.startswith(("MUNIMENT_", "KEDRO_"))},
             "DO_NOT_TRACK": "1",
             "XDG_CACHE_HOME": str(path / "cache"),
+            "XDG_CONFIG_HOME": str(path / "config"),
+            "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
             "COLUMNS": "300",
             "MUNIMENT_TOKEN": token_of("ann"),
         }
@@ -328,7 +348,7 @@ def project(tmp_path, monkeypatch):
     for name in list(os.environ):
         if name.startswith(("MUNIMENT_", "KEDRO_")):
             monkeypatch.delenv(name)
-    for name in ("DO_NOT_TRACK", "XDG_CACHE_HOME", "MUNIMENT_TOKEN"):
+    for name in ("DO_NOT_TRACK", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHON_KEYRING_BACKEND", "MUNIMENT_TOKEN"):
         monkeypatch.setenv(name, made.env[name])
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -321,3 +321,18 @@ def test_absent_credentials_pickle_as_their_name():
     assert repr(absent) == "<credentials 'lake_keys', not defined in this project>"
     with pytest.raises(DatasetError, match=r"needs the credentials 'lake_keys'"):
         dict(absent)
+
+
+def test_the_hooks_and_the_commands_load_nothing_of_signing_in(project):
+    ran = project.python(
+        """
+        import sys
+        import kedro_muniment, kedro_muniment.hooks, kedro_muniment.commands
+        late = ("authlib", "httpx", "keyring", "IPython", "webbrowser", "http.server", "kedro_muniment.browser",
+                "kedro_muniment.device", "kedro_muniment.jobs", "kedro_muniment.keeping", "kedro_muniment.people",
+                "kedro_muniment.providers", "kedro_muniment.renewing", "kedro_muniment.signing_in",
+                "kedro_muniment.telling")
+        print("LOADED", [name for name in late if name in sys.modules])
+        """
+    )
+    assert "LOADED []" in ran.stdout, ran.stdout + ran.stderr

@@ -9,7 +9,8 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from urllib.parse import quote
 import httpx
 import psycopg
 import pytest
+from psycopg import sql
 
 from demo.issuer import RunningIssuer, running_issuer
 from muniment.store.embedded import EmbeddedPostgres
@@ -62,34 +64,48 @@ def issuer() -> Iterator[RunningIssuer]:
 
 
 @pytest.fixture(scope="session")
-def service(
-    postgres: EmbeddedPostgres, issuer: RunningIssuer, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Api]:
+def served(
+    postgres: EmbeddedPostgres, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[..., AbstractContextManager[str]]:
+    """Runs `muniment serve` on an empty database of that name for these issuers; gives its address."""
+
+    @contextmanager
+    def serving(database: str, *issuers: Mapping[str, object], **settings: str) -> Iterator[str]:
+        maintenance = postgres.database_url("postgres").replace("+psycopg", "", 1)
+        with psycopg.connect(maintenance, autocommit=True) as connection:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
+        folder, port = tmp_path_factory.mktemp("service"), _free_port()
+        env = _own_environment(
+            MUNIMENT_DATABASE_URL=postgres.database_url(database),
+            MUNIMENT_DATA_DIR=str(folder),
+            MUNIMENT_ISSUERS=json.dumps(issuers),
+            MUNIMENT_PORT=str(port),
+            **settings,
+        )
+        log = folder / "service.log"
+        with log.open("wb") as said, _loopback_client() as http:
+            command = [Path(sys.executable).with_name("muniment"), "serve", "--upgrade"]
+            process = subprocess.Popen(command, env=env, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
+            try:
+                _wait_until_ready(f"http://127.0.0.1:{port}", http, process, log)
+                yield f"http://127.0.0.1:{port}"
+            finally:
+                process.terminate()
+                process.wait(30)
+
+    return serving
+
+
+@pytest.fixture(scope="session")
+def service(issuer: RunningIssuer, served: Callable[..., AbstractContextManager[str]]) -> Iterator[Api]:
     """`muniment serve` on an empty database; Ada administers."""
-    with psycopg.connect(postgres.database_url("postgres").replace("+psycopg", "", 1), autocommit=True) as connection:
-        connection.execute("CREATE DATABASE e2e")
-    folder = tmp_path_factory.mktemp("service")
-    port = _free_port()
-    env = _own_environment(
-        MUNIMENT_DATABASE_URL=postgres.database_url("e2e"),
-        MUNIMENT_DATA_DIR=str(folder),
-        MUNIMENT_ISSUERS=json.dumps([{"name": "corp", "default": True, "issuer": issuer.url, "audience": "muniment"}]),
-        MUNIMENT_BOOTSTRAP_ADMIN="user:ada",
-        MUNIMENT_PORT=str(port),
-    )
-    log = folder / "service.log"
-    with (
-        log.open("wb") as said,
-        httpx.Client(trust_env=False, timeout=60, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)) as http,
-    ):
-        command = [Path(sys.executable).with_name("muniment"), "serve", "--upgrade"]
-        process = subprocess.Popen(command, env=env, cwd=folder, stdout=said, stderr=subprocess.STDOUT)
-        try:
-            _wait_until_ready(f"http://127.0.0.1:{port}", http, process, log)
-            yield Api(f"http://127.0.0.1:{port}", issuer, http)
-        finally:
-            process.terminate()
-            process.wait(30)
+    corp = {"name": "corp", "default": True, "issuer": issuer.url, "audience": "muniment"}
+    with served("e2e", corp, MUNIMENT_BOOTSTRAP_ADMIN="user:ada") as url, _loopback_client() as http:
+        yield Api(url, issuer, http)
+
+
+def _loopback_client() -> httpx.Client:
+    return httpx.Client(trust_env=False, timeout=60, verify=ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT))
 
 
 def _wait_until_ready(url: str, http: httpx.Client, process: subprocess.Popen[bytes], log: Path) -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 import yaml
 
-from muniment.settings import Settings
+from muniment.safe_start import dangers
+from muniment.settings import Settings, Surroundings
 
 ROOT = Path(__file__).parents[2]
 COMPOSE_TEXT = (ROOT / "docker-compose.yml").read_text(encoding="utf-8")
@@ -73,3 +74,14 @@ def test_nothing_listens_beyond_this_machine_by_default():
     ports = [port for one in COMPOSE.values() for port in one.get("ports", [])]
     assert ports
     assert all(port.startswith("127.0.0.1:") for port in ports)
+
+
+def test_what_compose_starts_is_not_refused_as_unsafe(tmp_path):
+    """The port is this machine's alone, and the public address says so."""
+    environment = COMPOSE["muniment"]["environment"]
+    public_url = re.fullmatch(r"\$\{MUNIMENT_PUBLIC_URL:-(.+)\}", environment["MUNIMENT_PUBLIC_URL"])[1]
+    host = re.search(r"MUNIMENT_HOST=(\S+)", DOCKERFILE)[1]
+    database_url = environment["MUNIMENT_DATABASE_URL"]
+    settings = Settings(host=host, public_url=public_url, database_url=database_url, data_dir=tmp_path)
+    assert dangers(settings, Surroundings()) == ()
+    assert dangers(Settings(host=host, data_dir=tmp_path), Surroundings())

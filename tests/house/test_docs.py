@@ -40,8 +40,10 @@ from pydantic import BaseModel, TypeAdapter
 
 import kedro_muniment.config
 import kedro_muniment.definitions
+import kedro_muniment.jobs
 import kedro_muniment.problems
 from kedro_muniment.commands import muniment as client_commands
+from kedro_muniment.signing_in import Token
 from muniment.api import grants as grants_door
 from muniment.api import policies as policies_door
 from muniment.api.grants import GrantBody
@@ -63,13 +65,14 @@ from muniment.core import (
 from muniment.core.cases import cases_of
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.ledger import Event, Row
+from muniment.core.limits import Rates
 from muniment.core.lint import Doubt
 from muniment.core.locations import parse_location
 from muniment.core.masks import MaskAction
 from muniment.core.names import checked_dataset
 from muniment.core.row_filters import read_row_filter
 from muniment.core.schema import Action, schema_text
-from muniment.identity.issuers import Issuer, issuers_from
+from muniment.identity.issuers import Introspection, Issuer, issuers_from
 from muniment.settings import Settings, read
 
 ROOT = Path(__file__).parents[2]
@@ -83,6 +86,8 @@ ENVIRONMENTS = ("dev", "prod")
 
 #: Languages of fenced blocks; each has a reader in :func:`test_every_example_is_read_by_what_reads_it_in_earnest`.
 LANGUAGES = {"bash", "cedar", "console", "json", "python", "text", "toml", "yaml"}
+#: Files of platforms that run jobs, which set variables for the client.
+PIPELINES = {".github/workflows/nightly.yml", ".gitlab-ci.yml", "cronjob.yaml"}
 #: Programs in examples that are not ours to check.
 OTHERS = {"curl", "docker", "export", "pip", "zensical"}
 
@@ -168,6 +173,8 @@ def _default(setting: str) -> str:
     value = Settings.model_fields[setting.removeprefix("MUNIMENT_").lower()].get_default(call_default_factory=True)
     if isinstance(value, BaseModel):
         value = {name: int(hours) for name, hours in value.model_dump().items()}
+    if isinstance(value, Rates):
+        value = {each.name: str(getattr(value, each.name)) for each in fields(Rates)}
     return value if isinstance(value, str) else json.dumps(value)
 
 
@@ -179,6 +186,15 @@ def test_the_reference_lists_every_field_of_an_issuer():
     assert {name: getattr(issuer, name) for name in told if name != "attributes"} == {
         name: value for name, value in told.items() if name != "attributes"
     }
+
+
+def test_the_reference_lists_every_field_of_introspection():
+    listed = {words(row[0])[0]: row[1] for row in rows(section("reference/settings.md", "Introspection"))}
+    assert set(listed) == {field.name for field in fields(Introspection)}
+    plain = Introspection("muniment-api", "secret")
+    told = {name: json.loads(words(cell)[0]) for name, cell in listed.items() if words(cell)}
+    found = {name: getattr(plain, name) for name in told}
+    assert {**found, "clients": list(found["clients"])} == told
 
 
 def test_the_reference_lists_every_key_and_variable_of_the_client():
@@ -291,6 +307,8 @@ def _routes() -> dict[str, Any]:
     """Every route that is served, by ``METHOD /address``; those that FastAPI itself adds too."""
     found: dict[str, Any] = {}
     for route in _flat(_app().routes):
+        if route.path.startswith("/scim/{issuer}/"):  # The doors of /scim/v2, for the directory of another issuer.
+            continue
         for method in route.methods - {"HEAD"}:
             found[f"{method} {route.path}"] = route
     return found
@@ -525,10 +543,25 @@ def _check_data(block: Block, tmp_path: Path) -> None:
     elif block.title == "read restrictions":
         assert {MaskAction(each["action"]) for each in data["required-column-projections"]}
         assert read_row_filter(data["required-row-filter"]) == data["required-row-filter"]
+    elif block.title in PIPELINES:
+        # What a job's environment says must be one whole credential, as the client reads it.
+        named = {variable: Token(value) for variable, value in _variables_in(data) if variable != "MUNIMENT_URL"}
+        assert kedro_muniment.jobs.credential_in(named, "https://muniment.example.org")
     elif block.title == "a problem":
         assert STATUS[next(k for k in STATUS if data["type"] == f"/problems/{name_of(k)}")] == data["status"]
     else:
         assert block.page == TUTORIAL, f"{block.place}: its title says neither an address nor a file that is known"
+
+
+def _variables_in(node: Any) -> Iterator[tuple[str, str]]:
+    """Our variables in a pipeline's file: members of those names, and ``{name: …, value: …}``."""
+    if isinstance(node, Mapping):
+        if str(node.get("name")).startswith("MUNIMENT_"):
+            yield node["name"], node["value"]
+        yield from ((name, str(held)) for name, held in node.items() if str(name).startswith("MUNIMENT_"))
+    if isinstance(node, Mapping | list):
+        for inner in node.values() if isinstance(node, Mapping) else node:
+            yield from _variables_in(inner)
 
 
 def _template(method: str, address: str) -> str:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import re
 import ssl
 import threading
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -17,8 +19,9 @@ from joserfc.jwk import OKPKey
 from joserfc.jws import JWSRegistry, serialize_compact
 
 from demo.issuer import RunningIssuer, running_issuer
-from muniment.identity.bearer import Bearer
-from muniment.identity.issuers import Issuer, issuers_from
+from muniment.core.problems import TokenRefused
+from muniment.identity.bearer import STRANGER, Bearer
+from muniment.identity.issuers import ALGORITHMS, Issuer, issuers_from
 
 PEOPLE = {
     "ann": {"groups": ["analysts"], "claims": {"clr": 3, "teams": ["emea"], "mail": "ann@corp.example", "staff": True}},
@@ -56,7 +59,14 @@ def issuers(corp: RunningIssuer, lab: RunningIssuer) -> tuple[Issuer, ...]:
     }
     return issuers_from(
         [
-            {"name": "corp", "issuer": corp.url, "audience": "muniment", "default": True, "attributes": attributes},
+            {
+                "name": "corp",
+                "issuer": corp.url,
+                "audience": "muniment",
+                "default": True,
+                "attributes": attributes,
+                "algorithms": [name for name in ALGORITHMS if name != "RS512"],
+            },
             {"name": "lab", "issuer": lab.url, "audience": "muniment", "kind": "services"},
         ]
     )
@@ -78,6 +88,15 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+@contextmanager
+def refused(reason: str) -> Iterator[None]:
+    """A stranger is refused, in the words for all strangers; the reason is known inside alone."""
+    with pytest.raises(TokenRefused) as refusal:
+        yield
+    assert refusal.value.detail == STRANGER
+    assert re.search(reason, str(refusal.value.__cause__)), refusal.value.__cause__
+
+
 @dataclass
 class Answer:
     status: int = 200
@@ -95,6 +114,8 @@ class Site:
     key: OKPKey
     answers: dict[str, Answer] = field(default_factory=dict)
     asked: Counter[str] = field(default_factory=Counter)
+    #: Headers (names in small letters) and forms that were posted, by their addresses.
+    received: dict[str, list[tuple[dict[str, str], str]]] = field(default_factory=dict)
 
     def publish(self, **changes: object) -> None:
         """Behave like an issuer, but for these members of the discovery document."""
@@ -122,6 +143,18 @@ class Site:
 
 @pytest.fixture
 def site() -> Iterator[Site]:
+    with running_site() as one:
+        yield one
+
+
+@pytest.fixture
+def other() -> Iterator[Site]:
+    with running_site() as one:
+        yield one
+
+
+@contextmanager
+def running_site() -> Iterator[Site]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             served.asked[self.path] += 1
@@ -138,6 +171,12 @@ def site() -> Iterator[Site]:
             except OSError:
                 self.close_connection = True  # the reader has had enough
 
+        def do_POST(self) -> None:
+            form = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            headers = {name.lower(): value for name, value in self.headers.items()}
+            served.received.setdefault(self.path, []).append((headers, form))
+            self.do_GET()
+
         def log_message(self, *_: object) -> None:
             pass
 
@@ -145,7 +184,9 @@ def site() -> Iterator[Site]:
     served = Site(f"http://127.0.0.1:{server.server_port}", OKPKey.generate_key(parameters={"kid": "one"}))
     thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02})
     thread.start()
-    yield served
-    server.shutdown()
-    thread.join()
-    server.server_close()
+    try:
+        yield served
+    finally:
+        server.shutdown()
+        thread.join()
+        server.server_close()

@@ -107,6 +107,23 @@ async def test_a_token_that_differs_from_a_remembered_one_is_not_it(bearer, corp
         await bearer.verify(token[:-2] + ("AA" if token[-2:] != "AA" else "BA"), now)
 
 
+async def test_a_token_is_verified_once_for_as_long_as_its_issuers_keys_stand(site, http, now):
+    site.publish()
+    bearer, token = site.bearer(http), site.token(now)
+
+    async def found(**later):
+        await bearer.verify(token, now + timedelta(**later))
+        (known,) = bearer._remembered.values()
+        return known
+
+    first = await found()
+    assert await found(minutes=3, seconds=59) is first
+    anew = await found(minutes=6)
+    assert anew is not first
+    assert await found(minutes=9, seconds=59) is anew
+    assert anew.until == first.sign_in.until
+
+
 async def test_only_so_many_tokens_are_remembered(bearer, corp, now, monkeypatch):
     monkeypatch.setattr("muniment.identity.bearer.MOST_REMEMBERED", 3)
     tokens = [corp.token("ann") for _ in range(5)]

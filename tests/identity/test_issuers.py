@@ -7,7 +7,9 @@ import json
 import pytest
 
 from muniment.core.problems import CannotStart
+from muniment.core.provisioning import SubjectBy
 from muniment.core.schema import parsed, schema_text
+from muniment.identity.discovery import NotPublished, address_in
 from muniment.identity.issuers import AttributeClaim, ServicesWhere, issuers_from, safe_address
 
 CORP = {"name": "corp", "issuer": "https://login.corp.example/realms/a", "audience": "muniment", "default": True}
@@ -20,6 +22,13 @@ def test_what_is_not_said_has_a_careful_default():
     assert not [name for name in corp.algorithms if name == "none" or name.startswith("HS")]
     assert corp.leeway_seconds == 30
     assert dict(corp.attributes) == {}
+
+
+def test_provisioned_people_are_known_by_one_of_two_attributes():
+    corp, lab = issuers_from([CORP, {**LAB, "scim_subject": "externalId"}])
+    assert (corp.scim_subject, lab.scim_subject) == (SubjectBy.USER_NAME, SubjectBy.EXTERNAL_ID)
+    with pytest.raises(CannotStart, match="scim_subject"):
+        issuers_from([{**CORP, "scim_subject": "emails"}])
 
 
 def test_everything_can_be_said_in_json():
@@ -59,6 +68,7 @@ def test_everything_can_be_said_in_json():
         ([{**CORP, "audience": ["muniment"]}], "“audience” must be a text"),
         ([{**CORP, "name": "Corp"}], "“name” must be a lower-case letter"),
         ([{**CORP, "name": "a|b"}], "“name” must be a lower-case letter"),
+        ([{**CORP, "name": "muniment"}], "“name” must be another"),
         ([{**CORP, "issuer": "http://login.corp.example"}], "https://"),
         ([{**CORP, "issuer": "https://login.corp.example?tenant=1"}], "https://"),
         ([{**CORP, "issuer": "login.corp.example"}], "https://"),
@@ -134,3 +144,20 @@ def test_anything_else_is_not(url):
 
 def test_plain_http_on_this_machine_can_be_ruled_out():
     assert not safe_address("http://127.0.0.1:5000", plain_on_loopback=False)
+
+
+def test_an_issuer_elsewhere_is_asked_in_plain_http_only_where_that_was_accepted():
+    """Its keys too; those of any other issuer never."""
+    plain = {**CORP, "issuer": "http://a.example"}
+    with pytest.raises(CannotStart, match="MUNIMENT_INSECURE"):
+        issuers_from([plain])
+
+    (accepted,) = issuers_from([plain], plain_anywhere=True)
+    assert accepted.plain
+    assert address_in({"jwks_uri": "http://a.example/jwks"}, "jwks_uri", accepted) == "http://a.example/jwks"
+
+    for url in ("https://a.example", "http://127.0.0.1:5000"):
+        (safe,) = issuers_from([{**CORP, "issuer": url}], plain_anywhere=True)
+        assert not safe.plain
+        with pytest.raises(NotPublished):
+            address_in({"jwks_uri": "http://a.example/jwks"}, "jwks_uri", safe)
