@@ -49,7 +49,7 @@ class Doorkeeper:
     async def occasion(self, request: Request) -> Occasion:
         """The occasion of a request; its subject state is kept before anything is decided."""
         at: datetime = request.state.at
-        sign_in = await self.admitted(request)
+        sign_in, now = await self._admitted(request)
         await self._sightings.note(sign_in.state, at)
         await self._keys.note_use(sign_in, _address(request), at)
         return replace(
@@ -58,6 +58,7 @@ class Doorkeeper:
             credential=sign_in.credential,
             bounds=sign_in.bounds,
             until=sign_in.until,
+            revision=now.revision,
         )
 
     def own_occasion(self, request: Request) -> Occasion:
@@ -69,12 +70,16 @@ class Doorkeeper:
 
     async def admitted(self, request: Request) -> SignIn:
         """The sign-in of who sends a request, as the roster lets it stand now; a refusal is counted."""
+        sign_in, _ = await self._admitted(request)
+        return sign_in
+
+    async def _admitted(self, request: Request) -> tuple[SignIn, Now]:
         at: datetime = request.state.at
         try:
             credential = _token(request)
             known = self._of_key if credential.startswith(keys.PREFIX) else self._of_token
             sign_in, now = await known(credential, request)
-            return replace(sign_in, state=await self._roster.admit(sign_in, now.roster))
+            return replace(sign_in, state=await self._roster.admit(sign_in, now.roster)), now
         except NotSignedIn as refused:
             self._refusals.note(_address(request), type(refused).__name__, at)
             raise

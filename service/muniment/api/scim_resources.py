@@ -22,6 +22,7 @@ from scim2_models import (
     Context,
     Error,
     ETag,
+    External,
     Filter,
     Meta,
     Mutability,
@@ -171,7 +172,7 @@ def service_provider_config(base: str) -> ServiceProviderConfig:
                 type=AuthenticationScheme.Type.oauthbearertoken,
                 name="Bearer token",
                 description="A key for provisioning, or a token of a configured issuer.",
-                spec_uri="https://www.rfc-editor.org/info/rfc6750",
+                spec_uri=Reference[External]("https://www.rfc-editor.org/info/rfc6750"),
                 primary=True,
             )
         ],
@@ -204,10 +205,12 @@ def resource_types() -> tuple[ResourceType, ...]:
 def read(model: type[_Model], body: object, context: Context) -> _Model:
     """A message of a provider; raises :class:`Invalid` with SCIM's word for what is wrong."""
     try:
-        return model.model_validate(body, scim_ctx=context, scim_policy=POLICY)
+        message: _Model = model.model_validate(body, scim_ctx=context, scim_policy=POLICY)
     except ValidationError as refused:
         # Its own words would repeat what was sent.
         found = Error.from_validation_errors(refused)[0]
+    else:
+        return message
     raise _invalid(found.detail or "This is not read.", found.scim_type)
 
 
@@ -275,7 +278,8 @@ def matches(search: SearchRequest[Any], resource: Resource[Any]) -> bool:
     """Whether a resource is one of those that a search looks for."""
     if search.filter is None:
         return True
-    return ScimFilter[type(resource)](str(search.filter)).match(resource)  # type: ignore[misc]
+    asked: ScimFilter[Any] = ScimFilter.__class_getitem__(type(resource))(str(search.filter))
+    return bool(asked.match(resource))
 
 
 def page_of(search: SearchRequest[Any]) -> tuple[int, int]:
@@ -295,7 +299,7 @@ def wants_members(search: SearchRequest[Any] | Any) -> bool:
     return shown or asked_about
 
 
-def _narrowed(node: FilterNode) -> dict[str, str]:
+def _narrowed(node: FilterNode) -> dict[str, Any]:
     match node:
         case LogicalExpr(op=LogicalOperator.and_):
             return {name: value for term in node.terms for name, value in _narrowed(term).items()}

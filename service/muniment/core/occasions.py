@@ -22,6 +22,8 @@ class Occasion:
     ``at`` is timezone-aware UTC. ``request_id`` is a UUIDv7 and travels in
     ``Muniment-Request-Id``; ``client`` is what the caller says it runs. ``credential`` is what
     the asker signed in with, ``bounds`` what that is bound to, and ``until`` its end.
+    ``revision`` is the realm's when the asker was let in, with every change that was
+    acknowledged before the request began.
     """
 
     asker: SubjectState
@@ -32,6 +34,7 @@ class Occasion:
     credential: str = ""
     bounds: Bounds | None = None
     until: datetime | None = None
+    revision: int | None = None
 
     @property
     def subject(self) -> Subject:

@@ -107,7 +107,7 @@ class _Prepared:
 async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetched:
     """What the subject may use, rendered; written down before it is given."""
     asked = replace(asked, wanted=await house.confined(occasion, asked.wanted))
-    realm = await house.realms.current()
+    realm = await house.realms.current(occasion.revision)
     prepared = await (_prepared if asked.of_now else _as_it_was)(house, realm, occasion, asked)
     receipt = occasion.receipt
     tag = prepared.tag(asked)

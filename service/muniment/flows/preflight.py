@@ -74,7 +74,7 @@ async def preflight(
         message = f"At most {MOST_NAMES:,} names can be asked about at once."
         raise Invalid(message, [Fault("load", message)])
     wanted = await house.confined(occasion, wanted)
-    realm = await house.realms.current()
+    realm = await house.realms.current(occasion.revision)
     checked_known([wanted.environment], realm.environment_names)
     asked = [*((name, Action.LOAD) for name in load), *((name, Action.SAVE) for name in save)]
     async with house.refusals_recorded(occasion, realm, *sorted({*load, *save})):

@@ -39,9 +39,12 @@ class Realms:
         self._patching = asyncio.Lock()
         self._past = _Past(self._build)
 
-    async def current(self) -> Realm:
-        """The realm with every change that was acknowledged before this call began."""
-        revision = (await self._present.now()).revision
+    async def current(self, known: int | None = None) -> Realm:
+        """The realm with every change that was acknowledged before this call began.
+
+        A revision that is ``known`` to be current for whoever calls need not be asked for again.
+        """
+        revision = known if known is not None else (await self._present.now()).revision
         if self._held is not None and self._held.revision == revision:
             return self._held
         async with self._patching:
