@@ -140,3 +140,13 @@ def _seconds(at):
 def _claims(corp, at):
     usual = {"iss": corp.url, "sub": "ann", "aud": "muniment", "exp": _seconds(at) + 600, "iat": _seconds(at) - 5}
     return json.loads(json.dumps(usual))
+
+
+@pytest.mark.parametrize(("told", "since"), [(None, 0), (0, 0), (-900, -900)], ids=["not told", "zero", "told"])
+async def test_a_sign_in_began_when_its_subject_signed_in_else_with_its_token(bearer, corp, now, told, since):
+    """Glewlwyd writes ``auth_time: 0`` where it does not know."""
+    issued = int(now.timestamp())
+    signed_in = {} if told is None else {"auth_time": issued + told if told else 0}
+    sign_in = await bearer.verify(corp.sign({"typ": "JWT"}, {**_claims(corp, now), "iat": issued, **signed_in}), now)
+    assert sign_in.since is not None
+    assert int(sign_in.since.timestamp()) == issued + since

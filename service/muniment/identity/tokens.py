@@ -64,9 +64,11 @@ class Statement:
 
     @property
     def since(self) -> datetime | None:
-        """When the subject signed in (OpenID Connect Core 2, ``auth_time``), else when the token was issued."""
-        found = _moment(self.claims, "auth_time")
-        since = found if found is not None else _moment(self.claims, "iat")
+        """When the subject signed in (OpenID Connect Core 2, ``auth_time``), else when the token was issued.
+
+        Providers that do not know when their subject signed in are known to write 0.
+        """
+        since = _moment(self.claims, "auth_time") or _moment(self.claims, "iat")
         return None if since is None else datetime.fromtimestamp(since, UTC)
 
 
