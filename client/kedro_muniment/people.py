@@ -18,7 +18,7 @@ from typing import Any, Final, Literal
 from kedro_muniment import browser, device, keeping, providers, renewing
 from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import BadConfig, MunimentError, NotSignedIn, Unreachable, plain
-from kedro_muniment.providers import Form, Granted, Issuer, Provider
+from kedro_muniment.providers import Asker, Form, Granted, Issuer, Provider
 from kedro_muniment.service import Service
 from kedro_muniment.signing_in import Token
 from kedro_muniment.telling import Telling, in_kernel
@@ -145,7 +145,8 @@ def _scopes(provider: Provider) -> tuple[str, ...]:
     """Those that the service wants; else what a provider needs for a sign-in that lasts."""
     if provider.described.scopes:
         return provider.described.scopes
-    supported = provider.listed("scopes_supported") or ()
+    # A provider may refuse a scope that it does not know; of one that lists none, only this one is sure.
+    supported = provider.listed("scopes_supported") or ("openid",)
     return tuple(scope for scope in ("openid", "offline_access") if scope in supported)
 
 
@@ -194,14 +195,15 @@ def _revoked(sign_in: SignIn, tokens: Tokens) -> str | None:
     except MunimentError:
         return f"{sign_in.issuer} offers no way to revoke a sign-in"
     held = (("refresh_token", tokens.refresh), ("access_token", tokens.access))
-    outcomes = {hint: _revoke(endpoint, sign_in, hint, token) for hint, token in held if token}
+    outcomes = {hint: _revoke(endpoint, provider.person, hint, token) for hint, token in held if token}
     lasting = outcomes.get("refresh_token", outcomes["access_token"])
     return None if lasting is None else f"{sign_in.issuer} did not revoke it ({lasting})"
 
 
-def _revoke(endpoint: str, sign_in: SignIn, hint: str, token: Token) -> str | None:
-    form = Form(client_id=sign_in.client_id, token_type_hint=hint).with_secret("token", token)
-    answer = providers.asked("POST", endpoint, form)
+def _revoke(endpoint: str, person: Asker, hint: str, token: Token) -> str | None:
+    from kedro_muniment import oauth
+
+    answer = oauth.revocation(endpoint, person, Form(token_type_hint=hint).with_secret("token", token))
     if isinstance(answer, str):
         return answer
     return None if answer[0] == _OK else f"it answered {answer[0]}"

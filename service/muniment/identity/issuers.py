@@ -19,6 +19,7 @@ import httpx
 from muniment.core import keys
 from muniment.core.addresses import on_this_machine
 from muniment.core.provisioning import SubjectBy
+from muniment.identity.client_keys import signing_key_in
 from muniment.identity.fields import Fields, refuse
 from muniment.identity.workloads import Workload, doubts_about, workloads_from
 
@@ -37,9 +38,6 @@ _TAKEN = frozenset({"true", "false", "if", "then", "else", "in", "is", "like", "
 _LONGEST_LEEWAY = 300
 #: Only asking again learns of a revocation.
 _LONGEST_REMEMBERED = 30
-
-#: What clients ask for when they sign somebody in, unless the settings say otherwise.
-USUAL_SCOPES = ("openid", "offline_access")
 
 #: What Muniment's own pages ask for: who signed in, and the claims that say more of them.
 BROWSER_SCOPES = ("openid", "profile")
@@ -83,13 +81,14 @@ class Introspection:
 
 @dataclass(frozen=True, slots=True)
 class BrowserClient:
-    """The client that Muniment's own pages are to the issuer. Without a secret it is a public one.
+    """The client that Muniment's own pages are to the issuer. Without a secret and a key it is a public one.
 
     ``userinfo`` also asks the issuer's userinfo endpoint, where ID tokens do not hold every claim.
     """
 
     client_id: str
     client_secret: str | None = field(default=None, repr=False)
+    client_key: str | None = field(default=None, repr=False)
     scopes: tuple[str, ...] = BROWSER_SCOPES
     userinfo: bool = False
 
@@ -104,7 +103,8 @@ class Issuer:
     default: bool = False
     kind: Speakers = "users"
     client_id: str | None = None
-    scopes: tuple[str, ...] = USUAL_SCOPES
+    #: None: those that make a sign-in last, as far as the provider knows them.
+    scopes: tuple[str, ...] = ()
     resource: str | None = None
     subject_claim: str = "sub"
     scim_subject: SubjectBy = SubjectBy.USER_NAME
@@ -291,9 +291,12 @@ def _browser(fields: Fields) -> BrowserClient | None:
     client = BrowserClient(
         client_id=inner.text("client_id"),
         client_secret=_client_secret(inner),
+        client_key=_client_key(inner),
         scopes=_scopes(inner, BROWSER_SCOPES),
         userinfo=inner.flag("userinfo"),
     )
+    if client.client_key is not None and client.client_secret is not None:
+        inner.refuse("client_key_file", "stands beside a client secret; take one away")
     if "openid" not in client.scopes:
         inner.refuse("scopes", "must have “openid”: without it nobody says who signed in")
     inner.end()
@@ -307,16 +310,36 @@ def _client_secret(fields: Fields) -> str | None:
         fields.refuse("client_secret", "stands beside “client_secret_file”; take one away")
     if path is None:
         return secret
-    try:
-        secret = Path(path).read_text(encoding="utf-8").strip()
-    except (OSError, UnicodeDecodeError):
-        secret = ""
+    secret = _text_in(path)
     if not secret:
         fields.refuse("client_secret_file", f"names {path}, which can't be read, or is empty")
     return secret
 
 
-def _scopes(fields: Fields, usual: Sequence[str] = USUAL_SCOPES) -> tuple[str, ...]:
+def _client_key(fields: Fields) -> str | None:
+    """The text of the private key that proves who the client is, in a file of its own; None without one."""
+    path = fields.text_or_none("client_key_file", None)
+    if path is None:
+        return None
+    key = _text_in(path)
+    if signing_key_in(key) is None:
+        fields.refuse(
+            "client_key_file",
+            f"names {path}, which holds no private key that can sign: a PEM without a password or a JWK, of an RSA key "
+            "of 2048 bits or more, an EC key or an Ed25519 key",
+        )
+    return key
+
+
+def _text_in(path: str) -> str:
+    """What stands in a file; nothing, if it can't be read."""
+    try:
+        return Path(path).read_text(encoding="utf-8").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
+def _scopes(fields: Fields, usual: Sequence[str] = ()) -> tuple[str, ...]:
     given = fields.take("scopes", list(usual))
     if not isinstance(given, list) or not all(isinstance(each, str) and _SCOPE.fullmatch(each) for each in given):
         fields.refuse("scopes", "must be a list of scopes, each without spaces")
