@@ -8,8 +8,6 @@ the issuer that was asked, so that no other provider can (RFC 9700, 4.4: mix-up)
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import hmac
 import queue
 import secrets
@@ -20,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Final
-from urllib.parse import parse_qs, urlencode, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 from kedro_muniment.problems import NotSignedIn, plain
 from kedro_muniment.providers import Form, Granted, Provider
@@ -55,6 +53,7 @@ class Answer:
     code: Token
     error: str | None
     issuer: str | None
+    told: str = ""
 
 
 def sign_in(
@@ -80,33 +79,23 @@ def sign_in(
     if answer is None:
         raise NotSignedIn("Nobody signed in before the time was over. Start again: kedro muniment login")
     _check(provider, answer)
-    form = Form(
-        grant_type="authorization_code",
-        client_id=provider.described.client_id,
-        redirect_uri=redirect_uri,
-        resource=provider.described.resource,
-    )
-    return provider.grant(form.with_secret("code", answer.code).with_secret("code_verifier", verifier))
+    form = Form(grant_type="authorization_code", redirect_uri=redirect_uri, resource=provider.described.resource)
+    return provider.grant(form.with_secret("code", answer.code).with_secret("code_verifier", verifier), provider.person)
 
 
 def _link(provider: Provider, scope: str, redirect_uri: str, state: Token, verifier: Token) -> str:
-    """Where the provider asks the person (RFC 6749, 4.1.1; RFC 7636, 4.3; RFC 8707, 2.1)."""
-    endpoint = provider.endpoint(ENDPOINT)
-    digest = hashlib.sha256(verifier.revealed().encode()).digest()
-    asked = {
-        "response_type": "code",
-        "client_id": provider.described.client_id,
-        "redirect_uri": redirect_uri,
-        "scope": scope,
-        "state": state.revealed(),
-        "code_challenge": base64.urlsafe_b64encode(digest).rstrip(b"=").decode(),
-        "code_challenge_method": "S256",
-        "resource": provider.described.resource,
-        # Without it a provider gives no refresh token for a scope that asks for one (OpenID Connect Core, 11).
-        "prompt": "consent" if "offline_access" in scope.split() else None,
-    }
-    query = urlencode({name: value for name, value in asked.items() if value})
-    return f"{endpoint}{'&' if urlsplit(endpoint).query else '?'}{query}"
+    """Where the provider asks the person (RFC 6749, 4.1.1; RFC 8707, 2.1)."""
+    from kedro_muniment import oauth
+
+    # Without it a provider gives no refresh token for a scope that asks for one (OpenID Connect Core, 11).
+    prompt = "consent" if "offline_access" in scope.split() else None
+    # Optional here (OpenID Connect Core, 3.1.2.1), and some providers refuse whoever leaves it out. The ID token that
+    # would bring it back is not used.
+    nonce = secrets.token_urlsafe(16) if "openid" in scope.split() else None
+    form = Form(
+        redirect_uri=redirect_uri, scope=scope, resource=provider.described.resource, prompt=prompt, nonce=nonce
+    )
+    return oauth.authorization_link(provider.endpoint(ENDPOINT), provider.person, state, verifier, form)
 
 
 def _check(provider: Provider, answer: Answer) -> None:
@@ -121,9 +110,10 @@ def _check(provider: Provider, answer: Answer) -> None:
     if answer.error == "access_denied":
         raise NotSignedIn(f"The sign-in was refused at {provider.issuer}. If that was a mistake: kedro muniment login")
     if answer.error is not None or not answer.code:
+        told = f" ({plain(answer.told)[:200]})" if answer.told else ""
         raise NotSignedIn(
-            f"The sign-in provider {provider.issuer} did not sign you in: {plain(answer.error or 'no reason')[:200]}. "
-            "Ask whoever runs Muniment, or try: kedro muniment login --device"
+            f"The sign-in provider {provider.issuer} did not sign you in: {plain(answer.error or 'no reason')[:200]}"
+            f"{told}. Ask whoever runs Muniment, or try: kedro muniment login --device"
         )
 
 
@@ -169,7 +159,14 @@ def _handler(state: Token, answers: queue.SimpleQueue[Answer]) -> type[BaseHTTPR
                     "was not completed. The terminal says more." if "error" in said else "goes on where you began it."
                 )
                 self._page(200, f"The sign-in {told}")
-                answers.put(Answer(Token(said.get("code", "")), said.get("error"), said.get("iss")))
+                answers.put(
+                    Answer(
+                        Token(said.get("code", "")),
+                        said.get("error"),
+                        said.get("iss"),
+                        said.get("error_description", ""),
+                    )
+                )
 
         def _page(self, status: int, told: str) -> None:
             page = _PAGE.format(told=told).encode()

@@ -7,38 +7,27 @@ That statement is made out to the issuer and to nobody else, as the revision of 
 that a provider chooses, lets one provider use it at another. Providers that know their token endpoint alone get that by
 ``MUNIMENT_CLIENT_ASSERTION_AUDIENCE``; it is the address that the statement is sent to.
 
-Authlib's own client does not encode id and secret as RFC 6749, 2.3.1 has it, signs with one algorithm unless it is
-told another, and keeps secrets where a traceback shows them; joserfc, which signs here, comes with it.
+Which way, which key and which algorithm are chosen here; Authlib writes and signs (``oauth.py``).
 """
 
 from __future__ import annotations
 
-import base64
-import json
-import secrets
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Final, Protocol
-from urllib.parse import quote_plus
-from warnings import catch_warnings, simplefilter
+from typing import Any, Final, Literal, Protocol
 
 from kedro_muniment import secret_files
 from kedro_muniment.problems import NotSignedIn, plain
-from kedro_muniment.providers import Form, Granted, Provider, Signing, chosen, discovered
+from kedro_muniment.providers import Asker, Form, Granted, Provider, Statement, chosen, discovered
 from kedro_muniment.signing_in import Token
 
-if TYPE_CHECKING:
-    import httpx
-    from joserfc.jwk import ECKey, OKPKey, RSAKey
+SecretMethod = Literal["client_secret_basic", "client_secret_post"]
 
-METHODS: Final = ("client_secret_basic", "client_secret_post")
+METHODS: Final[tuple[SecretMethod, ...]] = ("client_secret_basic", "client_secret_post")
 AUDIENCES: Final = ("issuer", "token_endpoint")
 
-#: RFC 7523, 2.2.
-ASSERTION_TYPE: Final = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 #: How long a statement holds: it is sent at once.
 ASSERTION_LIFE: Final = timedelta(seconds=60)
 #: The algorithms of each kind of key, the usual one first.
@@ -60,8 +49,8 @@ class Proof(Protocol):
     @property
     def told(self) -> str: ...
 
-    def given(self, form: Form, client: str, provider: Provider) -> tuple[Form, Signing | None]:
-        """The form with the proof in it, or what writes the proof into the request."""
+    def asker(self, client: str, provider: Provider) -> Asker:
+        """The client with its proof, as this provider takes it."""
         ...
 
 
@@ -84,7 +73,7 @@ class Client:
         wanted = provider.described
         scope = self.scope or wanted.scope_of_jobs
         form = Form(grant_type="client_credentials", scope=scope, resource=wanted.resource)
-        return provider.grant(*self.proof.given(form, self.id, provider))
+        return provider.grant(form, self.proof.asker(self.id, provider))
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,24 +84,16 @@ class Secret:
     told: str
     method: str | None
 
-    def given(self, form: Form, client: str, provider: Provider) -> tuple[Form, Signing | None]:
-        if self._method(provider) == "client_secret_post":
-            return form.adding(client_id=client).with_secret("client_secret", self.read()), None
-        secret = self.read()
+    def asker(self, client: str, provider: Provider) -> Asker:
+        return Asker(client, self._method(provider), self.read())
 
-        def signed(request: httpx.Request) -> httpx.Request:
-            request.headers["Authorization"] = _basic(client, secret)
-            return request
-
-        return form.beside(secret), signed
-
-    def _method(self, provider: Provider) -> str:
+    def _method(self, provider: Provider) -> SecretMethod:
         """The one that was chosen, else the first that the provider lists (RFC 8414, 2: Basic, if it lists none)."""
         listed = provider.listed("token_endpoint_auth_methods_supported")
         offered = METHODS[:1] if listed is None else listed
-        found = [method for method in METHODS if method in offered]
-        if self.method is not None or found:
-            return self.method or found[0]
+        for method in METHODS:
+            if method == self.method or (self.method is None and method in offered):
+                return method
         raise NotSignedIn(
             f"The sign-in provider {provider.issuer} takes no client secrets; it takes "
             f"{', '.join(map(plain, offered)) or 'nothing'}. Use MUNIMENT_CLIENT_KEY_FILE if it takes private_key_jwt."
@@ -127,34 +108,13 @@ class KeyFile:
     audience: str | None
     told: str = "its private key (MUNIMENT_CLIENT_KEY_FILE)"
 
-    def given(self, form: Form, client: str, provider: Provider) -> tuple[Form, Signing | None]:
+    def asker(self, client: str, provider: Provider) -> Asker:
         audience = provider.endpoint("token_endpoint") if self.audience == "token_endpoint" else provider.issuer
-        asserted = self._assertion(client, audience, provider)
-        form = form.adding(client_id=client, client_assertion_type=ASSERTION_TYPE)
-        return form.with_secret("client_assertion", asserted), None
-
-    def _assertion(self, client: str, audience: str, provider: Provider) -> Token:
-        """Who the client is, signed for this provider and this minute (RFC 7523, 3)."""
-        from joserfc import jwt
-        from joserfc.errors import SecurityWarning
-
         key = self._key()
-        algorithm = self._algorithm(key, provider)
-        now = datetime.now(UTC)
-        claims = {
-            "iss": client,
-            "sub": client,
-            "aud": audience,
-            "jti": secrets.token_urlsafe(16),
-            "iat": int(now.timestamp()),
-            "exp": int((now + ASSERTION_LIFE).timestamp()),
-        }
-        named = {"kid": key.kid} if key.kid else {}
-        with catch_warnings():
-            simplefilter("ignore", SecurityWarning)  # of the name EdDSA (RFC 9864), which most providers know alone
-            return Token(jwt.encode({"alg": algorithm, "typ": "JWT", **named}, claims, key, algorithms=[algorithm]))
+        statement = Statement(key, self._algorithm(key, provider), audience, ASSERTION_LIFE)
+        return Asker(client, "private_key_jwt", statement=statement)
 
-    def _key(self) -> RSAKey | ECKey | OKPKey:
+    def _key(self) -> Any:
         found = _private_key(self.path)
         if isinstance(found, str):
             raise NotSignedIn(
@@ -163,7 +123,7 @@ class KeyFile:
             )
         return found
 
-    def _algorithm(self, key: RSAKey | ECKey | OKPKey, provider: Provider) -> str:
+    def _algorithm(self, key: Any, provider: Provider) -> str:
         """What the key says that it is for, else the usual of those that suit the key and the provider."""
         suiting = _suiting(key)
         offered = provider.listed("token_endpoint_auth_signing_alg_values_supported") or suiting
@@ -176,53 +136,30 @@ class KeyFile:
         )
 
 
-def _private_key(path: str) -> RSAKey | ECKey | OKPKey | str:
+def _private_key(path: str) -> Any:
     """The private key in a PEM or JWK file, or why there is none, in words that follow a colon."""
-    from joserfc.jwk import RSAKey
+    from kedro_muniment import oauth
 
     text = secret_files.read(path)
     if isinstance(text, str):
         return text
-    key = _parsed(text)
+    key = oauth.private_key(text)
     if key is None:
         return "it holds neither a PEM without a password nor a JWK, of an RSA, EC or Ed25519 key"
     if not key.is_private:
         return "it holds the public half alone"
     if not _suiting(key):
         return "a key of this curve signs nothing here"
-    if isinstance(key, RSAKey) and key.raw_value.key_size < SHORTEST_RSA:
+    if key.key_type == "RSA" and key.raw_value.key_size < SHORTEST_RSA:
         return f"it is an RSA key of fewer than {SHORTEST_RSA} bits"
     if key.get("use", "sig") != "sig" or "sign" not in (key.get("key_ops") or "sign"):
         return "it is a key for something else than signing"
     return key
 
 
-def _parsed(text: Token) -> RSAKey | ECKey | OKPKey | None:
-    """The key in the text, or none. Parsers' errors hold what they read, and go no further."""
-    from cryptography.exceptions import UnsupportedAlgorithm
-    from joserfc.errors import JoseError, SecurityWarning
-    from joserfc.jwk import ECKey, OKPKey, RSAKey
-
-    kinds: tuple[type[RSAKey | ECKey | OKPKey], ...] = (RSAKey, ECKey, OKPKey)
-    is_jwk = text.revealed().startswith("{")
-    for kind in kinds:
-        with suppress(JoseError, ValueError, TypeError, KeyError, AttributeError, UnsupportedAlgorithm):
-            if is_jwk and json.loads(text.revealed())["kty"] != kind.key_type:
-                continue
-            with catch_warnings():
-                simplefilter("ignore", SecurityWarning)  # of short RSA keys, which are refused
-                return kind.import_key(json.loads(text.revealed()) if is_jwk else text.revealed())
-    return None
-
-
-def _suiting(key: RSAKey | ECKey | OKPKey) -> tuple[str, ...]:
+def _suiting(key: Any) -> tuple[str, ...]:
     """The algorithms that a key can sign by."""
     return ALGORITHMS.get("RSA" if key.key_type == "RSA" else str(key.get("crv")), ())
-
-
-def _basic(client: str, secret: Token) -> str:
-    """Id and secret each form-encoded first, as RFC 6749, 2.3.1 has it."""
-    return "Basic " + base64.b64encode(f"{quote_plus(client)}:{quote_plus(secret.revealed())}".encode()).decode()
 
 
 def secret(given: Token, method: str | None) -> Proof:

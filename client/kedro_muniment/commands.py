@@ -128,9 +128,7 @@ def signed_in(
     env: str | None = None,
 ) -> dict[str, Any]:
     """Sign in at a service by its address, or at the project's; what came of it."""
-    import os
-
-    from kedro_muniment import jobs, people
+    from kedro_muniment import people
 
     if device and browser:
         raise click.UsageError("Choose one of --device and --browser.")
@@ -143,8 +141,17 @@ def signed_in(
         "until": tokens.ends.isoformat() if tokens.ends else None,
         "renewed": tokens.refresh is not None,
         "kept": sign_in.where(),
-        "overridden_by": next((name for name in jobs.CREDENTIALS if os.environ.get(name, "").strip()), None),
+        "overridden_by": _overriding(),
     }
+
+
+def _overriding() -> str | None:
+    """The variable of the environment that names a credential, and so goes before what is kept."""
+    import os
+
+    from kedro_muniment import jobs
+
+    return next((name for name in jobs.CREDENTIALS if os.environ.get(name, "").strip()), None)
 
 
 def login_line(told: Mapping[str, Any]) -> str:
@@ -180,7 +187,9 @@ def logout_lines(told: Sequence[Mapping[str, Any]]) -> list[str]:
         + (f" {plain(each['told'])}: until its end the sign-in may live on there." if each["told"] else "")
         for each in told
     ]
-    return lines or ["You were not signed in."]
+    overriding = _overriding()
+    still = [f"{overriding} is still set, and is used: unset it to ask as nobody."] if overriding else []
+    return [*(lines or ["You were not signed in."]), *still]
 
 
 @muniment.command()

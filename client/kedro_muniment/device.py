@@ -10,10 +10,10 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Final
 
 from kedro_muniment.problems import NotSignedIn, Unreachable, plain
-from kedro_muniment.providers import Form, Granted, Provider, Refused, asked, safe
+from kedro_muniment.providers import Answer, Form, Granted, Provider, Refused, safe, secret
 from kedro_muniment.signing_in import Token
 from kedro_muniment.telling import Invitation, Telling
 
@@ -25,6 +25,8 @@ INTERVAL: Final = 5.0
 _SHORTEST: Final = 1.0
 _LONGEST: Final = 60.0
 _LIFE: Final = 600.0
+#: A code that holds for longer is typed by somebody else (RFC 8628, 5.4).
+_LONGEST_LIFE: Final = 3600.0
 _OK: Final = 200
 _AGAIN: Final = "Start again: kedro muniment login"
 
@@ -52,9 +54,10 @@ def sign_in(
 
 
 def _authorized(provider: Provider, scope: str) -> Authorization:
-    described = provider.described
-    form = Form(client_id=described.client_id, scope=scope, resource=described.resource)
-    given = _given(asked("POST", provider.endpoint(ENDPOINT), form))
+    from kedro_muniment import oauth
+
+    form = Form(scope=scope, resource=provider.described.resource)
+    given = _given(oauth.device_authorization(provider.endpoint(ENDPOINT), provider.person, form))
     if isinstance(given, str):
         raise Unreachable(f"The sign-in provider {provider.issuer} cannot be reached ({given}). Try again.")
     if isinstance(given, Refused):
@@ -66,20 +69,25 @@ def _authorized(provider: Provider, scope: str) -> Authorization:
     return given
 
 
-def _given(answer: tuple[int, Any] | str) -> Authorization | Refused | str:
+def _given(answer: Answer) -> Authorization | Refused | str:
     """What the answer holds, or why it holds nothing. It never raises: the answer may hold a code."""
     if isinstance(answer, str):
         return answer
     status, body = answer
     body = body if isinstance(body, dict) else {}
-    texts = [body.get(name) for name in ("device_code", "user_code", "verification_uri")]
-    if status != _OK or not all(isinstance(text, str) and text for text in texts):
+    code = secret(body.get("device_code"))
+    user_code, link, complete = (
+        body.get(name) for name in ("user_code", "verification_uri", "verification_uri_complete")
+    )
+    if status != _OK or code is None or not _is_text(user_code) or not _is_text(link):
         return Refused(status, plain(body["error"])[:100] if "error" in body else None, "")
-    code, user_code, link = map(str, texts)
-    complete = body.get("verification_uri_complete")
-    seconds, interval = _number(body.get("expires_in"), _LIFE), _number(body.get("interval"), INTERVAL)
-    shown = complete if isinstance(complete, str) and complete else link
-    return Authorization(Token(code), plain(user_code), shown, seconds, max(interval, _SHORTEST))
+    seconds = min(_number(body.get("expires_in"), _LIFE), _LONGEST_LIFE)
+    interval = min(max(_number(body.get("interval"), INTERVAL), _SHORTEST), _LONGEST)
+    return Authorization(code, plain(user_code), str(complete if _is_text(complete) else link), seconds, interval)
+
+
+def _is_text(said: object) -> bool:
+    return isinstance(said, str) and said != ""
 
 
 def _number(value: object, otherwise: float) -> float:
@@ -87,13 +95,12 @@ def _number(value: object, otherwise: float) -> float:
 
 
 def _granted(provider: Provider, authorization: Authorization, wait: Callable[[float], None]) -> Granted:
-    form = Form(grant_type=GRANT, client_id=provider.described.client_id, resource=provider.described.resource)
-    form = form.with_secret("device_code", authorization.code)
+    form = Form(grant_type=GRANT, resource=provider.described.resource).with_secret("device_code", authorization.code)
     interval, left = authorization.interval, authorization.seconds
     while left > 0:
         wait(interval)
         left -= interval
-        outcome = provider.outcome(form)
+        outcome = provider.outcome(form, provider.person)
         if isinstance(outcome, Granted):
             return outcome
         interval = _next(provider, outcome, interval)

@@ -5,8 +5,9 @@ guessed: that a runner's or a cluster's variables happen to be there never chang
 platform that runs a job to vouch for it says so by ``MUNIMENT_WORKLOAD``. Two credentials at once are refused by name:
 who asks must not depend on the order in which they would have been tried.
 
-A token that was asked for is kept in this process until shortly before its end, and never on disk. One that a
-platform writes into a file is read again at each use, because platforms replace it while a job runs.
+A token that was asked for is kept in this process until shortly before its end, or until the service refuses it, and
+never on disk. One that a platform writes into a file is read again at each use, because platforms replace it while a
+job runs.
 """
 
 from __future__ import annotations
@@ -70,11 +71,14 @@ class Credential:
 class JobToken(Token):
     """A job's token as it is now: read again at each use, or asked for again at its end."""
 
-    __slots__ = ("_now",)
+    __slots__ = ("_credential",)
 
-    def __init__(self, now: Callable[[], Granted], *, source: str, advice: str) -> None:
-        super().__init__("", source=source, advice=advice)
-        self._now = now
+    def __init__(self, credential: Credential) -> None:
+        super().__init__("", source=credential.told, advice=credential.advice)
+        self._credential = credential
+
+    def _now(self) -> Granted:
+        return _current(self._credential)
 
     def __bool__(self) -> bool:
         return True
@@ -90,6 +94,14 @@ class JobToken(Token):
     @override
     def is_sendable(self) -> bool:
         return self._now().token.is_sendable()
+
+    @override
+    def is_text(self) -> bool:
+        return self._now().token.is_text()
+
+    @override
+    def is_replaced(self) -> bool:
+        return _kept.pop(self._credential.digest or "", None) is not None
 
     @override
     def is_same(self, other: Token) -> bool:
@@ -117,7 +129,7 @@ def found(url: str) -> Token | None:
     if credential is None:
         return None
     _current(credential)
-    return JobToken(partial(_current, credential), source=credential.told, advice=credential.advice)
+    return JobToken(credential)
 
 
 def described(url: str) -> str | None:
@@ -170,6 +182,9 @@ def _named() -> Mapping[str, Token]:
 
 def credential_in(named: Mapping[str, Token], url: str) -> Credential | None:
     """The one credential that is named; refused by name where there are two, or where a variable is in no use."""
+    for name, token in named.items():
+        if not token.is_text():
+            raise NotSignedIn(f"{name} holds bytes that are no text (UTF-8). Set it again.")
     # Where the platform writes its token into a file, that file is no second credential.
     beside = {"MUNIMENT_TOKEN_FILE"} if _text(named, "MUNIMENT_WORKLOAD") in workloads.IN_FILES else set()
     credentials = [name for name in CREDENTIALS if name in named and name not in beside]

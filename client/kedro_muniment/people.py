@@ -153,7 +153,7 @@ def _scopes(provider: Provider) -> tuple[str, ...]:
 def _kept(url: str, provider: Provider, granted: Granted) -> tuple[SignIn, Tokens]:
     """Keep what was given, for whom the service takes its bearer for; else give it back."""
     described = provider.described
-    tokens = Tokens(granted.token, granted.refresh, granted.until)
+    tokens = renewing.given(granted, granted.refresh)
     draft = SignIn(
         url=url,
         issuer=described.issuer,

@@ -5,7 +5,8 @@ tokens (OpenID Connect Discovery 1.0, 4; RFC 8414, 3). What an issuer says count
 name that the service gave (RFC 8414, 3.3): else one provider could speak in another's name.
 
 Secrets travel to an address here, so: HTTPS, or plain HTTP that stays on this machine; no redirect is followed; nothing
-that is sent stands in a variable of a frame that an exception passes, and no answer is repeated that holds it.
+that is sent stands in a variable of a frame that an exception passes, and no answer is repeated that holds it. What is
+sent is written by Authlib (``oauth.py``), which is imported when something is.
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING, Any, Final
-from urllib.parse import urlencode, urlsplit
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
 
 from kedro_muniment import __version__
 from kedro_muniment.config import LOOPBACK
@@ -40,8 +41,10 @@ _SERVER_ERRORS: Final = 500
 _OF_PEOPLE: Final = frozenset({"openid", "profile", "email", "address", "phone", "offline_access"})
 _LONGEST_LIFE: Final = timedelta(days=366)
 
-#: Writes who asks into a request.
-Signing = Callable[["httpx.Request"], "httpx.Request"]
+#: Writes what is sent, and who asks, into a request.
+Writing = Callable[["httpx.Request"], "httpx.Request"]
+#: The status and the JSON, or why there is no answer, in words.
+Answer = tuple[int, Any] | str
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,29 @@ class Refused:
     told: str = field(repr=False)
 
 
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """What a client's key signs of it: for whom, by which algorithm, for how long (RFC 7523, 3)."""
+
+    key: Any = field(repr=False)
+    algorithm: str
+    audience: str
+    life: timedelta
+
+
+@dataclass(frozen=True, slots=True)
+class Asker:
+    """Who asks a provider, and what proves it, by the name that IANA's registry has for the way (RFC 8414, 7.2).
+
+    A program on people's machines can keep no proof (RFC 8252, 8.5), and has none.
+    """
+
+    id: str | None
+    method: Literal["none", "client_secret_basic", "client_secret_post", "private_key_jwt"] = "none"
+    secret: Token | None = None
+    statement: Statement | None = None
+
+
 class Form:
     """A form whose values are in no ``repr``: what is posted for a token."""
 
@@ -94,28 +120,19 @@ class Form:
     def __repr__(self) -> str:
         return f"Form({', '.join(self._fields)})"
 
-    def adding(self, **fields: str | None) -> Form:
-        made = Form(**self._fields, **fields)
-        made._secrets = self._secrets
-        return made
-
     def with_secret(self, name: str, secret: Token) -> Form:
-        made = self.beside(secret)
-        made._fields[name] = secret.revealed()
-        return made
-
-    def beside(self, secret: Token) -> Form:
-        """The same form, beside a secret that is sent in a header."""
-        made = Form(**self._fields)
+        made = Form(**self._fields, **{name: secret.revealed()})
         made._secrets = (*self._secrets, secret)
         return made
 
-    def encoded(self) -> bytes:
-        return urlencode(self._fields).encode()
+    def revealed(self) -> dict[str, str]:
+        """The values, for what is about to send them; no variable should hold them."""
+        return dict(self._fields)
 
-    def is_repeated_in(self, text: str) -> bool:
-        """Whether the text holds one of the secrets."""
-        return any(secret.revealed() in text for secret in self._secrets)
+    def is_repeated_in(self, text: str, asker: Asker) -> bool:
+        """Whether the text holds one of the secrets, the asker's own among them."""
+        proof = (asker.secret,) if asker.secret else ()
+        return any(secret.revealed() in text for secret in (*self._secrets, *proof))
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +161,14 @@ class Provider:
         given = self.metadata.get(name)
         return tuple(each for each in given if isinstance(each, str)) if isinstance(given, list) else None
 
-    def grant(self, form: Form, sign: Signing | None = None) -> Granted:
+    @property
+    def person(self) -> Asker:
+        """This program, as the provider knows it where a person signs in with it."""
+        return Asker(self.described.client_id)
+
+    def grant(self, form: Form, asker: Asker) -> Granted:
         """What the token endpoint gives for this form (RFC 6749, 5.1); refused in the provider's own words."""
-        outcome = self.outcome(form, sign)
+        outcome = self.outcome(form, asker)
         if isinstance(outcome, Granted):
             return outcome
         if isinstance(outcome, str):
@@ -155,9 +177,11 @@ class Provider:
             )
         raise self._refusal(outcome)
 
-    def outcome(self, form: Form, sign: Signing | None = None) -> Granted | Refused | str:
+    def outcome(self, form: Form, asker: Asker) -> Granted | Refused | str:
         """What the token endpoint answers, for those who know what to do about a refusal; text: there is no answer."""
-        return _outcome(asked("POST", self.endpoint("token_endpoint"), form, sign), form)
+        from kedro_muniment import oauth
+
+        return _outcome(oauth.token(self.endpoint("token_endpoint"), asker, form), form, asker)
 
     def _refusal(self, refused: Refused) -> MunimentError:
         if refused.status >= _SERVER_ERRORS or refused.status == _TOO_MANY:
@@ -246,31 +270,27 @@ def safe(address: str, what: str) -> str:
     )
 
 
-def asked(
-    method: str,
-    address: str,
-    form: Form | None = None,
-    sign: Signing | None = None,
-) -> tuple[int, Any] | str:
-    """The status and the JSON, or why there is no answer, in words.
+def asked(method: str, address: str, write: Writing | None = None) -> Answer:
+    """What the address answers. The exception's frames hold the request, and go no further.
 
-    The exception's frames hold the request, and go no further. The form enters the request here and in httpx alone.
+    What is sent enters the request here and in httpx alone.
     """
     import httpx
 
-    def prepared(request: httpx.Request) -> httpx.Request:
-        if form is not None:
-            _write(form, request)
-        return request if sign is None else sign(request)
+    def written(request: httpx.Request) -> httpx.Request:
+        """Always there: httpx would else look for a password of its own in the user's ``.netrc``."""
+        return request if write is None else write(request)
 
     headers = {"Accept": "application/json", "User-Agent": f"kedro-muniment/{__version__}"}
     timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
     try:
         with (
             httpx.Client(timeout=timeout, trust_env=not address.startswith("http://")) as client,
-            client.stream(method, address, headers=headers, auth=prepared) as response,
+            client.stream(method, address, headers=headers, auth=written) as response,
         ):
             return response.status_code, _json(response)
+    except UnicodeError:  # as it is looked up: a label is too long, say, or empty
+        return "no host can have that name"
     except (httpx.HTTPError, httpx.InvalidURL) as error:
         return plain(str(error) or type(error).__name__)
 
@@ -288,7 +308,7 @@ def _in_its_own_name(issuer: Issuer, metadata: dict[str, Any]) -> Provider:
 def _issuer(given: Mapping[str, Any]) -> Issuer:
     def text(name: str) -> str | None:
         value = given.get(name)
-        return value if isinstance(value, str) and value else None
+        return value if isinstance(value, str) and value.isprintable() and value else None
 
     scopes = given.get("scopes")
     return Issuer(
@@ -296,13 +316,18 @@ def _issuer(given: Mapping[str, Any]) -> Issuer:
         issuer=text("issuer") or "",
         client_id=text("client_id"),
         default=given.get("default") is True,
-        scopes=tuple(each for each in scopes if isinstance(each, str)) if isinstance(scopes, list) else (),
+        scopes=tuple(filter(_is_scope, scopes)) if isinstance(scopes, list) else (),
         resource=text("resource"),
         audience=text("audience"),
     )
 
 
-def _outcome(answer: tuple[int, Any] | str, form: Form) -> Granted | Refused | str:
+def _is_scope(said: object) -> bool:
+    """Whether it is one scope (RFC 6749, 3.3)."""
+    return isinstance(said, str) and said != "" and said.isascii() and said.isprintable() and " " not in said
+
+
+def _outcome(answer: Answer, form: Form, asker: Asker) -> Granted | Refused | str:
     """What an answer of a token endpoint says. It never raises: the answer may hold a token.
 
     Words that repeat a secret are left out.
@@ -316,15 +341,19 @@ def _outcome(answer: tuple[int, Any] | str, form: Form) -> Granted | Refused | s
     if is_bearer and isinstance(given, str) and given and Token(given).is_sendable():
         until = _end(body.get("expires_in")) or Token(given).until()
         refresh = body.get("refresh_token")
-        return Granted(Token(given), until, Token(refresh) if isinstance(refresh, str) and refresh else None)
-    return Refused(status, _sayable(error, form, _ERROR) or None, _sayable(told, form)[:_LONGEST_SAID])
+        return Granted(Token(given), until, secret(refresh))
+    said = _sayable(error, form, asker)
+    return Refused(status, said if _ERROR.fullmatch(said) else None, plain(_sayable(told, form, asker))[:_LONGEST_SAID])
 
 
-def _sayable(said: object, form: Form, shape: re.Pattern[str] | None = None) -> str:
-    """What a provider said, if it is text of this shape and repeats no secret; as one line."""
-    if not isinstance(said, str) or form.is_repeated_in(said) or (shape and not shape.fullmatch(said)):
-        return ""
-    return plain(said)
+def _sayable(said: object, form: Form, asker: Asker) -> str:
+    """What a provider said, if it is text and repeats no secret."""
+    return said if isinstance(said, str) and not form.is_repeated_in(said, asker) else ""
+
+
+def secret(said: object) -> Token | None:
+    """What a provider gave to be sent back to it, if it is text that can be sent (RFC 6749, A.17; RFC 8628, 3.2)."""
+    return Token(said) if isinstance(said, str) and said and said.isascii() and said.isprintable() else None
 
 
 def _end(seconds: object) -> datetime | None:
@@ -345,15 +374,6 @@ def _mend(error: str) -> str:
             return "The provider does not offer this way to sign in."
         case _:
             return "Ask whoever runs the provider."
-
-
-def _write(form: Form, request: httpx.Request) -> None:
-    import httpx
-
-    body = httpx.ByteStream(form.encoded())
-    request.stream = body
-    request.headers["Content-Type"] = "application/x-www-form-urlencoded"
-    request.headers["Content-Length"] = str(sum(map(len, body)))
 
 
 def _json(response: httpx.Response) -> Any:

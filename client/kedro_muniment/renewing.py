@@ -9,19 +9,53 @@ provider cannot be reached, everything stays as it was.
 from __future__ import annotations
 
 import logging
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Final
+
+from typing_extensions import override
 
 from kedro_muniment import keeping, providers
 from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
-from kedro_muniment.providers import Issuer
+from kedro_muniment.providers import Granted, Issuer
 from kedro_muniment.signing_in import LOG_IN, Token
 
 #: How long before its end an access token is renewed: as long as one start may take until its last question.
 BEFORE: Final = timedelta(seconds=60)
+#: How long an access token is taken to last where nobody says, and another can be had.
+UNTOLD: Final = timedelta(minutes=5)
 
 logger = logging.getLogger("kedro_muniment")
+
+
+class KeptToken(Token):
+    """The access token of a kept sign-in; one that the service refuses before its end is renewed once.
+
+    A machine's clock stands still while it sleeps, and a provider may end a token early.
+    """
+
+    __slots__ = ("_sign_in", "_tokens")
+
+    def __init__(self, sign_in: SignIn, tokens: Tokens) -> None:
+        super().__init__(
+            tokens.access.revealed(),
+            source=f"the sign-in of {sign_in.since:%Y-%m-%d} by {sign_in.issuer}",
+            advice=LOG_IN,
+            issuer=sign_in.issuer,
+            subject=sign_in.subject,
+            ends=tokens.ends,
+        )
+        self._sign_in = sign_in
+        self._tokens = tokens
+
+    @override
+    def is_replaced(self) -> bool:
+        if self._tokens.refresh is None:
+            return False
+        renewed = _renewed(self._sign_in, self._tokens, datetime.now(UTC))
+        is_another = not self.is_same(renewed.access)
+        self._secret, self.ends, self._tokens = renewed.access.revealed(), renewed.ends, renewed
+        return is_another
 
 
 def current(sign_in: SignIn, at: datetime) -> Token | None:
@@ -34,7 +68,7 @@ def current(sign_in: SignIn, at: datetime) -> Token | None:
     if tokens.refresh is None:
         return _while_it_lasts(sign_in, tokens, at, NotSignedIn(f"Your sign-in at {sign_in.url} has ended. {LOG_IN}"))
     try:
-        return _renewed(sign_in, tokens, at)
+        return token(sign_in, _renewed(sign_in, tokens, at))
     except NotSignedIn:
         raise
     except MunimentError as problem:
@@ -43,14 +77,13 @@ def current(sign_in: SignIn, at: datetime) -> Token | None:
 
 def token(sign_in: SignIn, tokens: Tokens) -> Token:
     """What goes with a request, with where it comes from and for whom it was given."""
-    return Token(
-        tokens.access.revealed(),
-        source=f"the sign-in of {sign_in.since:%Y-%m-%d} by {sign_in.issuer}",
-        advice=LOG_IN,
-        issuer=sign_in.issuer,
-        subject=sign_in.subject,
-        ends=tokens.ends,
-    )
+    return KeptToken(sign_in, tokens)
+
+
+def given(granted: Granted, refresh: Token | None) -> Tokens:
+    """What a provider gave, to be kept, with what gets the next one."""
+    untold = datetime.now(UTC) + UNTOLD if refresh else None
+    return Tokens(granted.token, refresh, granted.until or untold)
 
 
 def issuer_of(sign_in: SignIn) -> Issuer:
@@ -66,24 +99,24 @@ def issuer_of(sign_in: SignIn) -> Issuer:
     )
 
 
-def _renewed(sign_in: SignIn, seen: Tokens, at: datetime) -> Token:
+def _renewed(sign_in: SignIn, seen: Tokens, at: datetime) -> Tokens:
     with keeping.alone(sign_in):
         now = keeping.tokens_of(sign_in)
         if now is None:
             raise NotSignedIn(f"You have signed out of {sign_in.url}. {LOG_IN}")
         if now.refresh is None or (not now.access.is_same(seen.access) and not _ends_before(now, at)):
-            return token(sign_in, now)  # another process has just renewed it
+            return now  # another process has just renewed it
         return _exchanged(sign_in, now.refresh)
 
 
-def _exchanged(sign_in: SignIn, refresh: Token) -> Token:
+def _exchanged(sign_in: SignIn, refresh: Token) -> Tokens:
     provider = providers.discovered(issuer_of(sign_in))
-    form = providers.Form(grant_type="refresh_token", client_id=sign_in.client_id, resource=sign_in.resource)
-    outcome = provider.outcome(form.with_secret("refresh_token", refresh))
+    form = providers.Form(grant_type="refresh_token", resource=sign_in.resource)
+    outcome = provider.outcome(form.with_secret("refresh_token", refresh), provider.person)
     if isinstance(outcome, providers.Granted):
-        tokens = Tokens(outcome.token, outcome.refresh or refresh, outcome.until)
+        tokens = given(outcome, outcome.refresh or refresh)
         _keep(sign_in, tokens)
-        return token(sign_in, tokens)
+        return tokens
     if isinstance(outcome, providers.Refused) and outcome.error == "invalid_grant":
         keeping.forget(sign_in)
         raise NotSignedIn(f"Your sign-in at {sign_in.url} is over: {sign_in.issuer} renews it no longer. {LOG_IN}")
@@ -92,7 +125,7 @@ def _exchanged(sign_in: SignIn, refresh: Token) -> Token:
     )
     raise Unreachable(
         f"Your sign-in at {sign_in.url} has to be renewed, and {sign_in.issuer} does not do it now ({said}). You stay "
-        "signed in: try again."
+        "signed in: try again. If it lasts: kedro muniment login"
     )
 
 

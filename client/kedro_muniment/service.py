@@ -23,8 +23,9 @@ if TYPE_CHECKING:
 TIMEOUT_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 5.0
 NOT_MODIFIED: Final = 304
+UNAUTHORIZED: Final = 401
 REFUSALS: Final[Mapping[int, type[MunimentError]]] = {
-    401: NotSignedIn,
+    UNAUTHORIZED: NotSignedIn,
     403: Denied,
     404: Denied,
     429: Unreachable,
@@ -82,6 +83,8 @@ class Service:
     ) -> Answer:
         sent = {"Accept": "application/json", "User-Agent": f"kedro-muniment/{__version__}", **(headers or {})}
         response = self._sent(method, path, params=params, headers=sent, json=body)
+        if not isinstance(response, str) and response.status_code == UNAUTHORIZED and self.token.is_replaced():
+            response = self._sent(method, path, params=params, headers=sent, json=body)
         if isinstance(response, str):
             raise Unreachable(
                 f"Muniment cannot be reached at {self.url} ({response}). Nothing was run. Check the address "
@@ -97,6 +100,8 @@ class Service:
         try:
             with httpx.Client(timeout=timeout, trust_env=not self.url.startswith("http://")) as client:
                 return client.request(method, self.url + path, auth=self._signed, **said)
+        except UnicodeError:  # as it is looked up: a label is too long, say, or empty
+            return "no host can have that name"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _cause(error)
 

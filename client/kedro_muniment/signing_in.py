@@ -74,6 +74,14 @@ class Token:
         """Whether a header can hold it as it is."""
         return self._secret.isascii() and self._secret.isprintable() and " " not in self._secret
 
+    def is_text(self) -> bool:
+        """Whether anything can be sent of it at all: an environment may hold any bytes."""
+        return not any("\ud800" <= character <= "\udfff" for character in self._secret)
+
+    def is_replaced(self) -> bool:
+        """Whether another stands in its place now that it was refused; the service is asked once more then."""
+        return False
+
     def is_same(self, other: Token) -> bool:
         """Whether both are one secret."""
         return self._secret == other._secret

@@ -19,7 +19,7 @@ from urllib.parse import urlencode
 
 from kedro_muniment import secret_files
 from kedro_muniment.problems import NotSignedIn, Unreachable, plain
-from kedro_muniment.providers import Form, Granted, asked, chosen, discovered, safe
+from kedro_muniment.providers import Answer, Asker, Form, Granted, asked, chosen, discovered, safe
 from kedro_muniment.signing_in import Token
 
 #: RFC 8693, 2.1 and 3.
@@ -66,14 +66,14 @@ class Exchange:
         wanted = provider.described
         form = Form(
             grant_type=EXCHANGE,
-            client_id=self.client_id or wanted.client_id,
             subject_token_type=JWT,
             requested_token_type=ACCESS,
             scope=self.scope or wanted.scope_of_jobs,
             resource=wanted.resource,
             audience=None if wanted.resource else wanted.audience,
         )
-        return provider.grant(form.with_secret("subject_token", self.issued().token))
+        asker = Asker(self.client_id or wanted.client_id)
+        return provider.grant(form.with_secret("subject_token", self.issued().token), asker)
 
 
 def _from_github(audience: Token) -> Granted:
@@ -90,7 +90,7 @@ def _from_github(audience: Token) -> Granted:
         )
     joined = "&" if "?" in address else "?"
     address = safe(f"{address}{joined}{urlencode({'audience': audience.revealed()})}", "GitHub's token address")
-    said = _value(asked("GET", address, sign=lambda request: _authorized(request, runner)))
+    said = _value(asked("GET", address, lambda request: _authorized(request, runner)))
     if isinstance(said, str):
         raise Unreachable(f"GitHub gave no identity token for this job ({said}). Nothing was run. Start the job again.")
     return said
@@ -101,7 +101,7 @@ def _authorized(request: Any, token: Token) -> Any:
     return request
 
 
-def _value(answer: tuple[int, Any] | str) -> Granted | str:
+def _value(answer: Answer) -> Granted | str:
     """GitHub's answer as a token, or why there is none. It never raises: the answer holds a token."""
     if isinstance(answer, str):
         return answer

@@ -99,6 +99,16 @@ def test_the_code_is_exchanged_with_the_verifier_whose_digest_was_sent_before(pr
     assert len(exchange.form["code_verifier"]) >= 43
 
 
+def test_a_provider_that_wants_a_nonce_for_its_id_token_has_one(provider, person, sign_in):
+    """Glewlwyd refuses whoever asks for ``openid`` without it; no ID token is used here, so none is compared."""
+    sign_in()
+    first = person.asked["nonce"]
+    sign_in()
+    assert person.asked["nonce"] != first
+    sign_in("muniment")
+    assert "nonce" not in person.asked
+
+
 def test_each_sign_in_has_a_state_and_a_verifier_of_its_own(provider, person, sign_in):
     sign_in()
     first = person.asked
@@ -183,6 +193,13 @@ def test_a_no_is_told_in_words(provider, person, sign_in, error, told):
         sign_in()
     assert "\x1b" not in refused.value.message
     assert provider.to("/token") == []
+
+
+def test_what_the_provider_says_of_its_no_is_told_as_it_may_be_shown(person, sign_in):
+    person.changes = {"error": "invalid_request", "error_description": "nonce\x1b[2J required", "code": None}
+    with pytest.raises(NotSignedIn, match=r"invalid_request \(nonce.* required\)") as refused:
+        sign_in()
+    assert "\x1b" not in refused.value.message
 
 
 def test_an_answer_without_a_code_is_refused(provider, person, sign_in):

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import sys
+
 import pytest
 
 from kedro_muniment import device
@@ -109,6 +113,36 @@ def test_nobody_is_asked_more_often_than_once_a_second(devices, sign_in):
     assert sign_in.waits == [1, 1]
 
 
+@pytest.mark.parametrize("interval", [10**30, float("inf")])
+def test_an_interval_beyond_all_reason_is_a_minute(devices, sign_in, interval):
+    devices.offer(interval=interval)
+    sign_in()
+    assert sign_in.waits == [60]
+
+
+@pytest.mark.parametrize("expires_in", [10**30, float("inf")])
+def test_no_code_is_waited_for_longer_than_an_hour(devices, sign_in, expires_in):
+    devices.offer(expires_in=expires_in, interval=60)
+    devices.refuse(400, "authorization_pending", "")
+    with pytest.raises(NotSignedIn, match="before the code expired"):
+        sign_in()
+    assert sum(sign_in.waits) == 3600
+
+
+@pytest.mark.parametrize("code", [f"{DEVICE_CODE}\ud800", f"{DEVICE_CODE}\n", 7])
+def test_a_code_that_no_form_can_hold_is_none(devices, sign_in, code):
+    devices.offer(device_code=code)
+    with pytest.raises(NotSignedIn, match="gave no code to sign in with") as refused:
+        sign_in()
+    assert "never-to-be-seen" not in shown(refused.value)
+
+
+@pytest.mark.parametrize("refresh", ["never-to-be-seen\ud800", "", 7])
+def test_what_can_get_no_next_token_is_not_kept_for_that(devices, sign_in, refresh):
+    devices.give(refresh_token=refresh)
+    assert sign_in().refresh is None
+
+
 @pytest.mark.parametrize(
     ("error", "told"),
     [
@@ -149,6 +183,24 @@ def test_a_link_that_is_no_safe_address_is_not_shown(devices, sign_in, link):
     with pytest.raises(NotSignedIn, match="link to sign in"):
         sign_in()
     assert not hasattr(sign_in.told, "invitation")
+
+
+class Interrupted(Devices):
+    """Somebody loses patience while the provider thinks."""
+
+    def decided(self, sent):
+        if sent.path == "/token":
+            os.kill(os.getpid(), signal.SIGINT)
+        return super().decided(sent)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="There a signal to itself ends the process.")
+def test_who_interrupts_it_sees_no_secret_in_the_traceback():
+    with running(Interrupted) as devices:
+        provider = discovered(Issuer("corp", devices.url, "kedro-muniment", True, (), None, None))
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            device.sign_in(provider, "https://m.example", "openid", Told(), lambda _: None)
+    assert "never-to-be-seen" not in shown(interrupted.value)
 
 
 def test_a_code_cannot_write_on_the_terminal(devices, sign_in):

@@ -47,6 +47,7 @@ def test_unconfigured_it_imports_no_client_asks_nothing_and_says_nothing(project
 def test_configured_it_logs_one_line(governed):
     ran = governed.python(WATCHED_RUN)
     assert ran.returncode == 0, ran.stderr
+    assert "MODULES ['httpx', 'kedro_muniment.service']" in ran.stdout, "nothing of OAuth for a token that is there"
     line = "2 governed datasets (1 read-only) as user:ann, env dev, revision 812"
     assert f"LOGGED [(20, '{line}')]" in ran.stdout
 

@@ -145,6 +145,14 @@ def test_a_workload_is_refused_beside_the_variables_of_another(environment, work
     assert "says nothing without MUNIMENT_WORKLOAD=" in refused(SECRET)
 
 
+@pytest.mark.parametrize("variable", ["MUNIMENT_TOKEN", "MUNIMENT_CLIENT_SECRET", "MUNIMENT_CLIENT_ID"])
+def test_bytes_that_are_no_text_are_refused_by_the_variables_name(environment, variable):
+    """An environment may hold any bytes; Python's error about them repeats them."""
+    odd = os.fsdecode(SECRET.encode() + b"\xff")
+    environment(**{**CLIENT, variable: odd} if variable in CLIENT else {variable: odd})
+    assert refused(SECRET).startswith(f"{variable} holds bytes that are no text")
+
+
 # --- what is there already ----------------------------------------------------------------------
 
 

@@ -17,6 +17,7 @@ from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 from kedro_muniment import jobs
 from kedro_muniment.commands import commands
 from kedro_muniment.problems import MunimentError, NotSignedIn, ServiceRefused, Unreachable
+from kedro_muniment.service import Service
 from tests.client.third_parties import Provider, jwt, running
 from tests.providers import canaille, oidc_provider
 from tests.providers.oidc_provider import JOB, JOB_SECRET, KEY_JOB, KEY_JOB_KEY, RESOURCE, OidcProvider
@@ -357,6 +358,13 @@ def test_no_secret_goes_to_an_endpoint_that_can_be_listened_to(by_secret, servic
     assert "where no secret is sent" in refused(service, SECRET)
 
 
+@pytest.mark.parametrize("host", [f"{'a' * 64}.example", "a..example", "xn--a-"])
+def test_an_endpoint_at_a_name_that_no_host_can_have_is_said(by_secret, service, provider, host):
+    by_secret(MUNIMENT_CLIENT_AUTH="client_secret_post")
+    provider.publish(token_endpoint=f"https://{host}/token")
+    assert "(no host can have that name)" in refused(service, SECRET, kind=Unreachable)
+
+
 def test_an_issuer_off_this_machine_is_not_asked_over_plain_http(by_secret, service):
     by_secret(believed("http://login.example.org"))
     assert "where no secret is sent" in refused(service, SECRET)
@@ -403,6 +411,14 @@ def test_a_secret_is_sent_in_the_one_way_that_the_provider_takes(by_secret, serv
     (sent,) = provider.to("/token")
     assert "authorization" not in sent.headers
     assert (sent.form["client_id"], sent.form["client_secret"]) == ("nightly", SECRET)
+
+
+def test_a_client_that_is_named_in_the_header_is_not_named_again_in_the_form(by_secret, service, provider):
+    """Certified providers refuse a client that is named twice (RFC 6749, 2.3: one way in each request)."""
+    jobs.found(service.url)
+    (sent,) = provider.to("/token")
+    assert sent.headers["authorization"] == f"Basic {base64.b64encode(f'nightly:{SECRET}'.encode()).decode()}"
+    assert sent.form == {"grant_type": "client_credentials", "scope": "catalog", "resource": RESOURCE}
 
 
 def test_a_provider_that_takes_no_secrets_is_said(by_secret, service, provider):
@@ -473,6 +489,16 @@ def test_a_service_without_a_default_issuer_is_said(by_secret, service, told):
     assert "names no sign-in provider" in refused(service, SECRET)
 
 
+def test_what_a_service_says_that_no_form_can_hold_is_not_asked_for(by_secret, service, provider):
+    """JSON can say half of a character, and an error about it would repeat the form with the secret."""
+    by_secret(believed(provider.url, scopes=["catalog", "\ud800", "two words", ""], resource="urn:\ud800"))
+    by_secret(MUNIMENT_CLIENT_AUTH="client_secret_post")
+    jobs.found(service.url)
+    (sent,) = provider.to("/token")
+    assert sent.form["scope"] == "catalog"
+    assert "resource" not in sent.form
+
+
 @pytest.mark.parametrize("told", ["<html>", "{}", '{"issuers": 7}'])
 def test_what_is_not_muniment_is_told_nothing(by_secret, service, told):
     service.instead["/.well-known/muniment"] = (200, "text/html", told)
@@ -491,6 +517,30 @@ def test_a_token_of_unknown_end_is_asked_for_at_each_use(by_secret, service, pro
 def test_a_life_that_is_none_is_not_believed(by_secret, service, provider, lasts):
     provider.give(expires_in=lasts, access_token=SECRET)
     assert sent_by(jobs.found(service.url)) == SECRET
+
+
+def test_a_kept_token_that_the_service_refuses_is_thrown_away_and_another_asked_for(by_secret, service, provider):
+    token = jobs.found(service.url)
+    provider.give(access_token=SECRET)
+    service.bearers.add(SECRET)
+    assert Service(service.url, token).whoami()["subject"] == "user:ann"
+    assert [asked.status for asked in service.asked if asked.path == "/v1/whoami"] == [401, 200]
+    Service(service.url, token).whoami()
+    assert len(provider.to("/token")) == 2
+
+
+def test_a_job_that_the_service_does_not_let_in_asks_once_more_and_no_oftener(by_secret, service, provider):
+    with pytest.raises(NotSignedIn, match="It was asked with the client nightly"):
+        Service(service.url, jobs.found(service.url)).whoami()
+    assert [asked.status for asked in service.asked if asked.path == "/v1/whoami"] == [401, 401]
+    assert len(provider.to("/token")) == 2
+
+
+def test_a_token_that_was_not_asked_for_is_presented_once(environment, service):
+    environment(MUNIMENT_TOKEN=SECRET)
+    with pytest.raises(NotSignedIn, match="Set MUNIMENT_TOKEN to a fresh access token"):
+        Service(service.url, jobs.found(service.url)).whoami()
+    assert [asked.status for asked in service.asked if asked.path == "/v1/whoami"] == [401]
 
 
 def test_another_secret_is_another_token(by_secret, service, provider):

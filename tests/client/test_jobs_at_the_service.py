@@ -104,11 +104,11 @@ def test_a_job_on_github_needs_nothing_stored(real, project):
 
 
 def test_a_job_of_another_repository_is_told_what_it_asked_with_and_not_why_it_is_refused(real, muniment):
-    done = muniment("whoami", **at_github(real, repository_id="999"))
+    done = muniment("whoami", **at_github(real, repository_id="314159265358"))
     assert done.exit_code == 3
     assert "this service does not let its workload in" in done.output
     assert "GitHub's token for this job (MUNIMENT_WORKLOAD=github)" in done.output
-    for hidden in ("718293645", "999", real.runner.BEARER, "refs/heads/main"):
+    for hidden in ("718293645", "314159265358", real.runner.BEARER, "refs/heads/main"):
         assert hidden not in done.output
 
 

@@ -12,6 +12,7 @@ import pytest
 from kedro_muniment import keeping, people, renewing
 from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
+from kedro_muniment.service import Service
 from kedro_muniment.signing_in import Token, token
 from tests.client.third_parties import Provider, running
 from tests.client.tracebacks import shown
@@ -61,8 +62,8 @@ def folder(tmp_path, monkeypatch):
     return tmp_path / "kedro-muniment"
 
 
-def kept(issuer, ends, refresh=REFRESH):
-    sign_in = SignIn(URL, issuer, "kedro-muniment", "user:ann", ("openid",), "urn:muniment", NOW)
+def kept(issuer, ends, refresh=REFRESH, url=URL):
+    sign_in = SignIn(url, issuer, "kedro-muniment", "user:ann", ("openid",), "urn:muniment", NOW)
     with keeping.alone(sign_in):
         return keeping.keep(sign_in, Tokens(Token(ACCESS), Token(refresh) if refresh else None, ends))
 
@@ -87,6 +88,51 @@ def test_what_is_near_its_end_is_renewed_and_what_was_given_is_kept(provider, en
     assert held.refresh.revealed() == f"{REFRESH}-1"
     assert token(URL).revealed() == f"{ACCESS}-1"
     assert provider.renewals == 1
+
+
+class Silent(Rotating):
+    """Says of no token when it ends, and gives ones that say nothing themselves."""
+
+    def decided(self, sent):
+        status, headers, body = super().decided(sent)
+        return status, headers, {name: value for name, value in body.items() if name != "expires_in"}
+
+
+def test_a_token_of_which_nobody_says_the_end_is_renewed_after_some_minutes():
+    """RFC 6749 (5.1) only recommends to say it. Seen to fail: such a token was used on and on, until it was refused."""
+    with running(Silent) as provider:
+        sign_in = kept(provider.url, OVER)
+        assert token(URL).revealed() == f"{ACCESS}-1"
+        assert token(URL).revealed() == f"{ACCESS}-1"
+        later = datetime.now(UTC) + timedelta(minutes=10)
+        assert renewing.current(sign_in, later).revealed() == f"{ACCESS}-2"
+
+
+def test_a_token_that_the_service_refuses_before_its_end_is_renewed_once(provider, service):
+    """A clock that went wrong while the machine slept, or a provider that ended the token early."""
+    kept(provider.url, FAR, url=service.url)
+    service.bearers.add(f"{ACCESS}-1")
+    held = token(service.url)
+    assert Service(service.url, held).whoami()["subject"] == "user:ann"
+    assert [asked.status for asked in service.asked] == [401, 200]
+    assert token(service.url).revealed() == f"{ACCESS}-1"
+    Service(service.url, held).whoami()
+    assert provider.renewals == 1
+
+
+def test_what_the_service_refuses_renewed_too_is_told_and_not_renewed_again(provider, service):
+    kept(provider.url, FAR, url=service.url)
+    with pytest.raises(NotSignedIn, match="Sign in again: kedro muniment login") as refused:
+        Service(service.url, token(service.url)).whoami()
+    assert provider.renewals == 1
+    assert "never-to-be-seen" not in shown(refused.value)
+
+
+def test_what_the_service_refuses_and_nothing_renews_is_told_at_once(provider, service):
+    kept(provider.url, FAR, refresh=None, url=service.url)
+    with pytest.raises(NotSignedIn, match="Sign in again: kedro muniment login"):
+        Service(service.url, token(service.url)).whoami()
+    assert [asked.status for asked in service.asked] == [401]
 
 
 def test_a_provider_that_gives_no_new_refresh_token_leaves_the_old_one(provider):
@@ -123,7 +169,7 @@ def test_tokens_that_hardly_last_are_renewed_by_one_of_those_who_wait(provider):
     seen = keeping.tokens_of(sign_in)
     with keeping.alone(sign_in):
         keeping.keep(sign_in, Tokens(Token("just-renewed"), Token("its-next"), NOW + timedelta(seconds=20)))
-    assert renewing._renewed(sign_in, seen, NOW).revealed() == "just-renewed"
+    assert renewing._renewed(sign_in, seen, NOW).access.revealed() == "just-renewed"
     assert provider.to("/token") == []
 
 
@@ -147,12 +193,12 @@ def test_the_providers_own_word_ends_it(provider):
 
 @pytest.mark.parametrize(
     ("status", "error"),
-    [(500, ""), (503, "temporarily_unavailable"), (429, "slow_down"), (401, "invalid_client"), (302, "")],
+    [(400, ""), (500, ""), (503, "temporarily_unavailable"), (429, "slow_down"), (401, "invalid_client"), (302, "")],
 )
 def test_whatever_else_a_provider_answers_keeps_everything(provider, status, error):
     sign_in = kept(provider.url, OVER)
     provider.refuse(status, error, "never-to-be-seen")
-    with pytest.raises(Unreachable, match="You stay signed in") as refused:
+    with pytest.raises(Unreachable, match=r"You stay signed in.*kedro muniment login") as refused:
         token(URL)
     assert keeping.tokens_of(sign_in).refresh.revealed() == REFRESH
     assert "never-to-be-seen" not in shown(refused.value)

@@ -118,6 +118,13 @@ def test_a_service_that_cannot_be_reached_is_told(muniment):
     assert CLOSED in result.output
 
 
+@pytest.mark.parametrize("command", ["login", "whoami"])
+def test_an_address_that_no_host_can_have_is_told_like_one_that_does_not_answer(muniment, command):
+    result = muniment(command, "--url", "https://a..example", MUNIMENT_TOKEN=token_of("ann"))
+    assert result.exit_code == 4
+    assert "no host can have that name" in result.output
+
+
 def test_both_ways_at_once_are_wrong_usage(muniment, corp):
     assert muniment("login", "--url", corp.url, "--device", "--browser").exit_code == 2
 
@@ -174,6 +181,14 @@ def test_what_the_environment_says_goes_before_what_is_kept_and_login_tells_it(m
     assert "the sign-in of" in answer(muniment("whoami", "--url", corp.url, "--json"))["credential"]
 
 
+def test_logout_tells_what_is_still_used(muniment, corp):
+    muniment("login", "--url", corp.url)
+    told = muniment("logout", "--url", corp.url, MUNIMENT_TOKEN=token_of("bob"))
+    assert "Signed out of" in told.output
+    assert "MUNIMENT_TOKEN is still set, and is used: unset it to ask as nobody." in told.output
+    assert "is still set" not in muniment("logout", "--url", corp.url).output
+
+
 def test_the_commands_never_show_a_token(muniment, corp):
     shown = "".join(
         muniment(*command, "--url", corp.url, *as_json).output
@@ -202,6 +217,21 @@ def test_who_the_service_refuses_is_told_to_sign_in_again(muniment, corp):
     result = muniment("whoami", "--url", corp.url)
     assert result.exit_code == 3
     assert "Token refused: It has expired. Sign in again: kedro muniment login" in result.output
+
+
+def test_a_sign_in_that_still_holds_loads_nothing_of_oauth(governed, corp, monkeypatch):
+    monkeypatch.delenv("MUNIMENT_TOKEN")
+    kept(corp.url)
+    ran = governed.python(
+        f"""
+        import sys
+        from kedro_muniment.service import Service
+        from kedro_muniment.signing_in import token
+        print("ASKED", Service({corp.url!r}, token({corp.url!r})).whoami()["subject"], "authlib" in sys.modules)
+        """,
+        MUNIMENT_TOKEN=None,
+    )
+    assert "ASKED user:ann False" in ran.stdout, ran.stdout + ran.stderr
 
 
 def test_a_lease_for_another_than_who_signed_in_is_refused(governed, corp, monkeypatch):

@@ -1,9 +1,12 @@
 """What people install: the service with its migrations, the client with next to nothing."""
 
+import ast
 import email
 import subprocess
 import sys
 import zipfile
+from collections.abc import Iterator
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -30,10 +33,11 @@ def read(wheel: zipfile.ZipFile, name: str) -> str:
     return wheel.read(next(path for path in wheel.namelist() if path.endswith(f".dist-info/{name}"))).decode()
 
 
-def required(wheel: zipfile.ZipFile) -> set[str]:
-    return {
-        Requirement(text).name for text in email.message_from_string(read(wheel, "METADATA")).get_all("Requires-Dist")
-    }
+def required(wheel: zipfile.ZipFile, extra: str = "") -> set[str]:
+    """What installing it brings, where an extra is asked for or none."""
+    listed = email.message_from_string(read(wheel, "METADATA")).get_all("Requires-Dist")
+    asked = [Requirement(text) for text in listed]
+    return {each.name for each in asked if each.marker is None or each.marker.evaluate({"extra": extra})}
 
 
 def test_the_service_brings_every_migration(wheels):
@@ -65,6 +69,40 @@ def test_a_wheel_holds_its_package_whole_and_nothing_else(wheels, project, packa
 
 def test_the_client_requires_three_distributions_and_no_more(wheels):
     assert required(wheels["client"]) == {"kedro", "httpx", "authlib"}
+
+
+def test_the_systems_keyring_is_the_clients_one_extra(wheels):
+    assert required(wheels["client"], "keyring") - required(wheels["client"]) == {"keyring"}
+    assert email.message_from_string(read(wheels["client"], "METADATA")).get_all("Provides-Extra") == ["keyring"]
+
+
+def test_the_client_imports_those_and_what_kedro_brings_its_plugins():
+    """What another distribution happens to bring may go away with it."""
+    modules = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "client/kedro_muniment").rglob("*.py")]
+    named = {name.partition(".")[0] for module in modules for name in imported(module)}
+    of = metadata.packages_distributions()
+    found = {each.lower() for name in named - sys.stdlib_module_names - {"kedro_muniment"} for each in of[name]}
+    kedros = {Requirement(text).name.lower() for text in metadata.requires("kedro") or () if "extra ==" not in text}
+    optional = {"keyring", "ipython"}  # an extra; and only inside of a notebook, which runs it
+    assert found - kedros - optional == {"kedro", "httpx", "authlib"}
+
+
+def test_authlib_is_known_to_one_module_of_the_client():
+    users = {
+        path.name
+        for path in (ROOT / "client/kedro_muniment").rglob("*.py")
+        for name in imported(ast.parse(path.read_text(encoding="utf-8")))
+        if name.partition(".")[0] == "authlib"
+    }
+    assert users == {"oauth.py"}
+
+
+def imported(module: ast.Module) -> Iterator[str]:
+    for node in ast.walk(module):
+        if isinstance(node, ast.Import):
+            yield from (name.name for name in node.names)
+        elif isinstance(node, ast.ImportFrom):
+            yield node.module or ""
 
 
 def test_neither_distribution_needs_the_other(wheels):
