@@ -22,8 +22,8 @@ from urllib.parse import parse_qs, urlsplit
 
 from kedro_muniment.problems import NotSignedIn, plain
 from kedro_muniment.providers import Form, Granted, Provider
-from kedro_muniment.signing_in import Token
 from kedro_muniment.telling import Invitation, Telling
+from kedro_muniment.tokens import Token
 
 ENDPOINT: Final = "authorization_endpoint"
 #: What a provider knows of this client, with any port (RFC 8252, 7.3).

@@ -21,7 +21,7 @@ from typing import Any, Final, Literal, Protocol
 from kedro_muniment import secret_files
 from kedro_muniment.problems import NotSignedIn, plain
 from kedro_muniment.providers import Asker, Form, Granted, Provider, Statement, chosen, discovered
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 SecretMethod = Literal["client_secret_basic", "client_secret_post"]
 

@@ -14,8 +14,8 @@ from typing import Final
 
 from kedro_muniment.problems import NotSignedIn, Unreachable, plain
 from kedro_muniment.providers import Answer, Form, Granted, Provider, Refused, safe, secret
-from kedro_muniment.signing_in import Token
 from kedro_muniment.telling import Invitation, Telling
+from kedro_muniment.tokens import Token
 
 ENDPOINT: Final = "device_authorization_endpoint"
 GRANT: Final = "urn:ietf:params:oauth:grant-type:device_code"

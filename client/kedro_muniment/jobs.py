@@ -26,7 +26,7 @@ from typing_extensions import override
 from kedro_muniment import client_credentials, workloads
 from kedro_muniment.problems import NotSignedIn, plain
 from kedro_muniment.providers import Granted
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 #: A token that was asked for is not used in the last part of its life: it must arrive before it ends.
 MARGIN: Final = timedelta(seconds=60)

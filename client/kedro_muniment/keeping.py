@@ -26,7 +26,7 @@ from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 if sys.platform == "win32":
     import msvcrt

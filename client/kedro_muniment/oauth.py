@@ -29,7 +29,7 @@ from authlib.oauth2.client import OAuth2Client
 from authlib.oauth2.rfc7523.auth import ECKey, OKPKey, PrivateKeyJWT, RSAKey
 
 from kedro_muniment.providers import Answer, Asker, Form, Statement, asked
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 if TYPE_CHECKING:
     import httpx

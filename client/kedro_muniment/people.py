@@ -20,8 +20,8 @@ from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import BadConfig, MunimentError, NotSignedIn, Unreachable, plain
 from kedro_muniment.providers import Asker, Form, Granted, Issuer, Provider
 from kedro_muniment.service import Service
-from kedro_muniment.signing_in import Token
 from kedro_muniment.telling import Telling, in_kernel
+from kedro_muniment.tokens import Token
 
 Way = Literal["device", "browser"]
 

@@ -22,7 +22,7 @@ from urllib.parse import urlsplit
 from kedro_muniment import __version__
 from kedro_muniment.config import LOOPBACK
 from kedro_muniment.problems import MunimentError, NotSignedIn, ServiceRefused, Unreachable, plain
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 if TYPE_CHECKING:
     import httpx

@@ -18,8 +18,10 @@ from kedro_muniment import keeping, providers
 from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
 from kedro_muniment.providers import Granted, Issuer
-from kedro_muniment.signing_in import LOG_IN, Token
+from kedro_muniment.tokens import Token
 
+#: What to do where nothing else helps.
+LOG_IN: Final = "Sign in again: kedro muniment login"
 #: How long before its end an access token is renewed: as long as one start may take until its last question.
 BEFORE: Final = timedelta(seconds=60)
 #: How long an access token is taken to last where nobody says, and another can be had.

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from kedro_muniment.problems import plain
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 #: The longest file that is read: a large key has some kilobytes, a token of many claims too.
 LONGEST: Final = 64 * 1024

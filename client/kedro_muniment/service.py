@@ -15,7 +15,7 @@ from urllib.parse import quote
 
 from kedro_muniment import __version__
 from kedro_muniment.problems import Denied, MunimentError, NotSignedIn, ServiceRefused, Unreachable, plain
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 if TYPE_CHECKING:
     import httpx

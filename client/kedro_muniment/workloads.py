@@ -20,7 +20,7 @@ from urllib.parse import urlencode
 from kedro_muniment import secret_files
 from kedro_muniment.problems import NotSignedIn, Unreachable, plain
 from kedro_muniment.providers import Answer, Asker, Form, Granted, asked, chosen, discovered, safe
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 #: RFC 8693, 2.1 and 3.
 EXCHANGE: Final = "urn:ietf:params:oauth:grant-type:token-exchange"

@@ -12,7 +12,7 @@ import pytest
 from kedro.io import DatasetError
 
 from kedro_muniment.problems import MunimentError
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 
 SIGNATURE = "never-to-be-seen-signature"
 

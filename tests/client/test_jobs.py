@@ -13,7 +13,7 @@ import pytest
 from kedro_muniment import jobs
 from kedro_muniment.problems import NotSignedIn
 from kedro_muniment.providers import Granted
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 from tests.client.third_parties import Runner, jwt, running
 
 URL = "http://127.0.0.1:9"

@@ -18,7 +18,8 @@ from keyring.errors import PasswordSetError
 from kedro_muniment import keeping
 from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import NotSignedIn
-from kedro_muniment.signing_in import Token, token
+from kedro_muniment.signing_in import token
+from kedro_muniment.tokens import Token
 from tests.client.tracebacks import shown
 
 SECRET = "never-to-be-seen-access"

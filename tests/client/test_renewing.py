@@ -13,7 +13,8 @@ from kedro_muniment import keeping, people, renewing
 from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
 from kedro_muniment.service import Service
-from kedro_muniment.signing_in import Token, token
+from kedro_muniment.signing_in import token
+from kedro_muniment.tokens import Token
 from tests.client.third_parties import Provider, running
 from tests.client.tracebacks import shown
 

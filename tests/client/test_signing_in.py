@@ -16,7 +16,8 @@ from kedro_muniment import keeping, people
 from kedro_muniment.commands import commands
 from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import ServiceRefused
-from kedro_muniment.signing_in import Token, token
+from kedro_muniment.signing_in import token
+from kedro_muniment.tokens import Token
 from tests.client.conftest import token_of
 from tests.client.third_parties import Provider, running
 
