@@ -19,6 +19,7 @@ ROSTER = """
       tokens_since timestamp with time zone,
       by text NOT NULL,
       reason text NOT NULL,
+      provider text,
       CONSTRAINT pk_enrolments PRIMARY KEY (subject, version)
     );
     CREATE TRIGGER refuse_to_forget BEFORE UPDATE OR DELETE OR TRUNCATE ON enrolments
@@ -118,6 +119,7 @@ KEYS = """
       environment text,
       project text,
       purpose text,
+      directory text,
       at timestamp with time zone NOT NULL,
       by text NOT NULL,
       because text NOT NULL,

@@ -50,7 +50,7 @@ from muniment.api.problems import MEDIA_TYPE, Failed, WrongMethod, answer
 from muniment.api.reading_requests import ReadRequests, name_answer
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.groups import is_builtin
-from muniment.core.keys import Pepper
+from muniment.core.keys import RANDOM_BYTES, Pepper
 from muniment.core.leases import Lengths
 from muniment.core.occasions import Occasion
 from muniment.core.policies import checked
@@ -60,6 +60,7 @@ from muniment.core.realm import Realm
 from muniment.core.schema import schema_text
 from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.flows.begin_realm import begin_realm, offer_beginning
+from muniment.flows.break_glass import EmergencyKey, make_emergency_key
 from muniment.flows.house import House
 from muniment.flows.replay_decisions import Archive
 from muniment.flows.sign_in import Entrance
@@ -236,12 +237,12 @@ async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
             async with (
                 httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http,
                 aclosing(Bearer(settings.issuers, http, held_names)) as bearer,
+                aclosing(Providers(settings.issuers, http, held_names, _public_url(settings))) as providers,
             ):
                 present = Present(db)
                 held_keys = Keys(db, _pepper(settings))
                 roster, sightings = Roster(db), Sightings(db)
                 doorkeeper = Doorkeeper(bearer, held_keys, present, roster, sightings, refusals)
-                providers = Providers(settings.issuers, http, held_names, _public_url(settings))
                 hours = settings.session_hours.as_core()
                 entrance = Entrance(db, providers, present, roster, sightings, refusals, hours)
                 realms = Realms(db, schema_text(settings.attributes), present)
@@ -266,6 +267,15 @@ async def archive(settings: Settings, url: str) -> AsyncIterator[Archive]:
         yield Archive(db, Realms(db, schema_text(settings.attributes)))
     finally:
         await db.close()
+
+
+async def emergency_key(settings: Settings, url: str, lasting: timedelta, because: str, account: str) -> EmergencyKey:
+    """Break the glass on a database, beside the service or without it."""
+    at = datetime.now(UTC)
+    occasion = Occasion(_SERVICE, at, new_id(at), client="muniment break-glass")
+    async with wired(settings, url) as parts:
+        drawn = secrets.token_bytes(RANDOM_BYTES)
+        return await make_emergency_key(parts.house, occasion, lasting, because, drawn, account)
 
 
 def _house(settings: Settings, db: Database, held_keys: Keys, realms: Realms, committer: Committer) -> House:

@@ -1,15 +1,17 @@
-"""``muniment``: serve, upgrade the database, audit the ledger, show the configuration."""
+"""``muniment``: serve, upgrade the database, audit the ledger, help in an emergency, show the configuration."""
 
 from __future__ import annotations
 
 import asyncio
+import getpass
 import json
 import logging
+import os
 import signal
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 
@@ -196,6 +198,35 @@ def _moment(option: str, text: str | None) -> datetime | None:
     if read is None or read.tzinfo is None:
         raise click.BadParameter("must be a time with its zone, such as 2027-03-01T00:00:00Z", param_hint=option)
     return read
+
+
+@main.command("break-glass")
+@click.option("--because", required=True, help="Why; it stands in the ledger.")
+@click.option("--hours", type=click.FloatRange(0, 8, min_open=True), default=8, show_default=True, help="For how long.")
+def break_glass(because: str, hours: float) -> None:
+    """Make an emergency key, where nobody who may help can sign in.
+
+    With it one governs everything for some hours, as service:break-glass, and reads no data. The key alone is on
+    standard output.
+    """
+    from muniment.app import emergency_key
+
+    settings = read()
+    _log()
+    with _database(settings) as url:
+        made = asyncio.run(emergency_key(settings, url, timedelta(hours=hours), because, _account()))
+    click.echo(made.text)
+    click.echo(f"The glass is broken until {made.until.isoformat()}. The key is not told again.", err=True)
+    if made.forbidden:
+        click.echo(f"A rule forbids it all the same to {', '.join(made.forbidden)}.", err=True)
+
+
+def _account() -> str:
+    """Whose account of this machine runs the command: whoever runs it may say so falsely."""
+    try:
+        return getpass.getuser()
+    except (OSError, KeyError):  # an account without a name, as in many containers
+        return f"uid {os.getuid()}"
 
 
 @main.group()

@@ -57,6 +57,7 @@ class Doorkeeper:
             asker=sign_in.state,
             credential=sign_in.credential,
             bounds=sign_in.bounds,
+            since=sign_in.since,
             until=sign_in.until,
             revision=now.revision,
         )
@@ -110,7 +111,11 @@ def _address(request: Request) -> str:
 
 
 def _token(request: Request) -> str:
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    sent = request.headers.getlist("authorization")
+    if len(sent) > 1:
+        # Whatever stands before the service may have looked at another one than the service would.
+        raise TokenRefused("Send one Authorization header, and no second one.")
+    scheme, _, token = "".join(sent).partition(" ")
     if not token.strip():
         raise NotSignedIn("Sign in first: send a token as Authorization: Bearer <token>.")
     if scheme.lower() != "bearer":

@@ -24,13 +24,17 @@ _Word = Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r
 
 
 class KeyBody(Body):
-    """A key for a service identity: what it is for, and until when. `runs` need all three bounds, others have none."""
+    """A key for a service identity: what it is for, and until when. `runs` need environment, project and purpose.
+
+    `provisioning` is of one directory: that of the issuer of this name, without a name of the default one.
+    """
 
     service: Name
     use: Annotated[Use, Field(strict=False)]
     environment: _Word | None = None
     project: _Word | None = None
     purpose: _Word | None = None
+    directory: _Word | None = None
     until: Annotated[Moment, Field(strict=False)]
     because: Annotated[Line, Field(min_length=1)]
 
@@ -59,6 +63,7 @@ class KeyAnswer(Body):
     environment: str | None
     project: str | None
     purpose: str | None
+    directory: str | None
     until: str
     at: str
     by: str
@@ -82,7 +87,7 @@ class ShownBody(Body):
 @router.post("", status_code=201)
 async def post_key(house: Housed, asking: Asking, response: Response, body: KeyBody) -> NewKeyAnswer:
     """Make a key. It is shown in this answer and nowhere again."""
-    bounds = Bounds(body.use, body.environment, body.project, body.purpose)
+    bounds = Bounds(body.use, body.environment, body.project, body.purpose, body.directory)
     wish = Wish(Subject.parse(body.service), bounds, body.until, body.because)
     made = await make_key(house, asking, wish, secrets.token_bytes(RANDOM_BYTES))
     stamp(response, revision=made.revision)
@@ -143,6 +148,7 @@ def _answer(key: Key) -> KeyAnswer:
         environment=key.bounds.environment,
         project=key.bounds.project,
         purpose=key.bounds.purpose,
+        directory=key.bounds.directory,
         until=write_moment(key.until),
         at=write_moment(key.at),
         by=str(key.by),

@@ -94,7 +94,6 @@ class ReadRequests:
         else:
             await self.app(scope, replayed, named)
 
-
     def _answer(self, refused: Problem, scope: Scope) -> Response:
         path: str = scope["path"]
         return self._on_page(Request(scope), refused) if self._is_page(path) else answer(refused, path)

@@ -44,6 +44,7 @@ from scim2_models import (
 )
 from scim2_models.path import CompareOperator, Comparison, FilterNode, LogicalExpr, LogicalOperator, ValuePath
 
+from muniment.api.plain_data import UNREADABLE
 from muniment.core import provisioning
 from muniment.core.problems import Fault, Invalid
 from muniment.core.provisioning import GroupRecord, Sought, UserRecord
@@ -320,4 +321,8 @@ def _path(node: Comparison) -> str:
 
 
 def _by(path: str, value: str) -> dict[str, str]:
-    return {_FOUND_BY[path]: value} if path in _FOUND_BY else {}
+    if path not in _FOUND_BY:
+        return {}
+    if UNREADABLE.search(value):
+        raise _invalid("The filter compares with characters that cannot be read as text.", "invalidFilter")
+    return {_FOUND_BY[path]: value}

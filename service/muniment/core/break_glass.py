@@ -9,20 +9,29 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import Literal
+from typing import Final, Literal
 
+from muniment.core import keys
 from muniment.core.environments import checked_known
 from muniment.core.grants import Grant
+from muniment.core.identifiers import derived
+from muniment.core.keys import Key
+from muniment.core.names import ROOT
 from muniment.core.occasions import Occasion
-from muniment.core.problems import Fault, Invalid, NotAllowed
+from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed
 from muniment.core.realm import Realm
-from muniment.core.schema import Action
+from muniment.core.schema import GOVERNING_ACTIONS, Action
+from muniment.core.sign_ins import Bounds, Use
+from muniment.core.subjects import Kind, Subject, SubjectState
 
 #: The longest that broken glass stays open.
 LONGEST = timedelta(hours=8)
 
 #: The ids of the grants that are made by it begin so.
 BROKEN = "break-glass-"
+
+#: Who an emergency key speaks as. No provider gives this name, and no other key is made for it.
+HELPER: Final = Subject(Kind.SERVICE, keys.HELPER)
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,13 +68,55 @@ def grant_in(realm: Realm, occasion: Occasion, emergency: Emergency, breakers: s
     )
 
 
-def _check(realm: Realm, emergency: Emergency) -> None:
-    if not timedelta(0) < emergency.lasting <= LONGEST:
+def emergency_key(occasion: Occasion, lasting: timedelta, because: str) -> Key:
+    """The key by which an operator helps in an emergency; raises :class:`Invalid` for one without end or reason."""
+    _check_said(lasting, because)
+    return Key(
+        id=str(derived(occasion.request_id, "key")),
+        subject=HELPER,
+        bounds=Bounds(Use.CHANGES),
+        at=occasion.at,
+        by=occasion.subject,
+        because=because,
+        until=(occasion.at + lasting).replace(microsecond=0),
+    )
+
+
+def grant_to(key: Key, realm: Realm, occasion: Occasion) -> Grant:
+    """All that governs, to whoever has an emergency key and as long; no data.
+
+    Raises :class:`Conflict` on a realm that has not begun.
+    """
+    if realm.revision == 0:
+        raise Conflict("Nobody administers this realm yet, so no glass need be broken. Begin it: muniment serve")
+    return Grant(
+        id=f"{BROKEN}{occasion.row_id}",
+        to=str(key.subject),
+        actions=frozenset(GOVERNING_ACTIONS),
+        on=ROOT,
+        until=key.until,
+        because=key.because,
+    )
+
+
+def check_not_joining(before: Realm, after: Realm, author: SubjectState, breakers: str | None) -> None:
+    """Refuse a change by which its author comes to be among those who may break the glass."""
+    if breakers is None or breakers not in after.all_groups_of(author) or breakers in before.all_groups_of(author):
+        return
+    raise NotAllowed("Nobody names themselves for emergencies: somebody else who administers Muniment does it.")
+
+
+def _check_said(lasting: timedelta, because: str) -> None:
+    if not timedelta(0) < lasting <= LONGEST:
         message = f"Broken glass is mended after at most {LONGEST // timedelta(hours=1)} hours; say for how many."
         raise Invalid(message, [Fault("hours", message)])
-    if not emergency.because.strip():
+    if not because.strip():
         message = "Say why: it will be read."
         raise Invalid(message, [Fault("because", message)])
+
+
+def _check(realm: Realm, emergency: Emergency) -> None:
+    _check_said(emergency.lasting, emergency.because)
     if not emergency.actions:
         message = "Name at least one action."
         raise Invalid(message, [Fault("actions", message)])

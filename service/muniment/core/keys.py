@@ -29,6 +29,12 @@ PREFIX: Final = "mun_"
 #: The name that stands where an issuer would: a key's subject is vouched for by Muniment, and no issuer has this name.
 ISSUER: Final = "muniment"
 
+#: The service identity that emergency keys are for (:mod:`muniment.core.break_glass`).
+HELPER: Final = "break-glass"
+
+#: Service identities of Muniment's own: no provider vouches for them, and nobody asks for keys for them.
+RESERVED: Final = frozenset({ISSUER, HELPER})
+
 #: How many random bytes a key is made of.
 RANDOM_BYTES: Final = 32
 
@@ -170,6 +176,8 @@ def check_bounds(bounds: Bounds, environments: Collection[str]) -> None:
         faults = [Fault(name, f"A key for runs is bound to one {name}.") for name, said in given.items() if not said]
     else:
         faults = [Fault(name, f"A key for {bounds.use} has no {name}.") for name, said in given.items() if said]
+    if bounds.directory is not None and bounds.use is not Use.PROVISIONING:
+        faults.append(Fault("directory", f"A key for {bounds.use} has no directory."))
     if faults:
         raise Invalid("The key's use and what it is bound to do not fit.", faults)
     if bounds.environment is not None:
@@ -177,12 +185,12 @@ def check_bounds(bounds: Bounds, environments: Collection[str]) -> None:
 
 
 def check_subject(subject: Subject) -> None:
-    """Refuse a key for a person, and one that would speak as Muniment itself."""
+    """Refuse a key for a person, and one for a service identity of Muniment's own."""
     if subject.kind is not Kind.SERVICE:
         message = "A key is a service identity's, service:<id>; people sign in with their identity provider."
         raise Invalid(message, [Fault("service", message)])
-    if subject.id == ISSUER:
-        message = "service:muniment is the service itself; nobody signs in as that."
+    if subject.id in RESERVED:
+        message = f"{subject} is Muniment's own: the service itself, or help in an emergency. Choose another name."
         raise Invalid(message, [Fault("service", message)])
 
 

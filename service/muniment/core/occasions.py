@@ -21,7 +21,8 @@ class Occasion:
 
     ``at`` is timezone-aware UTC. ``request_id`` is a UUIDv7 and travels in
     ``Muniment-Request-Id``; ``client`` is what the caller says it runs. ``credential`` is what
-    the asker signed in with, ``bounds`` what that is bound to, and ``until`` its end.
+    the asker signed in with, ``bounds`` what that is bound to, ``since`` its beginning, where
+    anybody knows it, and ``until`` its end.
     ``revision`` is the realm's when the asker was let in, with every change that was
     acknowledged before the request began.
     """
@@ -33,6 +34,7 @@ class Occasion:
     client: str = ""
     credential: str = ""
     bounds: Bounds | None = None
+    since: datetime | None = None
     until: datetime | None = None
     revision: int | None = None
 

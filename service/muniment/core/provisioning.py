@@ -90,6 +90,10 @@ class Directory:
     default: bool = True
     subject_by: SubjectBy = SubjectBy.USER_NAME
 
+    def is_named(self, name: str | None) -> bool:
+        """Whether this is the directory of that issuer; without a name, of the default one."""
+        return self.default if name is None else self.issuer == name
+
     def subject_of(self, record: UserRecord, names: Collection[str]) -> Subject:
         """The subject that a person is; :class:`Invalid` where no subject can have such an id.
 

@@ -52,6 +52,7 @@ DECISIONS: Final = _IN_AN_ENVIRONMENT | _OF_REQUESTS | {Event.ACCESS_EVALUATED, 
 
 _MADE = "It tells what was made; the lines keep that, version by version, and each of its revisions can be asked."
 _READ = "It tells what was looked at; what somebody may know of is decided anew at each look, and nothing was given."
+_SIGN_IN = "It tells who may sign in, with what, or as a member of which group; no policy about data was asked."
 
 #: Why the rows of the other events hold no decision that could be computed again.
 NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
@@ -68,7 +69,18 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.ACCESS_REVIEWED: _MADE,
         Event.SUBJECT_HANDED_OVER: _MADE,
         Event.REALM_APPLIED: _MADE,
-        Event.BOOTSTRAPPED: "The operator decided it, by a setting; there were no policies yet.",
+        Event.BOOTSTRAPPED: "The operator decided it, by a setting or a link; there were no policies yet.",
+        Event.GLASS_BROKEN: "The operator decided beforehand who may do so; the lines keep the grant that it made.",
+        Event.KEY_MADE: _SIGN_IN,
+        Event.KEY_REVOKED: _SIGN_IN,
+        Event.USER_PROVISIONED: _SIGN_IN,
+        Event.GROUP_PROVISIONED: _SIGN_IN,
+        Event.SUBJECT_DEPROVISIONED: _SIGN_IN,
+        Event.SESSION_BEGAN: _SIGN_IN,
+        Event.SESSION_ENDED: _SIGN_IN,
+        Event.SUBJECT_ENDED: _SIGN_IN,
+        Event.SUBJECT_ADMITTED: _SIGN_IN,
+        Event.SIGN_INS_ENDED: _SIGN_IN,
         Event.CHANGE_REFUSED: "It tells that nothing was made; what was refused is not kept.",
         Event.CHANGE_TRIED: "It tells what rules would do that were not in force; they are not kept.",
         Event.REQUEST_MADE: "It asks; the decision is the approver's, in a row of its own.",
@@ -76,6 +88,9 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.DATASET_READ: _READ,
         Event.RULES_READ: _READ,
         Event.REQUEST_READ: _READ,
+        Event.KEY_READ: _READ,
+        Event.PROVISIONING_READ: _READ,
+        Event.SUBJECT_READ: _READ,
         Event.LEDGER_READ: _READ,
         Event.DECISION_REPLAYED: _READ,
         Event.SIGN_IN_REFUSED: "It counts who was not let in; no policy was asked.",

@@ -20,7 +20,8 @@ class Enrolment:
     """Whether a subject may sign in, as somebody (``by``) decided it at a moment.
 
     Sign-ins that began before ``tokens_since`` have ended, whoever issued them; those
-    of which nobody knows when they began have ended too.
+    of which nobody knows when they began have ended too. ``provider`` is the issuer by whose
+    provisioning a subject was shut out, None where an administrator said so.
     """
 
     subject: Subject
@@ -29,6 +30,7 @@ class Enrolment:
     at: datetime | None = None
     by: str = ""
     reason: str = ""
+    provider: str | None = None
 
     def check(self, sign_in: SignIn) -> None:
         """Refuse a sign-in that has been ended; raises :class:`TokenRefused`."""
@@ -37,6 +39,15 @@ class Enrolment:
                 "Your access to Muniment has been ended. If that is a mistake, ask whoever administers Muniment."
             )
         _check_since(sign_in, self.tokens_since)
+
+    def admitted(self, at: datetime, by: str, reason: str) -> Enrolment:
+        """The same subject let in again, with new sign-ins alone: those that began from this moment on.
+
+        Tokens tell whole seconds, so one of the second of the admission is new, unless the end was in it too.
+        """
+        second = at.replace(microsecond=0)
+        since = max(self.tokens_since or second, second)
+        return Enrolment(self.subject, tokens_since=since, at=at, by=by, reason=reason)
 
 
 @dataclass(frozen=True, slots=True)

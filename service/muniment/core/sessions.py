@@ -121,11 +121,6 @@ def derived_secret(secret: str, purpose: str) -> str:
     return urlsafe_b64encode(digest).rstrip(b"=").decode()
 
 
-def challenge_of(verifier: str) -> str:
-    """The code challenge of a verifier (RFC 7636, 4.2, ``S256``)."""
-    return urlsafe_b64encode(hashlib.sha256(verifier.encode()).digest()).rstrip(b"=").decode()
-
-
 def form_token(secret: str) -> str:
     """What every form of a page carries: nobody who can't read the browser's cookie can know it."""
     return derived_secret(secret, "form")

@@ -23,12 +23,16 @@ class Use(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Bounds:
-    """What a credential is bound to, beyond its subject; None binds nothing."""
+    """What a credential is bound to, beyond its subject; None binds nothing.
+
+    One for provisioning writes one ``directory`` alone, that of the issuer of this name; None is the default one's.
+    """
 
     use: Use
     environment: str | None = None
     project: str | None = None
     purpose: str | None = None
+    directory: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -43,6 +43,12 @@ async def offer_beginning(db: Database, at: datetime, secret: str) -> bool:
         return True
 
 
+async def beginning_stands(house: House, occasion: Occasion, secret: str) -> bool:
+    """Whether there is a link with this secret that can be followed now."""
+    async with house.db.begin() as tx:
+        return await beginnings.stands(tx, _digest(secret), occasion.at)
+
+
 async def take_beginning(house: House, occasion: Occasion, secret: str) -> int:
     """Make the asker the first administrator; gives the revision.
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Generic, TypeVar
 
+from muniment.core.break_glass import check_not_joining
 from muniment.core.cases import check_cases
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
@@ -169,6 +170,8 @@ async def _carried_out(house: House, occasion: Occasion, judge: Judge, *, wideni
         before = await house.realms.within(tx)
         if before.revision != judged.before.revision:
             judged = await aside(lambda: _judged_for_all(judge, before, others, occasion))
+        for author in (occasion.asker, *others):
+            check_not_joining(judged.before, judged.after, author, house.breakers)
         plan = judged.plan
         if judged.may_leave_nobody:
             states = [seen.state for seen in await subjects.newest(tx)]

@@ -15,6 +15,7 @@ from muniment.core.visibility import may_govern
 from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
 from muniment.flows.house import House
 from muniment.store import subjects
+from muniment.store.databases import Transaction
 
 
 async def edit_group(house: House, occasion: Occasion, proposed: Group, after_version: int) -> Kept[Group]:
@@ -36,10 +37,17 @@ def plan_group(occasion: Occasion, proposed: Group, after_version: int | None, p
     def plan(realm: Realm) -> Plan:
         _check_may(realm, occasion)
         checked(proposed, dict(realm.groups))
-        if proposed.name in providers and proposed.name not in realm.groups:
-            raise Conflict("The identity provider has a group of this name; choose another for the local one.")
+        new = proposed.name not in realm.groups
+        if new and proposed.name in providers:
+            raise _taken()
         edit = Edit(Change(Group, proposed.name, proposed), after_version)
-        return Plan(Event.GROUP_CHANGED, (edit,), details={"group": proposed.name})
+        within = still_free if new else None
+        return Plan(Event.GROUP_CHANGED, (edit,), details={"group": proposed.name}, within=within)
+
+    async def still_free(tx: Transaction, _revision: int) -> None:
+        """Provisioning takes names under the lock that this change holds."""
+        if await subjects.provider_groups(tx, [proposed.name]):
+            raise _taken()
 
     return plan
 
@@ -54,6 +62,10 @@ def plan_group_end(occasion: Occasion, name: str, after_version: int | None) -> 
         return Plan(Event.GROUP_CHANGED, (Edit(Change(Group, name, None), after_version),), details={"group": name})
 
     return plan
+
+
+def _taken() -> Conflict:
+    return Conflict("The identity provider has a group of this name; choose another for the local one.")
 
 
 def _check_may(realm: Realm, occasion: Occasion) -> None:

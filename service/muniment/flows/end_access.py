@@ -66,10 +66,11 @@ async def end_access(
     subject: Subject,
     reason: str,
     why: Why = Why.BY_AN_ADMINISTRATOR,
+    provider: str | None = None,
 ) -> Ended:
     """End every sign-in of a subject and admit none until somebody says otherwise, in this transaction.
 
-    ``why`` is how its sessions came to their end.
+    ``why`` is how its sessions came to their end, ``provider`` the issuer that may admit it again.
     """
     by = str(occasion.subject)
     await roster.put(
@@ -81,6 +82,7 @@ async def end_access(
             at=occasion.at,
             by=by,
             reason=reason,
+            provider=provider,
         ),
     )
     return Ended(

@@ -12,7 +12,6 @@ from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import ROOT
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Conflict, NotAllowed, NotFound
-from muniment.core.provisioning import DEPROVISIONED
 from muniment.core.realm import Realm
 from muniment.core.roster import Enrolment
 from muniment.core.schema import Action
@@ -80,11 +79,9 @@ async def admit_subject(house: House, occasion: Occasion, subject: Subject, reas
         stands = await roster.of(tx, subject)
         if stands.active:
             raise Conflict(f"{subject} may sign in already.")
-        if stands.reason == DEPROVISIONED:
+        if stands.provider is not None:
             raise Conflict(f"{subject} was deprovisioned by the identity provider, which alone can provision it again.")
-        by = str(occasion.subject)
-        admitted = Enrolment(subject, tokens_since=occasion.at, at=occasion.at, by=by, reason=reason)
-        await roster.put(tx, admitted)
+        await roster.put(tx, stands.admitted(occasion.at, str(occasion.subject), reason))
         await _tell(tx, occasion, realm, Event.SUBJECT_ADMITTED, {"about": str(subject), "reason": reason})
         return await _enrolled(tx, subject, realm)
 
@@ -97,6 +94,8 @@ async def end_sign_ins(house: House, occasion: Occasion, subject: Subject, reaso
             await _check_administers(realm, occasion)
     own, by = subject == occasion.subject, str(occasion.subject)
     async with house.db.begin() as tx:
+        # Who is shut out meanwhile stays so: what stands is read with nobody else deciding.
+        await roster.hold(tx)
         stands = await roster.of(tx, subject)
         ending = Enrolment(
             subject,
@@ -105,6 +104,7 @@ async def end_sign_ins(house: House, occasion: Occasion, subject: Subject, reaso
             at=occasion.at,
             by=by if stands.active else stands.by,
             reason=reason if stands.active else stands.reason,
+            provider=stands.provider,
         )
         await roster.put(tx, ending)
         why = Why.BY_ITS_SUBJECT if own else Why.BY_AN_ADMINISTRATOR

@@ -35,7 +35,7 @@ from muniment.core.subjects import Subject
 from muniment.core.visibility import may_govern
 from muniment.flows.change_realm import told_of
 from muniment.flows.house import House, aside
-from muniment.store import keys, ledger, roster
+from muniment.store import issuers, keys, ledger, roster
 from muniment.store.databases import Transaction
 
 #: Whoever revokes a key by showing it; who that is nobody knows.
@@ -92,6 +92,9 @@ async def make_key(house: House, occasion: Occasion, wish: Wish, drawn: bytes) -
         )
         text = written(drawn)
         async with house.db.begin() as tx:
+            # A key that is made while its maker's sign-ins are being ended would outlive them.
+            await roster.check_stands(tx, occasion)
+            await _check_directory(tx, key.bounds)
             await _check_room(tx, key)
             await house.keys.keep(tx, key, text)
             made = row(occasion, Event.KEY_MADE, Outcome.DONE, revision=realm.revision, details=_details(key))
@@ -135,7 +138,7 @@ async def revoke_key(house: House, occasion: Occasion, id_: str, because: str) -
 
 
 async def revoke_shown_key(house: House, occasion: Occasion, text: str) -> bool:
-    """Revoke the key that somebody holds, whoever they are; whether there was such a key is for the doors alone.
+    """Revoke the key that somebody holds, whoever they are; whether there was one to revoke is for the doors alone.
 
     The occasion is the service's own: nobody is signed in.
     """
@@ -145,16 +148,16 @@ async def revoke_shown_key(house: House, occasion: Occasion, text: str) -> bool:
             return False
         because = "It was shown to be revoked: somebody knows it."
         holding = replace(occasion, credential=credential(key.id))
-        await _revoke(tx, holding, key, Ending(_HOLDER, occasion.at, because), None)
-    return True
+        return await _revoke(tx, holding, key, Ending(_HOLDER, occasion.at, because), None)
 
 
-async def _revoke(tx: Transaction, occasion: Occasion, key: Key, ending: Ending, revision: int | None) -> None:
-    """End a key and write that down, if it has not been revoked before."""
-    if not await keys.revoke(tx, key.id, ending):
-        return
+async def _revoke(tx: Transaction, occasion: Occasion, key: Key, ending: Ending, revision: int | None) -> bool:
+    """End a key and write that down, if it has not been revoked before; whether that is so."""
+    if key.ending is not None or not await keys.revoke(tx, key.id, ending):
+        return False
     details = {**_details(key), "by": ending.by, "reason": ending.because}
     await ledger.append(tx, [row(occasion, Event.KEY_REVOKED, Outcome.DONE, revision=revision, details=details)])
+    return True
 
 
 async def _check_may_make(realm: Realm, occasion: Occasion, wish: Wish) -> bool:
@@ -177,6 +180,13 @@ async def _check_room(tx: Transaction, key: Key) -> None:
         raise Conflict(f"{key.subject} may not sign in, so a key would open nothing. Admit it again first.")
     if await keys.in_force(tx, key.subject, key.at) >= MOST_IN_FORCE:
         raise Conflict(f"{key.subject} has {MOST_IN_FORCE} keys in force. Revoke those that nothing uses.")
+
+
+async def _check_directory(tx: Transaction, bounds: Bounds) -> None:
+    """Refuse a key for the directory of an issuer that there never was."""
+    if bounds.directory is not None and bounds.directory not in await issuers.names(tx):
+        message = "No issuer has this name; MUNIMENT_ISSUERS names them."
+        raise Invalid(message, [Fault("directory", message)])
 
 
 def _administers(realm: Realm, occasion: Occasion) -> bool:
@@ -224,6 +234,7 @@ def _details(key: Key) -> dict[str, object]:
         "environment": key.bounds.environment,
         "project": key.bounds.project,
         "purpose": key.bounds.purpose,
+        "directory": key.bounds.directory,
         "until": key.until.isoformat(),
         "because": key.because,
     }

@@ -1,6 +1,6 @@
 """An identity provider keeps its people and groups here in step with its own.
 
-Whoever administers everything may, or holds a key that is for provisioning. Nobody adds
+Whoever administers everything may, or holds a key that is for provisioning this directory. Nobody adds
 themselves to a group so. A change is made of what stands, with nobody else changing the directory
 meanwhile; it comes with its row of the ledger in one transaction, and the requests that begin
 after it honour it: who may sign in, and who is in which group.
@@ -32,7 +32,6 @@ from muniment.core.provisioning import (
     settled,
 )
 from muniment.core.realm import Realm
-from muniment.core.roster import Enrolment
 from muniment.core.schema import Action
 from muniment.core.sessions import Why
 from muniment.core.sign_ins import Use
@@ -108,7 +107,7 @@ async def _read(house: House, occasion: Occasion, directory: Directory, what: st
     """Let whoever may provision read, and write it down before anything is given."""
     realm = await house.realms.current()
     async with house.refusals_recorded(occasion, realm):
-        await aside(lambda: _check_may(realm, occasion))
+        await aside(lambda: _check_may(realm, occasion, directory))
     details = {"directory": directory.issuer, "read": what}
     await house.ledger.record(
         row(occasion, Event.PROVISIONING_READ, Outcome.ALLOWED, revision=realm.revision, details=details)
@@ -130,7 +129,7 @@ async def create_user(house: House, occasion: Occasion, directory: Directory, re
             await _settle(tx, occasion, directory, [subject])
             await _tell(tx, occasion, directory, Event.USER_PROVISIONED, _of_user(None, made))
         else:
-            ended = await _end(house, tx, occasion, subject)
+            ended = await _end(house, tx, occasion, directory, subject)
             await _tell(tx, occasion, directory, Event.SUBJECT_DEPROVISIONED, _of_user(None, made) | ended.details())
         return made
 
@@ -160,7 +159,7 @@ async def change_user(
         await provisioning.put_user(tx, directory.issuer, after, new=False)
         ended = None
         if moved or (before.record.active and not record.active):
-            ended = await _end(house, tx, occasion, before.subject)
+            ended = await _end(house, tx, occasion, directory, before.subject)
         if record.active and (moved or not before.record.active):
             await _admit(tx, occasion, subject)
             await _settle(tx, occasion, directory, [subject])
@@ -179,27 +178,27 @@ async def delete_user(
         groups = await provisioning.groups_with(tx, before)
         await provisioning.end_user(tx, before)
         await provisioning.touch_groups(tx, groups, occasion.at)
-        ended = await _end(house, tx, occasion, before.subject)
+        ended = await _end(house, tx, occasion, directory, before.subject)
         left = {"user": before.id, "gone": True, "groups": [group.name for group in groups]}
         await _tell(tx, occasion, directory, Event.SUBJECT_DEPROVISIONED, left | ended.details())
 
 
-async def _end(house: House, tx: Transaction, occasion: Occasion, subject: Subject) -> Ended:
+async def _end(house: House, tx: Transaction, occasion: Occasion, directory: Directory, subject: Subject) -> Ended:
     if subject == occasion.subject:
         raise Conflict("Nobody deprovisions themselves: whoever administers Muniment beside you does it.")
-    # What an administrator has ended is ended by the administrator's reason: no provider undoes it (`_admit`).
+    await roster.hold(tx)
     stands = await roster.of(tx, subject)
-    reason = DEPROVISIONED if stands.active else stands.reason
-    return await end_access(house, tx, occasion, subject, reason, Why.DEPROVISIONED)
+    # What an administrator has ended stays ended by the administrator: no provider undoes it (`_admit`).
+    reason, provider = (DEPROVISIONED, directory.issuer) if stands.active else (stands.reason, stands.provider)
+    return await end_access(house, tx, occasion, subject, reason, Why.DEPROVISIONED, provider)
 
 
 async def _admit(tx: Transaction, occasion: Occasion, subject: Subject) -> None:
     """Admit whom provisioning shut out, with new sign-ins alone; what an administrator ended stays ended."""
+    await roster.hold(tx)
     stands = await roster.of(tx, subject)
-    if not stands.active and stands.reason == DEPROVISIONED:
-        by = str(occasion.subject)
-        admitted = Enrolment(subject, tokens_since=occasion.at, at=occasion.at, by=by, reason="provisioned again")
-        await roster.put(tx, admitted)
+    if not stands.active and stands.provider is not None:
+        await roster.put(tx, stands.admitted(occasion.at, str(occasion.subject), "provisioned again"))
 
 
 def _of_user(before: User | None, after: User) -> dict[str, object]:
@@ -337,7 +336,7 @@ async def _changing(
     """
     try:
         realm = await house.realms.current()
-        await aside(partial(_check_may, realm, occasion))
+        await aside(partial(_check_may, realm, occasion, directory))
         async with house.db.begin() as tx:
             await provisioning.alone(tx, directory.issuer)
             yield tx, await issuers.names(tx)
@@ -349,9 +348,13 @@ async def _changing(
         raise
 
 
-def _check_may(realm: Realm, occasion: Occasion) -> None:
-    if occasion.bounds is not None and occasion.bounds.use is not Use.PROVISIONING:
+def _check_may(realm: Realm, occasion: Occasion, directory: Directory) -> None:
+    bounds = occasion.bounds
+    if bounds is not None and bounds.use is not Use.PROVISIONING:
         raise NotAllowed("This key is not for provisioning.")
+    # One provider's key must not speak of the people of another: those may administer.
+    if bounds is not None and not directory.is_named(bounds.directory):
+        raise NotAllowed("This key is for another directory. Use the key that was made for this one.")
     if not may_govern(realm, occasion.asker, occasion.at, Action.ADMINISTER, ROOT):
         raise NotAllowed("To provision people and groups you need administer on all.")
 

@@ -1,4 +1,4 @@
-"""Somebody signs in with a browser, looks at their sessions, and ends them; or their provider does.
+"""Somebody signs in with a browser, looks at what is theirs, and ends sessions; or their provider does.
 
 A sign-in is begun, goes to the provider, and arrives: what was kept of it is taken away in the
 moment it is looked up, so an answer counts once, and only in the browser that it was begun in.
@@ -14,6 +14,7 @@ from datetime import datetime
 from uuid import UUID
 
 from muniment.core.identifiers import derived
+from muniment.core.keys import Key
 from muniment.core.ledger import Event, Outcome, Row, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotFound, SignInRefused, Unavailable
@@ -23,14 +24,14 @@ from muniment.core.sessions import (
     Hours,
     Session,
     Why,
-    challenge_of,
     derived_secret,
     kept_of,
     local_path,
 )
 from muniment.core.subjects import SubjectState
-from muniment.identity.browser import LOGOUT_IS_NEWS, Answer, Flow, Providers, SignedIn
-from muniment.store import ledger, sessions
+from muniment.identity.browser import LOGOUT_IS_NEWS, Answer, Providers, SignedIn
+from muniment.identity.code_flow import Flow
+from muniment.store import keys, ledger, sessions
 from muniment.store.databases import Database
 from muniment.store.present import Present
 from muniment.store.refusals import Refusals
@@ -64,7 +65,10 @@ class Knock:
     def by(self, state: SubjectState, session: Session) -> Occasion:
         """The same request, once it is known who asks."""
         credential = session.sign_in.credential
-        return Occasion(state, self.at, self.request_id, self.address, self.client, credential, until=session.until)
+        since, until = session.since, session.until
+        return Occasion(
+            state, self.at, self.request_id, self.address, self.client, credential, since=since, until=until
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +89,7 @@ async def begin_sign_in(
     provider = entrance.providers.named(issuer)
     begun = Begun(provider.name, local_path(to), knock.at + TIME_TO_SIGN_IN)
     flow = _flow(browser, state)
-    address = await provider.address_to_sign_in(flow, challenge_of(flow.verifier), knock.at, anew=anew)
+    address = await provider.address_to_sign_in(flow, knock.at, anew=anew)
     async with entrance.db.begin() as tx:
         await sessions.expect(tx, begun, state=kept_of(state), browser=kept_of(browser), at=knock.at)
     return address
@@ -106,8 +110,9 @@ async def finish_sign_in(
     provider = entrance.providers.named(begun.issuer)
     signed_in = await provider.signed_in(_flow(browser, answer.state), answer, knock.at)
     session = _session(entrance, knock, signed_in)
-    await entrance.sightings.note(session.state, knock.at)
-    occasion = knock.by(await _admitted(entrance, session), session)
+    state = await _admitted(entrance, session)
+    await entrance.sightings.note(state, knock.at)
+    occasion = knock.by(state, session)
     async with entrance.db.begin() as tx:
         replaced = await sessions.end_of_secret(tx, kept_of(former), Why.SIGNED_IN_AGAIN, knock.at) if former else None
         await sessions.begin(tx, session, kept_of(secret))
@@ -137,6 +142,16 @@ async def my_sessions(entrance: Entrance, visiting: Visit) -> Sequence[Session]:
     occasion = visiting.occasion
     async with entrance.db.begin() as tx:
         return await sessions.standing(tx, occasion.subject, occasion.at, entrance.hours.idle)
+
+
+async def my_keys(entrance: Entrance, visiting: Visit) -> Sequence[Key]:
+    """The keys in force that the asker made, the newest first; that they were shown is recorded."""
+    occasion = visiting.occasion
+    async with entrance.db.begin() as tx:
+        found = await keys.standing_made_by(tx, occasion.subject, occasion.at)
+        if found:
+            await ledger.append(tx, [row(occasion, Event.KEY_READ, Outcome.ALLOWED)])
+    return found
 
 
 async def end_my_session(entrance: Entrance, visiting: Visit, id_: UUID) -> None:

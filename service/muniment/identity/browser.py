@@ -1,8 +1,9 @@
-"""Signing in with a browser: Muniment as a client of an issuer, by authorization code with PKCE.
+"""Signing in with a browser: whom a provider vouches for, and whether what it says holds.
 
 The flow is OpenID Connect Core 1.0, 3.1, as RFC 9700 wants it: each answer is compared with
 the issuer that the flow began at (RFC 9207), the code is of no use without the verifier that
 only this browser's cookie gives (RFC 7636), and the ID token must carry this browser's nonce.
+Authlib writes what is sent (:mod:`code_flow`); every check of what comes back is here.
 No token of the provider is kept. Whatever does not hold is refused with one sentence; the
 reason is one of few words, and goes to the log and the counts of refused sign-ins.
 """
@@ -18,8 +19,8 @@ from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mappi
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Never
-from urllib.parse import quote_plus
+from types import MappingProxyType
+from typing import Final, Never
 
 import httpx
 
@@ -28,6 +29,8 @@ from muniment.core.sessions import Vouched
 from muniment.core.subjects import Kind, SubjectState
 from muniment.identity import discovery, tokens
 from muniment.identity.claims import subject_state
+from muniment.identity.client_keys import signing_key_in
+from muniment.identity.code_flow import Flow, Talk
 from muniment.identity.discovery import Declined, NotPublished, address_in, patience
 from muniment.identity.issuers import BrowserClient, Issuer
 from muniment.identity.keys import BETWEEN_FETCHES, FRESH, PATIENCE_SECONDS, IssuerKeys
@@ -44,17 +47,14 @@ _LOGOUT_EVENT = "http://schemas.openid.net/event/backchannel-logout"
 _LONGEST_CODE = 4000
 _LONGEST_NAME = 255
 
+#: What a provider means by these, whatever a person has done (RFC 6749, 5.2; RFC 6585, 4).
+_OF_US: Final[Mapping[int, str]] = {
+    401: "it does not know the client, or not by the secret or key as it is sent (status 401)",
+    429: "it is asked too often (status 429)",
+}
+
 #: What signature algorithms hash with, for ``at_hash`` (OpenID Connect Core 1.0, 3.1.3.6).
 _HASHES = {"256": "sha256", "384": "sha384", "512": "sha512", "DSA": "sha512", "519": "sha512"}
-
-
-@dataclass(frozen=True, slots=True)
-class Flow:
-    """What one sign-in is recognised by. ``verifier`` is told to the provider alone, and at its end only."""
-
-    state: str
-    nonce: str
-    verifier: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +99,7 @@ class Provider:
     ) -> None:
         self.issuer = issuer
         self._client = client
+        self._key = signing_key_in(client.client_key) if client.client_key is not None else None
         self._http = http
         self._names = frozenset(names)
         self._public_url = public_url.rstrip("/")
@@ -112,21 +113,11 @@ class Provider:
         """The issuer's name in the settings."""
         return self.issuer.name
 
-    async def address_to_sign_in(self, flow: Flow, challenge: str, at: datetime, *, anew: bool) -> str:
+    async def address_to_sign_in(self, flow: Flow, at: datetime, *, anew: bool) -> str:
         """Where the browser is sent; ``anew`` makes the provider ask the person again."""
-        parameters = {
-            "response_type": "code",
-            "client_id": self._client.client_id,
-            "redirect_uri": self._public_url + CALLBACK,
-            "scope": " ".join(self._client.scopes),
-            "state": flow.state,
-            "nonce": flow.nonce,
-            "code_challenge": challenge,
-            "code_challenge_method": "S256",
-            **({"prompt": "login"} if anew else {}),
-        }
-        said = await self._metadata(at)
-        return str(httpx.URL(self._address(said, "authorization_endpoint")).copy_merge_params(parameters))
+        talk = self._talk(await self._metadata(at))
+        with self._published():
+            return talk.address(flow, anew=anew)
 
     async def address_to_sign_out(self, at: datetime) -> str | None:
         """Where a browser ends its session with the provider too (OpenID Connect RP-Initiated Logout 1.0)."""
@@ -134,19 +125,21 @@ class Provider:
         if "end_session_endpoint" not in said:
             return None
         parameters = {"client_id": self._client.client_id, "post_logout_redirect_uri": f"{self._public_url}/signed-out"}
-        return str(httpx.URL(self._address(said, "end_session_endpoint")).copy_merge_params(parameters))
+        with self._published():
+            return str(httpx.URL(address_in(said, "end_session_endpoint", self.issuer)).copy_merge_params(parameters))
 
     async def signed_in(self, flow: Flow, answer: Answer, at: datetime) -> SignedIn:
         """Whom the provider vouches for with its answer; raises :class:`SignInRefused` or :class:`Unavailable`."""
         said = await self._metadata(at)
         self._check_answer(answer, said)
-        given = await self._redeemed(said, str(answer.code), flow.verifier)
+        talk = self._talk(said)
+        given = await self._redeemed(talk, str(answer.code), flow.verifier, at)
         token = await self._id_token(given.get("id_token"), flow.nonce, at)
         with _refusing("ID token: auth_time"):
             since = token.since or at
         claims = dict(token.claims)
         if self._client.userinfo:
-            claims = {**await self._userinfo(said, token, given.get("access_token")), **claims}
+            claims = {**await self._userinfo(talk, token, str(given["access_token"])), **claims}
         try:
             state = subject_state(claims, self.issuer, self._names)
         except TokenRefused as refused:
@@ -157,6 +150,10 @@ class Provider:
         session = claims.get("sid")
         vouched = Vouched(self.name, str(token.claims["sub"]), session if isinstance(session, str) else None)
         return SignedIn(state, vouched, since)
+
+    async def aclose(self) -> None:
+        """Let go of keys that are fetched behind the requests."""
+        await self._keys.close()
 
     async def logged_out(self, text: str, at: datetime) -> LoggedOut:
         """Read a logout token (OpenID Connect Back-Channel Logout 1.0, 2.6); raises :class:`SignInRefused`."""
@@ -187,24 +184,16 @@ class Provider:
         if not answer.code or len(answer.code) > _LONGEST_CODE:
             refuse("no code")
 
-    async def _redeemed(self, said: Mapping[str, object], code: str, verifier: str) -> Mapping[str, object]:
-        """What the token endpoint gives for a code (RFC 6749, 4.1.3)."""
-        form = {
-            "grant_type": "authorization_code",
-            "code": code,
-            "redirect_uri": self._public_url + CALLBACK,
-            "code_verifier": verifier,
-        }
-        methods = said.get("token_endpoint_auth_methods_supported", ["client_secret_basic"])
-        basic = isinstance(methods, list) and "client_secret_basic" in methods
-        secret, auth = self._client.client_secret, None
-        if secret is not None and basic:
-            # Each half is written as in a form first (RFC 6749, 2.3.1).
-            auth = httpx.BasicAuth(quote_plus(self._client.client_id), quote_plus(secret))
-        else:
-            form |= {"client_id": self._client.client_id, **({} if secret is None else {"client_secret": secret})}
-        async with self._asking("code"):
-            return await discovery.answer_to(self._http, self._address(said, "token_endpoint"), form, auth)
+    def _talk(self, said: Mapping[str, object]) -> Talk:
+        return Talk(self.issuer, self._client, self._key, said, self._http, self._public_url + CALLBACK)
+
+    async def _redeemed(self, talk: Talk, code: str, verifier: str, at: datetime) -> Mapping[str, object]:
+        """What a code gives; a provider that does not know *us* has not refused the person."""
+        async with self._asking("code", _OF_US):
+            given = await talk.redeem(code, verifier, at)
+        if not given:
+            refuse("no access token")
+        return given
 
     async def _id_token(self, text: object, nonce: str, at: datetime) -> tokens.Token:
         """The ID token, once all of OpenID Connect Core 1.0, 3.1.3.7 holds."""
@@ -228,8 +217,7 @@ class Provider:
             refuse("token: algorithm")
         if token.claims.get("iss") != self.issuer.issuer:
             refuse("token: issuer")
-        audience = token.claims.get("aud")
-        if audience not in (self._client.client_id, [self._client.client_id]):
+        if not _is_for(self._client.client_id, token.claims):
             refuse("token: audience")
         if token.claims.get("azp", self._client.client_id) != self._client.client_id:
             refuse("token: authorized party")
@@ -238,15 +226,12 @@ class Provider:
         if not any(tokens.is_signed_with(token, key) for key in candidates):
             refuse("token: signature")
 
-    async def _userinfo(
-        self, said: Mapping[str, object], token: tokens.Token, access_token: object
-    ) -> Mapping[str, object]:
+    async def _userinfo(self, talk: Talk, token: tokens.Token, access_token: str) -> Mapping[str, object]:
         """The claims at the userinfo endpoint, if they are of the same subject (OpenID Connect Core 1.0, 5.3.2)."""
-        if not isinstance(access_token, str) or not _hashes_to(access_token, token):
+        if not _hashes_to(access_token, token):
             refuse("access token")
         async with self._asking("userinfo"):
-            address = self._address(said, "userinfo_endpoint")
-            claims = await discovery.document(self._http, address, token=access_token)
+            claims = await talk.userinfo()
         if claims.get("sub") != token.claims["sub"]:
             refuse("userinfo: another subject")
         return claims
@@ -266,20 +251,24 @@ class Provider:
                 raise self._unavailable(str(failed)) from failed
             return self._said[1]
 
-    def _address(self, said: Mapping[str, object], member: str) -> str:
-        try:
-            return address_in(said, member, self.issuer)
-        except NotPublished as failed:
-            raise self._unavailable(str(failed)) from failed
-
     @asynccontextmanager
-    async def _asking(self, what: str) -> AsyncIterator[None]:
+    async def _asking(self, what: str, of_us: Mapping[int, str] = MappingProxyType({})) -> AsyncIterator[None]:
         """Ask the provider itself: what it declines is refused, and without its answer nobody is signed in."""
+        with self._published():
+            try:
+                async with patience(PATIENCE_SECONDS):
+                    yield
+            except Declined as declined:
+                if declined.status in of_us:
+                    raise NotPublished(of_us[declined.status]) from declined
+                logger.info("Issuer %s declined a sign-in (%s): %s.", self.name, what, declined)
+                refuse(f"{what}: declined")
+
+    @contextmanager
+    def _published(self) -> Iterator[None]:
+        """What the provider does not give is said to be so, and is no fault of the person."""
         try:
-            async with patience(PATIENCE_SECONDS):
-                yield
-        except Declined:
-            refuse(f"{what}: declined")
+            yield
         except NotPublished as failed:
             raise self._unavailable(str(failed)) from failed
 
@@ -304,6 +293,11 @@ class Providers:
             for issuer in known
             if issuer.browser is not None
         }
+
+    async def aclose(self) -> None:
+        """Let go of what goes on behind the requests."""
+        for provider in self._by_name.values():
+            await provider.aclose()
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -347,6 +341,17 @@ def _check_kind(claims: Mapping[str, object], kind: str) -> None:
     """What providers write of a token's purpose into its claims (Keycloak ``typ``, Cognito ``token_use``)."""
     if any(str(claims[name]).lower() != kind for name in ("typ", "token_use") if name in claims):
         refuse("token: kind")
+
+
+def _is_for(client: str, claims: Mapping[str, object]) -> bool:
+    """Whether a token is this client's: made for it alone, or for others too and given to it.
+
+    OpenID Connect Core 1.0: 2, ``azp``; 3.1.3.7. The code by which it came was of no use to anybody else.
+    """
+    audience = claims.get("aud")
+    if audience in (client, [client]):
+        return True
+    return isinstance(audience, list) and client in audience and claims.get("azp") == client
 
 
 def _named(claims: Mapping[str, object], name: str) -> str | None:

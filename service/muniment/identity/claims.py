@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
+from muniment.core.keys import RESERVED
 from muniment.core.subjects import LONGEST_ID, Attribute, Kind, Subject, SubjectState, readable_id
 from muniment.identity.documents import value_at
 from muniment.identity.issuers import AttributeClaim, Issuer, ServicesWhere
@@ -32,6 +33,8 @@ def subject_state(claims: Mapping[str, object], issuer: Issuer, names: Collectio
     ``names`` are those of all issuers, former ones included.
     """
     subject = Subject(_kind(claims, issuer), _subject_id(claims, issuer, names))
+    if subject.kind is Kind.SERVICE and subject.id in RESERVED:
+        refuse("The token speaks of a service identity that is Muniment's own")
     groups = _groups(claims, issuer)
     attributes = {name: _attribute(claims, name, where) for name, where in issuer.attributes.items()}
     return SubjectState(

@@ -1,7 +1,7 @@
 """What an issuer tells about itself, and how anything is fetched from it.
 
 What is believed of an issuer comes only from addresses that the settings name, or that
-its own discovery document gives (OpenID Connect Discovery 1.0, 4). A document that
+its own discovery document gives (OpenID Connect Discovery 1.0, 4; RFC 8414, 3). A document that
 names another issuer is not its own, whatever address it was found at (RFC 8414, 3.3).
 Nothing that is fetched is followed elsewhere, unpacked, or read without end.
 """
@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from contextlib import AbstractAsyncContextManager, aclosing, asynccontextmanager
+from urllib.parse import urlsplit
 
 import httpx
 
@@ -21,7 +22,7 @@ from muniment.identity.issuers import Issuer, safe_address
 LONGEST_DOCUMENT = 256 * 1024
 
 #: Asks for JSON as it is: what was packed could be small to send and endless to read.
-_PLAIN_JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
+PLAIN_JSON = {"Accept": "application/json", "Accept-Encoding": "identity"}
 
 
 class NotPublished(Exception):
@@ -29,7 +30,11 @@ class NotPublished(Exception):
 
 
 class Declined(NotPublished):
-    """The issuer understood what it was asked, and said no (RFC 6749, 5.2)."""
+    """The issuer understood what it was asked, and said no (RFC 6749, 5.2), with this status."""
+
+    def __init__(self, status: int) -> None:
+        super().__init__(f"it answered with status {status}")
+        self.status = status
 
 
 @asynccontextmanager
@@ -47,12 +52,24 @@ async def patience(seconds: float) -> AsyncIterator[None]:
 
 
 async def discovered(issuer: Issuer, http: httpx.AsyncClient) -> Mapping[str, object]:
-    """The issuer's discovery document; raises :class:`NotPublished`, or what httpx raises."""
-    said = await document(http, f"{issuer.issuer.rstrip('/')}/.well-known/openid-configuration")
+    """The issuer's discovery document: OpenID Connect's, or RFC 8414's where it has no such.
+
+    Raises :class:`NotPublished`, or what httpx raises.
+    """
+    try:
+        said = await document(http, f"{issuer.issuer.rstrip('/')}/.well-known/openid-configuration")
+    except Declined:
+        said = await document(http, _before_its_path(issuer.issuer, "/.well-known/oauth-authorization-server"))
     if said.get("issuer") != issuer.issuer:
         message = "its discovery document names another issuer than the settings do"
         raise NotPublished(message)
     return said
+
+
+def _before_its_path(issuer: str, well_known: str) -> str:
+    """Where RFC 8414 (3.1) has the document: between the host and the path."""
+    parts = urlsplit(issuer)
+    return f"{parts.scheme}://{parts.netloc}{well_known}{parts.path.rstrip('/')}"
 
 
 def address_in(said: Mapping[str, object], member: str, issuer: Issuer) -> str:
@@ -67,7 +84,7 @@ def address_in(said: Mapping[str, object], member: str, issuer: Issuer) -> str:
 
 async def document(http: httpx.AsyncClient, url: str, *, token: str | None = None) -> Mapping[str, object]:
     """The JSON object at an address, for whoever has the token; raises :class:`NotPublished`, or what httpx raises."""
-    headers = _PLAIN_JSON if token is None else {**_PLAIN_JSON, "Authorization": f"Bearer {token}"}
+    headers = PLAIN_JSON if token is None else {**PLAIN_JSON, "Authorization": f"Bearer {token}"}
     return await _read(http.stream("GET", url, headers=headers, follow_redirects=False))
 
 
@@ -75,14 +92,21 @@ async def answer_to(
     http: httpx.AsyncClient, url: str, form: Mapping[str, str], auth: httpx.BasicAuth | None
 ) -> Mapping[str, object]:
     """The JSON object that a form is answered with; raises :class:`NotPublished`, or what httpx raises."""
-    return await _read(http.stream("POST", url, data=form, headers=_PLAIN_JSON, auth=auth, follow_redirects=False))
+    return await _read(http.stream("POST", url, data=form, headers=PLAIN_JSON, auth=auth, follow_redirects=False))
+
+
+async def heard(http: httpx.AsyncClient, request: httpx.Request) -> Mapping[str, object]:
+    """The JSON object that a request is answered with; raises :class:`NotPublished`, or what httpx raises."""
+    return await _read(aclosing(await http.send(request, stream=True, follow_redirects=False)))
 
 
 async def _read(sent: AbstractAsyncContextManager[httpx.Response]) -> Mapping[str, object]:
     async with sent as response:
         if response.status_code != httpx.codes.OK:
+            if response.is_client_error:
+                raise Declined(response.status_code)
             message = f"it answered with status {response.status_code}"
-            raise Declined(message) if response.is_client_error else NotPublished(message)
+            raise NotPublished(message)
         raw = bytearray()
         async for chunk in response.aiter_raw():
             raw += chunk

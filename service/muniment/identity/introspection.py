@@ -2,7 +2,8 @@
 
 A token is sent to an issuer that the settings name, as the client that they name, and to
 nobody else. Answers are held to what a signed token is held to, and to more: a refresh
-token is known to the issuer too, so the answer must call the token a bearer token.
+token is known to the issuer too, so the answer must call the token a bearer token, unless
+the settings say that the issuer speaks of access tokens alone.
 
 Whoever sends words of their own makes us ask, so issuers are asked only so often.
 """
@@ -71,7 +72,7 @@ class Asker:
 
     def check(self, said: Statement, at: datetime) -> None:
         """Refuse what is no access token for this service at this time."""
-        _check_kind(said)
+        _check_kind(said, unsaid_will_do=self._introspection.access_tokens_only)
         _check_audience(said, self.issuer, self._introspection.clients)
         tokens.check_times(said, self.issuer.leeway_seconds, at)
         tokens.check_purpose(said)
@@ -134,9 +135,9 @@ def _with_subject(answer: Mapping[str, object]) -> Mapping[str, object]:
     return {**answer, "sub": answer["client_id"]}
 
 
-def _check_kind(said: Statement) -> None:
+def _check_kind(said: Statement, *, unsaid_will_do: bool) -> None:
     named = [said.claims[name] for name in ("token_type", "typ") if name in said.claims]
-    if not named or any(str(name).lower() != "bearer" for name in named):
+    if not (named or unsaid_will_do) or any(str(name).lower() != "bearer" for name in named):
         refuse("The issuer does not say of the token that it is a bearer token")
 
 

@@ -67,7 +67,8 @@ Speakers = Literal["users", "services"] | ServicesWhere
 class Introspection:
     """How an issuer is asked about tokens that say nothing themselves (RFC 7662).
 
-    ``clients`` are those to whom a token may have been given that names no audience.
+    ``clients`` are those to whom a token may have been given that names no audience. ``access_tokens_only`` is an
+    issuer that speaks there of no other tokens, and need not say of which kind one is.
     """
 
     client_id: str
@@ -77,20 +78,23 @@ class Introspection:
     prefix: str = ""
     clients: frozenset[str] = frozenset()
     remembered_seconds: int = 30
+    access_tokens_only: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class BrowserClient:
     """The client that Muniment's own pages are to the issuer. Without a secret and a key it is a public one.
 
-    ``userinfo`` also asks the issuer's userinfo endpoint, where ID tokens do not hold every claim.
+    ``userinfo`` also asks the issuer's userinfo endpoint, where ID tokens do not hold every claim. ``auth`` is how the
+    secret is sent; None is as the issuer lists it.
     """
 
     client_id: str
     client_secret: str | None = field(default=None, repr=False)
-    client_key: str | None = field(default=None, repr=False)
     scopes: tuple[str, ...] = BROWSER_SCOPES
     userinfo: bool = False
+    client_key: str | None = field(default=None, repr=False)
+    auth: Literal["basic", "post"] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -292,6 +296,7 @@ def _browser(fields: Fields) -> BrowserClient | None:
         client_id=inner.text("client_id"),
         client_secret=_client_secret(inner),
         client_key=_client_key(inner),
+        auth=_client_auth(inner),
         scopes=_scopes(inner, BROWSER_SCOPES),
         userinfo=inner.flag("userinfo"),
     )
@@ -314,6 +319,13 @@ def _client_secret(fields: Fields) -> str | None:
     if not secret:
         fields.refuse("client_secret_file", f"names {path}, which can't be read, or is empty")
     return secret
+
+
+def _client_auth(fields: Fields) -> Literal["basic", "post"] | None:
+    given = fields.text_or_none("auth", None)
+    if given not in {None, "basic", "post"}:
+        fields.refuse("auth", 'must be "basic" or "post"')
+    return cast("Literal['basic', 'post'] | None", given)
 
 
 def _client_key(fields: Fields) -> str | None:
@@ -371,6 +383,7 @@ def _introspection(fields: Fields, issuer: str) -> Introspection | None:
         prefix=inner.text_or_none("prefix", None) or "",
         clients=frozenset(inner.texts("clients")),
         remembered_seconds=inner.seconds("remembered_seconds", _LONGEST_REMEMBERED, _LONGEST_REMEMBERED),
+        access_tokens_only=inner.flag("access_tokens_only"),
     )
     inner.end()
     return introspection

@@ -91,6 +91,7 @@ async def add(tx: Transaction, key: Key, hashed: bytes, pepper: str) -> None:
             environment=key.bounds.environment,
             project=key.bounds.project,
             purpose=key.bounds.purpose,
+            directory=key.bounds.directory,
             at=key.at,
             by=str(key.by),
             because=key.because,
@@ -144,6 +145,12 @@ async def made_by(tx: Transaction, subject: Subject, at: datetime) -> list[str]:
     return list((await tx.execute(question)).scalars())
 
 
+async def standing_made_by(tx: Transaction, maker: Subject, at: datetime) -> list[Key]:
+    """The keys in force at a moment that a subject made, the newest first."""
+    question = _all().where(keys.c.by == str(maker), keys.c.until > at, key_endings.c.key.is_(None))
+    return [_read(row) for row in await tx.execute(question.order_by(keys.c.id.desc()))]
+
+
 async def of_other_peppers(tx: Transaction, pepper: str, at: datetime) -> int:
     """How many keys are in force at a moment that were hashed under another secret than that of this name."""
     question = (
@@ -156,9 +163,15 @@ async def of_other_peppers(tx: Transaction, pepper: str, at: datetime) -> int:
 
 
 async def revoke(tx: Transaction, id_: str, ending: Ending) -> bool:
-    """Revoke a key for every request that begins from now on; whether it was not revoked before."""
-    await roster.changed(tx)
-    return bool(await _end(tx, [id_], ending))
+    """Revoke a key for every request that begins from now on; whether it was not revoked before.
+
+    Only then the roster is counted on: nobody makes everybody be looked up anew by a key that is long revoked.
+    """
+    await roster.hold(tx)
+    revoked = bool(await _end(tx, [id_], ending))
+    if revoked:
+        await roster.changed(tx)
+    return revoked
 
 
 async def revoke_keys_of(tx: Transaction, subject: Subject, *, why: str, by: str, at: datetime) -> list[str]:
@@ -218,7 +231,7 @@ def _read(row: Any) -> Key:
     return Key(
         id=row.id,
         subject=Subject.parse(row.subject),
-        bounds=Bounds(Use(row.use), row.environment, row.project, row.purpose),
+        bounds=Bounds(Use(row.use), row.environment, row.project, row.purpose, row.directory),
         at=row.at,
         by=Subject.parse(row.by),
         because=row.because,

@@ -16,6 +16,7 @@ from sqlalchemy import ARRAY, Text, any_, bindparam, func, insert, select, updat
 from sqlalchemy.dialects.postgresql import distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from muniment.core.occasions import Occasion
 from muniment.core.roster import Enrolment, Place
 from muniment.core.sign_ins import SignIn
 from muniment.core.subjects import Subject, SubjectState
@@ -54,6 +55,22 @@ async def changed(tx: AsyncConnection) -> int:
     count = update(realm_counter).values(roster=realm_counter.c.roster + 1).returning(realm_counter.c.roster)
     version: int = (await tx.execute(count)).scalar_one()
     return version
+
+
+async def hold(tx: AsyncConnection) -> None:
+    """Nobody else changes the roster until this transaction ends: what is read of it stands."""
+    await tx.execute(select(realm_counter.c.roster).with_for_update())
+
+
+async def check_stands(tx: AsyncConnection, occasion: Occasion) -> None:
+    """Refuse who asks if their sign-in was ended since the request began; it is not ended while this transaction lasts.
+
+    For what outlives the request that makes it. Raises :class:`TokenRefused`.
+    """
+    await hold(tx)
+    until = occasion.until or occasion.at
+    sign_in = SignIn(occasion.asker, occasion.since, until, occasion.credential, occasion.bounds)
+    (await place_of(tx, occasion.asker)).admit(sign_in)
 
 
 async def place_of(tx: AsyncConnection, state: SubjectState) -> Place:
@@ -111,6 +128,7 @@ async def put(tx: AsyncConnection, enrolment: Enrolment) -> None:
             tokens_since=enrolment.tokens_since,
             by=enrolment.by,
             reason=enrolment.reason,
+            provider=enrolment.provider,
         )
     )
 
@@ -123,4 +141,5 @@ def _read(row: Any) -> Enrolment:
         at=row.at,
         by=row.by,
         reason=row.reason,
+        provider=row.provider,
     )

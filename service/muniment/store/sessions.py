@@ -13,7 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, delete, select, update
+from sqlalchemy import ColumnElement, delete, false, select, update
 from sqlalchemy.dialects.postgresql import insert
 
 from muniment.core.sessions import USE_IS_NOTED, Begun, Session, Vouched, Why
@@ -59,7 +59,8 @@ async def arrived(tx: Transaction, *, state: bytes, browser: bytes, at: datetime
 
 
 async def begin(tx: Transaction, session: Session, secret: bytes) -> None:
-    """Keep a new session; the state of its subject is stored already. Rows that are of no more use go."""
+    """Keep a new session, with what its provider said of the subject. Rows that are of no more use go."""
+    await subjects.keep(tx, session.state, session.began)
     await tx.execute(delete(sessions).where(sessions.c.until < session.began - KEPT))
     await tx.execute(
         insert(sessions).values(
@@ -81,12 +82,15 @@ async def begin(tx: Transaction, session: Session, secret: bytes) -> None:
 
 
 async def presented(tx: Transaction, secret: bytes, at: datetime, idle: timedelta) -> Session | None:
-    """The session that stands at a moment and has this secret; that it was used is noted each minute."""
+    """The session that stands at a moment and has this secret.
+
+    That it was used is noted each minute, and more often where it would end for want of that.
+    """
     question = select(sessions).where(sessions.c.secret == secret, *_standing(at, idle))
     row = (await tx.execute(question)).one_or_none()
     if row is None:
         return None
-    if at - row.used >= USE_IS_NOTED:
+    if at - row.used >= min(USE_IS_NOTED, idle / 4):
         await tx.execute(update(sessions).where(sessions.c.id == row.id, sessions.c.used < at).values(used=at))
     (session,) = await _read(tx, [row])
     return session
@@ -127,12 +131,16 @@ async def end_all_sessions(tx: Transaction, why: Why, at: datetime) -> list[Ende
 async def end_vouched(
     tx: Transaction, issuer: str, subject: str | None, session: str | None, at: datetime
 ) -> list[Ended]:
-    """End what a provider no longer vouches for: one session of its own, or all of a subject."""
+    """End what a provider no longer vouches for: one session of its own, or all of a subject.
+
+    A session of the subject of which the provider never said which of its own it is, may be that one.
+    """
     named = []
     if subject is not None:
         named.append(sessions.c.issuer_subject == subject)
     if session is not None:
-        named.append(sessions.c.issuer_session == session)
+        nameless = sessions.c.issuer_session.is_(None)
+        named.append((sessions.c.issuer_session == session) | (nameless if subject is not None else false()))
     return await _end(tx, Why.BY_ITS_PROVIDER, at, sessions.c.issuer == issuer, *named) if named else []
 
 

@@ -31,7 +31,7 @@ from sqlalchemy import (
     text,
     true,
 )
-from sqlalchemy.dialects.postgresql import distinct_on, insert
+from sqlalchemy.dialects.postgresql import Insert, distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.subjects import Attribute, Kind, Subject, SubjectState
@@ -160,8 +160,13 @@ async def provider_groups(tx: AsyncConnection, names: Iterable[str]) -> frozense
     return frozenset((await tx.execute(sent.union(held))).scalars())
 
 
-async def _store(tx: AsyncConnection, state: SubjectState, digest: str, at: datetime) -> None:
-    stored = (
+async def keep(tx: AsyncConnection, state: SubjectState, at: datetime) -> None:
+    """Keep a state that may not be what stands of its subject: what a credential said, before provisioning is heard."""
+    await tx.execute(_stored(state, state.digest, at))
+
+
+def _stored(state: SubjectState, digest: str, at: datetime) -> Insert:
+    return (
         insert(subject_states)
         .values(
             digest=digest,
@@ -173,8 +178,11 @@ async def _store(tx: AsyncConnection, state: SubjectState, digest: str, at: date
             first_seen=at,
         )
         .on_conflict_do_nothing()
-        .cte("stored")
     )
+
+
+async def _store(tx: AsyncConnection, state: SubjectState, digest: str, at: datetime) -> None:
+    stored = _stored(state, digest, at).cte("stored")
     sighting = insert(subjects).values(name=str(state.subject), digest=digest, seen_at=at)
     await tx.execute(
         sighting.add_cte(stored).on_conflict_do_update(

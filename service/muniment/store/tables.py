@@ -166,6 +166,7 @@ enrolments = Table(
     Column("tokens_since", _MOMENT),
     Column("by", Text, nullable=False),
     Column("reason", Text, nullable=False),
+    Column("provider", Text),
     PrimaryKeyConstraint("subject", "version"),
 )
 
@@ -230,6 +231,7 @@ keys = Table(
     Column("environment", Text),
     Column("project", Text),
     Column("purpose", Text),
+    Column("directory", Text),
     Column("at", _MOMENT, nullable=False),
     Column("by", Text, nullable=False),
     Column("because", Text, nullable=False),

@@ -1,12 +1,13 @@
-"""``/account``: My things. Who I am to Muniment, and where I am signed in."""
+"""``/account``: My things. Who I am to Muniment, where I am signed in, and what I gave jobs to sign in with."""
 
 from __future__ import annotations
 
+from typing import Literal
 from uuid import UUID
 
 from fastapi import Request, Response
 
-from muniment.flows.sign_in import end_my_session, end_my_sessions, my_sessions
+from muniment.flows.sign_in import end_my_session, end_my_sessions, my_keys, my_sessions
 from muniment.web.pages import go, page_router, show
 from muniment.web.visiting import Entering, Posting, Visiting, drop_session, form_for
 
@@ -14,8 +15,10 @@ router = page_router()
 
 
 @router.get("/account")
-async def get_account(request: Request, entrance: Entering, visiting: Visiting, ended: str | None = None) -> Response:
-    """Who is signed in, as Muniment knows them, and every browser that is."""
+async def get_account(
+    request: Request, entrance: Entering, visiting: Visiting, done: Literal["ended", "begun"] | None = None
+) -> Response:
+    """Who is signed in, as Muniment knows them; every browser that is; every key that they made."""
     asker = visiting.occasion.asker
     return show(
         "account.html",
@@ -27,8 +30,11 @@ async def get_account(request: Request, entrance: Entering, visiting: Visiting, 
             (name, ", ".join(sorted(value)) if isinstance(value, frozenset) else value)
             for name, value in sorted(asker.attributes.items())
         ],
-        sessions=await my_sessions(entrance, visiting),
-        ended=ended is not None,
+        # This browser's own first: it is the one that is known by its mark.
+        sessions=sorted(await my_sessions(entrance, visiting), key=lambda session: session.id != visiting.session.id),
+        keys=await my_keys(entrance, visiting),
+        address=request.app.state.public_url,
+        done=done,
     )
 
 
@@ -49,4 +55,4 @@ async def post_end(entrance: Entering, visiting: Posting, id: UUID) -> Response:
         response = go("/signed-out", at=visiting.session.vouched.issuer)
         drop_session(response)
         return response
-    return go("/account", ended="one")
+    return go("/account", done="ended")

@@ -78,7 +78,9 @@ async def get_callback(
     browser, secret = secret_in(request, BEGUN), new_secret()
     if browser is None:
         raise SignInRefused(
-            "another browser", "This sign-in was begun in another browser, or too long ago. Begin again."
+            "another browser",
+            "This sign-in was begun in another browser, at another address of this service, or too long ago. "
+            "Begin again.",
         )
     if len(request.query_params.multi_items()) != len(request.query_params):
         raise SignInRefused("parameter twice")

@@ -40,9 +40,11 @@ def secret_in(request: Request, name: str) -> str | None:
 
 
 def keep_session(response: Response, secret: str) -> None:
-    """Let the browser keep a session until it is closed; its end is the service's to say."""
+    """Let the browser keep a session until it is closed; its end is the service's to say.
+
+    What it keeps of sign-ins under way stays until its end: another tab may be on its way back.
+    """
     _set(response, SESSION, secret)
-    _set(response, BEGUN, "", max_age=0)
 
 
 def keep_begun(response: Response, secret: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
-WORDS: Final[Mapping[str, Mapping[str, str]]] = {
+WORDS: Final[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {
     "frame": {
         "product": "Muniment",
         "skip": "Skip to the content",
@@ -54,7 +54,22 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "end_all": "End all my sessions",
         "end_all_lead": "Signs you out of every browser, this one too.",
         "action": "What to do",
-        "one_ended": "The session has been ended.",
+        "done": {
+            "ended": "The session has been ended.",
+            "begun": "You administer this Muniment now. Declare the first domain and its datasets, and give rights.",
+        },
+        "terminal": "In a terminal or a notebook",
+        "terminal_lead": "There you sign in once more, with the same provider:",
+        "terminal_then": "Inside a project that names this service, leave the address away. In a notebook, the link to "
+        "sign in with is the cell’s output.",
+        "keys": "Keys that I made",
+        "keys_lead": "Each signs a job in, until it ends. A key that nothing uses any more is one to revoke.",
+        "for": "For",
+        "use": "Opens",
+        "because": "Why",
+        "key_used": "Last used",
+        "never": "never",
+        "key_until": "Ends",
     },
     "beginning": {
         "title": "Begin this Muniment",
@@ -62,6 +77,9 @@ WORDS: Final[Mapping[str, Mapping[str, str]]] = {
         "rights": "You will declare datasets, make rules and name further administrators. You will not be able to use "
         "any data by it. The link works once.",
         "go": "Administer it as",
+        "gone": "This link leads nowhere",
+        "gone_lead": "It was followed, it has ended, or it never was one. As long as nobody administers this Muniment, "
+        "each start of the service says another link.",
     },
     "refused": {
         "again": "Sign in",
