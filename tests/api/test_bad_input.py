@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -38,16 +39,19 @@ WRITING = {
     "/v1/subjects/user:ben/hand-over": {"to": "user:sam", "reason": "leaves"},
     "/v1/keys": {"service": "service:x", "use": "changes", "until": "2030-01-01T00:00:00Z", "because": "a test"},
     "/v1/keys/revoke": {"key": "mun_nonsense"},
+    "/v1/subjects/end-sign-ins": {"reason": "a key has leaked"},
+    **{f"/v1/subjects/user:ben/{done}": {"reason": "leaves"} for done in ("end", "admit", "end-sign-ins")},
+    "/v1/break-glass": {"actions": ["load"], "on": {"domain": "sales"}, "hours": 1, "because": "a flood"},
+    "/v1/first-administrator": {"secret": "of no link"},
+    "/v1/policies/read": {"scope": "sales", "cedar": "permit (principal, action, resource);"},
+    "/v1/try": {"changes": [{"delete": {"kind": "grant", "id": "fresh"}}]},
+    "/v1/apply": {"changes": [{"delete": {"kind": "grant", "id": "fresh"}}]},
 }
 
-POSTING = {
-    "/v1/keys",
-    "/v1/keys/revoke",
-    "/v1/preflight",
-    "/v1/reviews",
-    "/v1/subjects/user:ben/hand-over",
-    *(path for path in WRITING if path.startswith("/v1/requests")),
-}
+#: The addresses whose bodies are of another's making, where a wrong one is answered as that standard has it.
+OF_STANDARDS = ("/access/v1/", "/scim/v2/")
+
+PUTTING = {path for path in WRITING if path.count("/") == 3 and path.endswith("fresh")}
 
 NAMES_THAT_NOBODY_HAS = {
     "path traversal": "../../etc/passwd",
@@ -130,13 +134,50 @@ async def test_every_bad_json_body_is_refused_with_a_problem_at_every_door(servi
 
     for path in WRITING:
         for body in BODIES.values():
-            method = "POST" if path in POSTING else "PUT"
-            headers = {"If-None-Match": "*", "Content-Type": "application/json"}
-            answer = await service.root.send(method, path, content=body, headers=headers)
+            headers = {**_condition(path), "Content-Type": "application/json"}
+            answer = await service.root.send(_method(path), path, content=body, headers=headers)
             # Of somebody who need not be signed in, no large body is looked at.
             refusal(answer, *((413, 422) if path == "/v1/keys/revoke" else (422,)))
 
     assert await revision_of(service) == before
+
+
+async def test_every_bad_body_is_refused_as_its_standard_has_it(service: Running) -> None:
+    """AuthZEN 1.0, 10.1 and RFC 7644, 3.12 answer 400 to what cannot be read."""
+    asked = 0
+    for method, path in taking_bodies(service):
+        if path.startswith(OF_STANDARDS):
+            media = "application/scim+json" if path.startswith("/scim/") else "application/json"
+            for what, body in BODIES.items():
+                headers = {"Content-Type": media}
+                answer = await service.root.send(method, path.replace("{id}", NEVER), content=body, headers=headers)
+                # A question passes over what SCIM does not know; what would be kept of somebody does not.
+                known = path.endswith("/.search") and what == "prototype"
+                refusal(answer, 400) if not known else answer.raise_for_status()
+                asked += 1
+    assert asked == 14 * len(BODIES)
+
+
+async def test_every_address_that_takes_a_body_is_among_these(service: Running) -> None:
+    for method, template in taking_bodies(service):
+        pattern = re.sub(r"\{\w+\}", "[^/]+", template)
+        known = any(re.fullmatch(pattern, path) and _method(path) == method for path in WRITING)
+        assert known or template.startswith(OF_STANDARDS), f"{method} {template}"
+
+
+def taking_bodies(service: Running) -> list[tuple[str, str]]:
+    """The methods and address templates that take a body, as the service describes itself."""
+    paths = service.app.openapi()["paths"].items()
+    return [(m.upper(), path) for path, each in paths for m, described in each.items() if "requestBody" in described]
+
+
+def _method(path: str) -> str:
+    return "PUT" if path in PUTTING else "POST"
+
+
+def _condition(path: str) -> dict[str, str]:
+    """The header under which a change begins, where one has to be."""
+    return {"If-Match": '"1"'} if path == "/v1/apply" else {"If-None-Match": "*"}
 
 
 @pytest.mark.parametrize("what", YAML_BODIES)
@@ -165,9 +206,8 @@ async def test_a_dataset_can_be_declared_with_plain_yaml(service: Running) -> No
 @pytest.mark.parametrize("path", WRITING)
 async def test_an_unknown_field_is_refused_by_its_name(service: Running, path: str) -> None:
     body = {**WRITING[path], "surprise": 1}
-    method = "POST" if path in POSTING else "PUT"
 
-    answer = await service.root.send(method, path, json=body, headers={"If-None-Match": "*"})
+    answer = await service.root.send(_method(path), path, json=body, headers=_condition(path))
 
     problem = refusal(answer, 422)
     assert [error["at"] for error in problem["errors"]] == ["surprise"]

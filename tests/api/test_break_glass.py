@@ -92,3 +92,15 @@ async def test_a_forbid_stands_above_it(service: Running) -> None:
     await service.root.make("/v1/policies/closed", forbid)
     assert (await service.root.post(DOOR, emergency())).status_code == 201
     assert "hr.salaries" not in await service.root.catalog("prod")
+
+
+async def test_who_may_break_it_tries_no_name_without_a_record(service: Running) -> None:
+    """That a dataset is there they can learn so (how-hidden-stays-hidden.md); nobody else can, and each try is told."""
+    nothing = emergency(on={"dataset": "hr.nothing"})
+    told = [refusal(await service.eve.post(DOOR, asked), 403) for asked in (nothing, emergency())]
+    assert told[0] == told[1]
+    before = len((await service.audrey.read("/v1/ledger?event=change.refused"))["items"])
+    refusal(await service.root.post(DOOR, nothing), 422)
+    rows = (await service.audrey.read("/v1/ledger?event=change.refused"))["items"]
+    assert len(rows) == before + 1
+    assert rows[0]["subject"] == "user:root"

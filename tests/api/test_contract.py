@@ -531,7 +531,15 @@ async def test_why_another_may_is_told_to_those_who_grant_or_audit_there(service
 async def test_the_service_says_how_to_sign_in_and_that_it_lives(service: Running) -> None:
     told = await service.nobody.read("/.well-known/muniment")
     assert told["issuers"] == [
-        {"name": "corp", "issuer": service.issuer.url, "client_id": "kedro-muniment", "default": True}
+        {
+            "name": "corp",
+            "issuer": service.issuer.url,
+            "client_id": "kedro-muniment",
+            "default": True,
+            "scopes": [],
+            "resource": None,
+            "audience": "muniment",
+        }
     ]
     assert told["api"] == ["v1"]
     assert await service.nobody.read("/healthz") == {"status": "alive"}

@@ -6,6 +6,7 @@ out of `roster.put`, and with `who` reading subjects without their enrolments.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
@@ -97,6 +98,16 @@ async def test_everybodys_sign_ins_end_at_once_and_the_next_one_is_new(workers: 
     for caller in callers:
         refusal(await caller.get("/v1/whoami"), 401)
     assert (await later(there, "ann").get("/v1/whoami")).status_code == 200
+
+
+async def test_whoever_is_admitted_again_signs_in_at_once(company: Running) -> None:
+    await company.root.post("/v1/subjects/user:ann/end", WHY)
+    second = int(datetime.now(UTC).timestamp())
+    while int(datetime.now(UTC).timestamp()) == second:
+        await asyncio.sleep(0.02)
+    await company.root.post("/v1/subjects/user:ann/admit", WHY)
+    assert (await company.somebody("ann").get("/v1/whoami")).status_code == 200
+    refusal(await company.ann.get("/v1/whoami"), 401)
 
 
 async def test_only_administrators_decide_about_others_and_nobody_ends_their_own_access(company: Running) -> None:

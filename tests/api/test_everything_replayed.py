@@ -5,7 +5,7 @@ And one rule that is changed behind the service's back shows, as does a row that
 
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 from itertools import product
 from typing import Any
 
@@ -332,3 +332,32 @@ async def test_a_trial_is_no_decision_that_could_be_computed_again(company: Runn
     row = await row_of(company, await company.root.post("/v1/try", tried))
     problem = refusal(await company.audrey.get(f"/v1/ledger/{row['id']}/decision"), 422)
     assert problem["detail"].endswith(NO_DECISIONS[Event.CHANGE_TRIED])
+
+
+async def test_what_a_key_and_somebody_who_was_provisioned_were_given_is_computed_again(company: Running) -> None:
+    """A key asks for its bounds alone, and who is provisioned is in the groups of the directory, not of the token."""
+    until = (datetime.now(UTC) + timedelta(days=1)).isoformat()
+    bounds = {"environment": "dev", "project": "p", "purpose": "q"}
+    wish = {"service": "service:nightly", "use": "runs", "until": until, "because": "a test", **bounds}
+    made = await company.root.post("/v1/keys", wish)
+    assert made.status_code == 201, made.text
+    job = Caller(company.http, made.json()["key"])
+    group = {"schemas": ["urn:ietf:params:scim:schemas:core:2.0:Group"], "displayName": "analysts", "members": []}
+    told = await company.root.post("/scim/v2/Groups", group)
+    assert told.status_code == 201, told.text
+
+    for caller, held in ((job, ["sales.targets"]), (company.ann, [])):
+        assert list(await caller.catalog("dev", project="p", purpose="q")) == held
+        preflight = {**bounds, "load": ["sales.orders", "sales.targets"]}
+        assert (await caller.post("/v1/preflight", preflight)).status_code == 200
+    refusal(await job.get("/v1/catalog?environment=prod"), 403)
+    assert (await company.root.send("DELETE", f"/v1/keys/{made.json()['id']}")).status_code == 204
+    gone = await company.root.send("DELETE", f"/scim/v2/Groups/{told.json()['id']}")
+    assert gone.status_code == 204, gone.text
+    assert list(await company.ann.catalog()) == []  # a name stays held (decision 0028)
+
+    assert await replayed(company) == (5, [])
+    for event in ("key.made", "key.revoked", "group.provisioned"):
+        (row, *_) = (await company.audrey.read(f"/v1/ledger?event={event}"))["items"]
+        problem = refusal(await company.audrey.get(f"/v1/ledger/{row['id']}/decision"), 422)
+        assert problem["detail"].endswith(NO_DECISIONS[Event(event)])

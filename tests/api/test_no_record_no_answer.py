@@ -6,7 +6,9 @@ out of `change_realm`.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator
+import logging
+import re
+from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
@@ -80,6 +82,7 @@ READING = [
     f"/v1/requests/{REQUEST}",
     "/v1/lint",
     "/v1/reviews",
+    "/v1/subjects/user:ann",
     "/v1/subjects/user:root/holdings",
     "/v1/keys",
     f"/v1/keys/{KEY}",
@@ -120,6 +123,7 @@ ASKING = {
         "because": "a report",
     },
     "/v1/try": {"changes": [{"delete": {"kind": "grant", "id": "analysts-load-orders"}}]},
+    "/v1/policies/read": {"cedar": 'forbid (principal, action == Action::"save", resource);'},
     "/access/v1/evaluation": {**_MAY, "action": _LOAD},
     "/access/v1/evaluations": {**_MAY, "action": _LOAD, "evaluations": [{}, {}]},
     "/access/v1/search/subject": {**_MAY, "action": _LOAD},
@@ -136,11 +140,56 @@ CHANGING = {
     "/v1/grants/new": grant("user:x", ["load"], on={"domain": "sales"}),
 }
 
+#: Somebody whose access has ended, and may be admitted again.
+LEAVER = "leaver"
+
+_UNTIL = (datetime.now(UTC) + timedelta(days=9)).isoformat()
+_WHY = {"reason": "a test"}
+
+#: What Root may do beside: every address that does something and makes no thing of a name. The last ends everybody's
+#: sign-ins.
+DOING: Mapping[str, Mapping[str, object]] = {
+    f"/v1/requests/{REQUEST}/approve": {},
+    f"/v1/requests/{REQUEST}/deny": {"because": "no"},
+    "/v1/reviews": {"decisions": [{"kind": "grant", "id": "analysts-load-orders", "version": 1, "end": _WHY}]},
+    "/v1/keys": {"service": "service:nightly", "use": "changes", "until": _UNTIL, "because": "a test"},
+    "/v1/break-glass": {"actions": ["load"], "on": {"dataset": "hr.salaries"}, "hours": 1, "because": "a test"},
+    "/v1/first-administrator": {"secret": "of no link"},
+    "/v1/subjects/user:sam/hand-over": {"to": "user:ann", "reason": "leaves"},
+    "/v1/subjects/user:ann/end": _WHY,
+    f"/v1/subjects/user:{LEAVER}/admit": _WHY,
+    "/v1/subjects/user:ann/end-sign-ins": _WHY,
+    "/v1/subjects/user:root/end-sign-ins": _WHY,
+    "/v1/subjects/end-sign-ins": _WHY,
+}
+ENDING = {
+    "/v1/grants/analysts-load-orders": 1,
+    "/v1/datasets/sales.orders": 1,
+    "/v1/policies/closed": 1,
+    "/v1/groups/planners": 1,
+}
+
+_SCIM = "urn:ietf:params:scim:schemas:core:2.0"
+_PATCHING = {"schemas": ["urn:ietf:params:scim:api:messages:2.0:PatchOp"]}
+
+#: What a directory tells: of somebody and a group, who are there, and of others.
+TELLING: Mapping[str, Mapping[str, object]] = {
+    "POST /scim/v2/Users": {"schemas": [f"{_SCIM}:User"], "userName": "zoe"},
+    "PUT /scim/v2/Users/{person}": {"schemas": [f"{_SCIM}:User"], "userName": "wanda", "displayName": "Wanda"},
+    "PATCH /scim/v2/Users/{person}": {**_PATCHING, "Operations": [{"op": "replace", "path": "active", "value": False}]},
+    "DELETE /scim/v2/Users/{person}": {},
+    "POST /scim/v2/Groups": {"schemas": [f"{_SCIM}:Group"], "displayName": "zoes"},
+    "PUT /scim/v2/Groups/{team}": {"schemas": [f"{_SCIM}:Group"], "displayName": "directors", "members": []},
+    "PATCH /scim/v2/Groups/{team}": {**_PATCHING, "Operations": [{"op": "remove", "path": "members"}]},
+    "DELETE /scim/v2/Groups/{team}": {},
+}
+SEARCHING = ("/scim/v2/Users/.search", "/scim/v2/Groups/.search", "/scim/v2/.search")
+
 
 @pytest.fixture(scope="module")
 async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
     """The company, in which Root may also load the orders: so every address has something to give."""
-    async with running(issuer, module_database) as service:
+    async with running(issuer, module_database, break_glass="group:platform") as service:
         await found_company(service)
         other = service.somebody("root", sub="second")
         await service.root.make(
@@ -153,7 +202,22 @@ async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterat
         await ask_as_ann(service)
         await decide_for_root(service)
         await keep_a_key(service)
+        assert (await service.root.post(f"/v1/subjects/user:{LEAVER}/end", _WHY)).status_code == 200
         yield service
+
+
+@pytest.fixture(scope="module")
+async def provisioned(everything: Running) -> Mapping[str, str]:
+    """The ids of somebody who was provisioned, and of a group with them in it."""
+
+    async def made(kind: str, **said: object) -> str:
+        answer = await everything.root.post(f"/scim/v2/{kind}s", {"schemas": [f"{_SCIM}:{kind}"], **said})
+        assert answer.status_code == 201, answer.text
+        id_: str = answer.json()["id"]
+        return id_
+
+    person = await made("User", userName="wanda")
+    return {"person": person, "team": await made("Group", displayName="directors", members=[{"value": person}])}
 
 
 async def ask_as_ann(service: Running) -> None:
@@ -225,27 +289,31 @@ async def test_nothing_is_read_without_a_record(everything: Running, way: str) -
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_nothing_is_changed_without_a_record(everything: Running, way: str) -> None:
+async def test_nothing_is_changed_without_a_record(
+    everything: Running, way: str, caplog: pytest.LogCaptureFixture
+) -> None:
     before = await revision_of(everything)
 
-    with no_ledger(everything, way):
+    with no_ledger(everything, way), caplog.at_level(logging.CRITICAL, logger="muniment"):
         for path, body in CHANGING.items():
             refusal(await everything.root.put(path, body, after=0), 503)
-        refusal(await everything.root.delete("/v1/grants/analysts-load-orders", after=1), 503)
-        refusal(await everything.root.delete("/v1/datasets/sales.orders", after=1), 503)
+        for path, version in ENDING.items():
+            refusal(await everything.root.delete(path, after=version), 503)
         at = {"If-Match": f'"{before}"'}
         refusal(await everything.root.send("POST", "/v1/apply", json=ASKING["/v1/try"], headers=at), 503)
-        refusal(await everything.root.post(f"/v1/requests/{REQUEST}/approve", {}), 503)
-        refusal(await everything.root.post(f"/v1/requests/{REQUEST}/deny", {"because": "no"}), 503)
+        for path, body in DOING.items():
+            refusal(await everything.root.post(path, body), 503)
         refusal(await everything.ann.post(f"/v1/requests/{REQUEST}/withdraw", {}), 503)
-        until = (datetime.now(UTC) + timedelta(days=9)).isoformat()
-        wish = {"service": "service:nightly", "use": "changes", "until": until, "because": "a test"}
-        refusal(await everything.root.post("/v1/keys", wish), 503)
         refusal(await everything.root.send("DELETE", f"/v1/keys/{KEY}"), 503)
         refusal(await everything.nobody.post("/v1/keys/revoke", {"key": SHOWN}), 503)
+    assert "GLASS" not in caplog.text  # nobody has broken it
 
     (key,) = (await everything.root.read("/v1/keys"))["items"]
     assert key["revoked"] is None
+    for name, active in (("ann", True), (LEAVER, False), ("root", True)):
+        found = await everything.root.read(f"/v1/subjects/user:{name}")
+        assert (found["active"], found["tokens_since"] is None) == (active, active)
+    assert (await everything.ann.get("/v1/whoami")).status_code == 200
     assert (await everything.root.read(f"/v1/requests/{REQUEST}"))["version"] == 1
     assert await revision_of(everything) == before
     for path in CHANGING:
@@ -253,17 +321,24 @@ async def test_nothing_is_changed_without_a_record(everything: Running, way: str
 
 
 @pytest.mark.parametrize("way", WAYS)
-async def test_nothing_is_provisioned_without_a_record(everything: Running, way: str) -> None:
-    user, group = ({"schemas": [f"urn:ietf:params:scim:schemas:core:2.0:{kind}"]} for kind in ("User", "Group"))
+async def test_nothing_is_provisioned_without_a_record(
+    everything: Running, provisioned: Mapping[str, str], way: str
+) -> None:
+    root = everything.root
+    stands = [(await root.read(path))["Resources"] for path in ("/scim/v2/Users", "/scim/v2/Groups")]
+    assert [len(each) for each in stands] == [1, 1]
+
     with no_ledger(everything, way):
         for path in PROVISIONED:
-            refusal(await everything.root.get(path), 503)
-        for path in ("/scim/v2/Users/.search", "/scim/v2/Groups/.search", "/scim/v2/.search"):
-            refusal(await everything.root.post(path, {}), 503)
-        refusal(await everything.root.post("/scim/v2/Users", {**user, "userName": "zoe"}), 503)
-        refusal(await everything.root.post("/scim/v2/Groups", {**group, "displayName": "zoes"}), 503)
-    for path in ("/scim/v2/Users", "/scim/v2/Groups"):
-        assert (await everything.root.read(path))["totalResults"] == 0
+            refusal(await root.get(path), 503)
+        for path in SEARCHING:
+            refusal(await root.post(path, {}), 503)
+        for told, body in TELLING.items():
+            method, path = told.split()
+            refusal(await root.send(method, path.format(**provisioned), json=body), 503)
+
+    assert [(await root.read(path))["Resources"] for path in ("/scim/v2/Users", "/scim/v2/Groups")] == stands
+    assert (await root.read("/v1/subjects/user:wanda"))["active"]
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -280,6 +355,10 @@ async def test_no_refusal_is_told_without_a_record(everything: Running, way: str
             refusal(await everything.eve.get(path), 503)
         refusal(await everything.eve.put("/v1/datasets/hr.salaries", {}, after=1), 503)
         refusal(await everything.eve.put("/v1/groups/mine", {}, after=0), 503)
+        for path, body in DOING.items():
+            refusal(await everything.eve.post(path, body), 503)
+        for path in (*PROVISIONED, f"/v1/keys/{KEY}", "/v1/subjects/user:ann"):
+            refusal(await everything.eve.get(path), 503)
 
 
 async def test_every_decided_answer_is_one_row_and_carries_its_receipt(everything: Running) -> None:
@@ -310,14 +389,16 @@ async def test_every_change_is_one_row_with_its_versions(everything: Running) ->
     assert body["because"] == FOREVER
 
 
-async def test_these_tests_know_every_address_that_is_read(everything: Running) -> None:
+async def test_these_tests_know_every_address(everything: Running) -> None:
     """An address that is new must be added above, to the decided ones or to those that decide nothing."""
-    asked = {path.partition("?")[0] for path in (*READING, *PROVISIONED)} | DESCRIBING | UNDECIDED
+    beside = (f"/v1/requests/{REQUEST}/withdraw", "/v1/keys/revoke", "/v1/apply")
+    asked = {
+        *(f"GET {path.partition('?')[0]}" for path in (*READING, *PROVISIONED, *DESCRIBING, *UNDECIDED)),
+        *(f"PUT {path}" for path in CHANGING),
+        *(f"POST {path}" for path in (*ASKING, *DOING, *SEARCHING, *beside)),
+        *(f"DELETE {path}" for path in (*ENDING, f"/v1/keys/{KEY}")),
+        *TELLING,
+    }
     for method, template in everything.routes:
-        prefix = template.partition("{")[0]
-        if method == "GET" and "{" not in template:
-            assert template in asked, template
-        elif method == "GET":
-            assert any(path.startswith(prefix) for path in asked), template
-        elif method == "PUT":
-            assert any(path.startswith(prefix) for path in (*CHANGING, *PROVISIONED)), template
+        pattern = re.compile(re.sub(r"\{\w+\}", "[^/]+", f"{method} {template}"))
+        assert any(pattern.fullmatch(each) for each in asked), f"{method} {template}"

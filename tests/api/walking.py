@@ -2,8 +2,9 @@
 
 ``ALWAYS`` asks what names nothing hidden, ``ABOUT`` the same route about one hidden thing. Each
 is by method and address template, so that a test can hold them against the service's own
-description. ``{moment}``, ``{request}``, ``{key}``, ``{row}``, ``{receipt}`` and ``{revision}`` are filled in by
-the test: a time when all stood, the ids of what is somebody else's, the revision of the service asked.
+description. ``{moment}``, ``{request}``, ``{key}``, ``{person}``, ``{team}``, ``{row}``, ``{receipt}`` and
+``{revision}`` are filled in by the test: a time when all stood, the ids of what is somebody else's, the revision of
+the service asked.
 """
 
 from __future__ import annotations
@@ -37,6 +38,11 @@ HIDDEN_POLICIES = (
     "no-names-of-people",
 )
 HIDDEN_GRANTS = ("hugo-loads-bonuses", "hugo-stewards-secret", "fay-discovers-minutes")
+
+#: Who was provisioned, a group that was, and a service identity that has a key: none of them signs in.
+HIDDEN_PERSON = "wanda"
+HIDDEN_TEAM = "the-directors"
+HIDDEN_SERVICE = "board"
 
 ON_DATA = ("discover", "load", "save")
 GOVERNING = ("declare", "classify", "grant", "approve", "audit", "administer")
@@ -120,7 +126,7 @@ _BUDGET = {"lifecycle": "active", "description": "What there is to spend."}
 
 def _evaluations(thing: Mapping[str, str], actions: Iterable[str]) -> Iterable[dict[str, Any]]:
     """The same of everybody who walks, and of somebody else."""
-    for about in ("ann", "fay", "hugo"):
+    for about in ("ann", "fay", "hugo", HIDDEN_PERSON):
         asked = {"subject": {"type": "user", "id": about}, "resource": thing, "context": {"environment": "dev"}}
         yield {**asked, "evaluations": [{"action": {"name": action}} for action in actions]}
 
@@ -133,7 +139,7 @@ def _subject(id_: str) -> dict[str, Any]:
 
 
 def _searches_of_things() -> Iterable[dict[str, Any]]:
-    for about in ("ann", "bob", "fay", "hugo"):
+    for about in ("ann", "bob", "fay", "hugo", HIDDEN_PERSON):
         for type_, actions in (("dataset", ("discover", "load", "declare")), ("domain", ("grant", "audit"))):
             for action in actions:
                 yield {**_subject(about), "action": {"name": action}, "resource": {"type": type_}}
@@ -153,18 +159,40 @@ def _scim() -> dict[str, list[Ask]]:
         "GET /scim/v2/ResourceTypes/{name}": _gets("/scim/v2/ResourceTypes/User"),
         "POST /scim/v2/.search": _posts("/scim/v2/.search", {}),
     }
-    for kind, named in (("Users", {"userName": "hugo"}), ("Groups", {"displayName": "the-board"})):
-        path = f"/scim/v2/{kind}"
+    for kind, name, id_, hidden in (
+        ("Users", "userName", "{person}", HIDDEN_PERSON),
+        ("Groups", "displayName", "{team}", HIDDEN_TEAM),
+    ):
+        path, named, by_name = f"/scim/v2/{kind}", {name: hidden}, f"{name}%20eq%20%22{hidden}%22"
         found |= {
-            f"GET {path}": _gets(path, f"{path}?{searched}"),
+            f"GET {path}": _gets(path, f"{path}?{searched}", f"{path}?filter={by_name}"),
             f"POST {path}": _posts(f"{path}?{shown}", named),
-            f"POST {path}/.search": _posts(f"{path}/.search", {}),
-            f"GET {path}/{{id}}": _gets(f"{path}/{{request}}?{shown}"),
-            f"PUT {path}/{{id}}": _posts(f"{path}/{{request}}?{shown}", named),
-            f"PATCH {path}/{{id}}": _posts(f"{path}/{{request}}?{shown}", removal),
-            f"DELETE {path}/{{id}}": _gets(f"{path}/{{request}}"),
+            f"POST {path}/.search": _posts(f"{path}/.search", {}, {"filter": f'{name} eq "{hidden}"'}),
+            f"GET {path}/{{id}}": _gets(f"{path}/{id_}?{shown}"),
+            f"PUT {path}/{{id}}": _posts(f"{path}/{id_}?{shown}", named),
+            f"PATCH {path}/{{id}}": _posts(f"{path}/{id_}?{shown}", removal),
+            f"DELETE {path}/{{id}}": _gets(f"{path}/{id_}"),
         }
     return found
+
+
+def _enrolments() -> dict[str, list[Ask]]:
+    """Who may sign in. Nobody ends their own sign-ins here: they walk on; what that tells is about themselves."""
+    whom = (f"user:{HIDDEN_PERSON}", f"service:{HIDDEN_SERVICE}", "user:hugo", "user:whoever")
+    why = {"reason": "leaves"}
+    return {
+        "GET /v1/subjects/{subject}": _gets(*(f"/v1/subjects/{each}" for each in (*whom, "user:ann", "user:fay"))),
+        **{
+            f"POST /v1/subjects/{{subject}}/{done}": [Ask(f"/v1/subjects/{each}/{done}", why) for each in whom]
+            for done in ("end", "admit", "end-sign-ins")
+        },
+        "POST /v1/subjects/end-sign-ins": _posts("/v1/subjects/end-sign-ins", why),
+    }
+
+
+def _emergency(**on: str) -> dict[str, object]:
+    """What nobody who walks may do: the operator has named others."""
+    return {"actions": ["load"], "on": on, "environments": ["dev"], "hours": 1, "because": "the board meets"}
 
 
 #: What is tried together, naming nothing hidden; each may be made by whoever governs finance.
@@ -187,7 +215,9 @@ ALWAYS: dict[str, list[Ask]] = {
         *_gets(*(f"/v1/catalog?environment={name}" for name in ("dev", "prod", "qa", "base"))),
         *_gets("/v1/catalog?environment=dev&project=p&purpose=q", "/v1/catalog?environment=dev&names=sales.orders"),
         *_gets(*(f"/v1/catalog?environment=dev&at={at}" for at in ("1", "{moment}", "2999-01-01T00:00:00Z"))),
-        *_gets(*(f"/v1/catalog?environment=dev&subject=user:{name}" for name in ("hugo", "bob", "whoever"))),
+        *_gets(
+            *(f"/v1/catalog?environment=dev&subject=user:{name}" for name in ("hugo", "bob", "whoever", HIDDEN_PERSON))
+        ),
         *_gets("/v1/catalog?environment=dev&subject=user:hugo&at={moment}"),
         Ask("/v1/catalog?environment=dev", headers={"Accept": "application/yaml"}),
         Ask("/v1/catalog?environment=dev", headers={"Accept-Encoding": "identity"}),
@@ -210,7 +240,10 @@ ALWAYS: dict[str, list[Ask]] = {
         ),
         "/v1/explain?action=load&dataset=finance.budget&environment=prod&project=p&purpose=q",
         "/v1/explain?action=load&dataset=finance.budget&environment=dev&subject=user:bob",
-        "/v1/explain?action=load&dataset=finance.accounts&environment=dev&subject=user:hugo",
+        *(
+            f"/v1/explain?action=load&dataset=finance.accounts&environment=dev&subject=user:{name}"
+            for name in ("hugo", HIDDEN_PERSON)
+        ),
         "/v1/explain?action=load&dataset=finance.accounts&environment=dev&at={moment}",
     ),
     "GET /v1/whoami": _gets("/v1/whoami"),
@@ -327,26 +360,36 @@ ALWAYS: dict[str, list[Ask]] = {
         for id_ in ids
     ],
     "GET /v1/subjects/{subject}/holdings": _gets(
-        *(f"/v1/subjects/user:{name}/holdings" for name in ("hugo", "ann", "bob", "fay", "whoever"))
+        *(f"/v1/subjects/user:{name}/holdings" for name in ("hugo", "ann", "bob", "fay", "whoever", HIDDEN_PERSON))
     ),
     "POST /v1/subjects/{subject}/hand-over": _posts(
         "/v1/subjects/user:hugo/hand-over",
         {"to": "group:the-board", "reason": "leaves"},
         {"to": "group:x", "reason": "leaves"},
     ),
+    **_enrolments(),
+    "POST /v1/first-administrator": _posts("/v1/first-administrator", {"secret": "of no link"}),
+    "POST /v1/break-glass": _posts("/v1/break-glass", _emergency(dataset="finance.budget"), _emergency(domain="all")),
     "GET /v1/keys": _gets(
         "/v1/keys",
-        *(f"/v1/keys?service=service:{name}&limit=1" for name in ("board", "nightly", "nothing")),
+        *(f"/v1/keys?service=service:{name}&limit=1" for name in (HIDDEN_SERVICE, "nightly", "nothing")),
         "/v1/keys?after={key}",
     ),
     "POST /v1/keys": _posts(
         "/v1/keys",
         {
-            "service": "service:board",
+            "service": f"service:{HIDDEN_SERVICE}",
             "use": "runs",
             "environment": "dev",
             "project": "p",
             "purpose": "q",
+            "until": "2030-01-01T00:00:00Z",
+            "because": "to see",
+        },
+        {
+            "service": f"service:{HIDDEN_SERVICE}",
+            "use": "provisioning",
+            "directory": "corp",
             "until": "2030-01-01T00:00:00Z",
             "because": "to see",
         },
@@ -357,7 +400,7 @@ ALWAYS: dict[str, list[Ask]] = {
     **_scim(),
     "GET /v1/ledger": _gets(
         "/v1/ledger",
-        "/v1/ledger?subject=user:hugo",
+        *(f"/v1/ledger?subject=user:{name}" for name in ("hugo", HIDDEN_PERSON)),
         "/v1/ledger?receipt={receipt}",
         *(f"/v1/ledger?event={event}&limit=1" for event in ("dataset.declared", "preflight.allowed")),
         "/v1/ledger?since=2020-01-01T00:00:00Z&until={moment}",
@@ -408,7 +451,7 @@ ALWAYS: dict[str, list[Ask]] = {
         "/access/v1/search/action",
         *(
             {**_subject(about), "resource": {"type": "dataset", "id": "finance.accounts"}, "page": {"limit": 2}}
-            for about in ("bob", "fay", "hugo")
+            for about in ("bob", "fay", "hugo", HIDDEN_PERSON)
         ),
     ),
     "GET /.well-known/authzen-configuration": _gets("/.well-known/authzen-configuration"),
@@ -417,8 +460,13 @@ ALWAYS: dict[str, list[Ask]] = {
     "GET /.well-known/muniment": _gets("/.well-known/muniment"),
 }
 
-#: Addresses that no description lists.
-BESIDE = _gets("/openapi.json", "/", "/v1", "/v1/nothing", "/docs", "/v1/datasets/", "/v1/hidden/board.minutes")
+#: Addresses that no description lists: those that are none, and the pages, which heed no token.
+BESIDE = _gets(
+    *("/openapi.json", "/", "/v1", "/v1/nothing", "/docs", "/v1/datasets/", "/v1/hidden/board.minutes"),
+    *("/sign-in", "/sign-in?to=/account&at=corp", "/sign-in/callback?state=x&code=y&iss=z", "/signed-out", "/account"),
+    *("/account/sessions/{request}/end", "/first-administrator", "/first-administrator?link=x", "/assets/nothing"),
+    *(f"/scim/{issuer}/v2/Users" for issuer in ("corp", "nothing")),
+)
 
 
 def _uncased(policies: Iterable[Mapping[str, object]]) -> list[Mapping[str, object]]:
@@ -489,7 +537,7 @@ def _about(name: str) -> dict[str, list[Ask]]:
         "GET /v1/explain": _gets(
             *(f"{explain}=dev&action={action}" for action in ON_DATA),
             f"{explain}=qa&action=load",
-            *(f"{explain}=dev&action=load&subject=user:{subject}" for subject in ("hugo", "whoever")),
+            *(f"{explain}=dev&action=load&subject=user:{subject}" for subject in ("hugo", "whoever", HIDDEN_PERSON)),
             f"{explain}=dev&action=load&at={{moment}}",
         ),
         "GET /v1/datasets": _gets(
@@ -538,6 +586,7 @@ def _about(name: str) -> dict[str, list[Ask]]:
             asks_for(name, datasets=[name, f"{domain}.leads"]),
             asks_for(name, datasets=[name, "finance.accounts"]),
         ),
+        "POST /v1/break-glass": _posts("/v1/break-glass", _emergency(dataset=name), _emergency(domain=domain)),
         "GET /v1/ledger": _gets(f"/v1/ledger?dataset={name}"),
         "GET /v1/who": _gets(
             *(f"/v1/who?dataset={name}&environment=dev&action={action}" for action in ("discover", "load")),

@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from muniment.core.problems import Invalid
 from muniment.core.sessions import (
-    challenge_of,
     derived_secret,
     form_token,
     is_form_token,
@@ -18,11 +17,6 @@ from muniment.core.sessions import (
 )
 
 ONE, OTHER = "A" * 43, "B" * 43
-
-
-def test_a_challenge_is_that_of_the_standard():
-    """RFC 7636, appendix B."""
-    assert challenge_of("dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk") == "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM"
 
 
 def test_secrets_derived_for_two_purposes_have_nothing_in_common():

@@ -101,6 +101,13 @@ def test_an_approved_request_is_in_the_next_catalog_and_not_in_the_one_before(co
     assert re.search(r"user:ann +no +grant:req-", cold)
 
 
+def test_who_leaves_is_refused_with_the_next_request(cold):
+    assert "Your access to Muniment has been ended." in cold
+    assert "The key does not hold." in cold
+    assert "a new token is let in; the old one and the key are not" in cold
+    assert "mun_" not in cold
+
+
 def test_the_company_is_of_the_promised_size(cold):
     counts = {what: int(number) for number, what in re.findall(r"(\d+)\s+(\w+)", said_of_the_company(cold))}
     assert counts["domains"] >= 4

@@ -43,7 +43,7 @@ import kedro_muniment.definitions
 import kedro_muniment.jobs
 import kedro_muniment.problems
 from kedro_muniment.commands import muniment as client_commands
-from kedro_muniment.signing_in import Token
+from kedro_muniment.tokens import Token
 from muniment.api import grants as grants_door
 from muniment.api import policies as policies_door
 from muniment.api.grants import GrantBody
@@ -490,6 +490,15 @@ def test_every_page_stands_in_the_sites_navigation():
                 yield from leaves(inner)
 
     assert sorted(leaves(site["nav"])) == sorted(page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md"))
+
+
+def test_the_first_page_leads_to_every_page_and_the_decisions_first_page_to_every_decision():
+    """Seen to fail with a new how-to that only the site's navigation knew."""
+    pages = {page.relative_to(DOCS).as_posix() for page in DOCS.rglob("*.md")}
+    decisions = {page for page in pages if re.match(r"decisions/\d", page)}
+    assert set(re.findall(r"\]\(([\w/-]+\.md)\)", text("index.md"))) == pages - decisions - {"index.md"}
+    led = re.findall(r"^\| \[(\d{4})\]\((\1-[\w-]+\.md)\) \|", text("decisions/index.md"), re.MULTILINE)
+    assert [f"decisions/{page}" for _, page in led] == sorted(decisions)
 
 
 # --- examples -----------------------------------------------------------------------------------

@@ -153,6 +153,17 @@ async def test_a_token_without_an_audience_is_taken_only_from_clients_that_the_s
             await Bearer(configured(site, clients=["kedro-muniment"]), http).verify(OPAQUE, now)
 
 
+async def test_a_token_whose_kind_is_not_said_is_taken_where_the_issuer_speaks_of_access_tokens_alone(site, http, now):
+    """LemonLDAP::NG says no ``token_type``, and knows no refresh tokens there. What is said otherwise counts."""
+    says(site, now, token_type=...)
+    alone = configured(site, access_tokens_only=True)
+    assert (await Bearer(alone, http).verify(OPAQUE, now)).state.subject.id == "ann"
+    for changes in ({"token_type": "DPoP"}, {"token_type": None}, {"token_type": ..., "typ": "Refresh"}):
+        says(site, now, **changes)
+        with pytest.raises(TokenRefused, match="a bearer token"):
+            await Bearer(alone, http).verify(OPAQUE, now)
+
+
 async def test_an_audience_of_others_is_not_mended_by_a_listed_client(site, http, now):
     says(site, now, aud="payroll")
     with pytest.raises(TokenRefused, match="not made for this service"):

@@ -37,6 +37,9 @@ SERVICE_SECRET = "the-secret-of-the-service-there"
 #: The plugin, which keeps no secret.
 PEOPLE = "kedro-muniment"
 REDIRECT = "http://127.0.0.1:53682/callback"
+#: The pages of a service at this address.
+PAGES, PAGES_AT = "muniment-pages", "https://muniment.test"
+PAGES_SECRET = "a-secret/of:the pages"
 #: A job with a secret.
 JOB = "hourly"
 JOB_SECRET = "the-secret-of-the-job-there"
@@ -63,6 +66,17 @@ CLIENTS: Sequence[Mapping[str, object]] = (
     {"client_id": SERVICE, "client_secret": SERVICE_SECRET, "audience": [SERVICE]},
     {"client_id": PEOPLE, "audience": [SERVICE], **_PUBLIC},
     {"client_id": OTHER, "audience": [OTHER], **_PUBLIC},
+    {
+        "client_id": PAGES,
+        "client_secret": PAGES_SECRET,
+        "token_endpoint_auth_method": "client_secret_post",
+        "redirect_uris": [f"{PAGES_AT}/sign-in/callback"],
+        "post_logout_redirect_uris": [f"{PAGES_AT}/signed-out"],
+        "grant_types": ["authorization_code"],
+        "response_types": ["code"],
+        "scope": SCOPES.split(),
+        "audience": [PAGES],
+    },
     {
         "client_id": JOB,
         "client_secret": JOB_SECRET,

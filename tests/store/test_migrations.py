@@ -7,6 +7,7 @@ import pytest
 from alembic import command
 from alembic.script import ScriptDirectory
 from sqlalchemy import create_engine, inspect, text
+from sqlalchemy.exc import DBAPIError
 
 from muniment.core.problems import CannotStart, SchemaTooNew, SchemaTooOld
 from muniment.store import migrations
@@ -38,6 +39,69 @@ def test_the_migrations_go_up_down_and_up_again(empty_database):
     assert names_in(empty_database) == ["alembic_version"]
     migrations.upgrade(empty_database)
     command.check(config)
+
+
+#: What a release of 0002 has written, in each table that 0003 adds to.
+BEFORE_SIGN_IN = (
+    "INSERT INTO subject_states VALUES ('d1', 'corp', 'user', 'ann', '{analysts}', '{}', '2026-03-01')",
+    "INSERT INTO subjects VALUES ('user:ann', 'd1', '2026-03-01')",
+    "INSERT INTO refused_signins VALUES ('2026-03-01', '192.0.2.7', 'TokenRefused', 3)",
+    "SELECT ledger_partition('2026-03-01')",
+)
+_ROW = """
+    INSERT INTO ledger
+      (id, at, event, outcome, subject, issuer, subject_state, address, client, datasets, policies, details)
+      VALUES (gen_random_uuid(), '{at}', 'catalog.served', 'allowed', 'user:ann', 'corp', 'd1', '', '',
+        '{{}}', '{{}}', '{{}}')
+"""
+#: What 0003 keeps, in tables that refer to those of before and to one another.
+SIGN_IN = """
+    INSERT INTO enrolments (subject, version, at, active, by, reason) VALUES ('user:ann', 1, now(), false, 'b', 'r');
+    INSERT INTO sign_ins_ended VALUES (now(), 'user:root', 'a leak');
+    INSERT INTO beginnings VALUES ('x', now());
+    INSERT INTO sessions
+      (id, secret, subject, subject_state, issuer, issuer_subject, since, began, used, until, address, client)
+      VALUES (gen_random_uuid(), 's', 'user:ann', 'd1', 'corp', 'ann', now(), now(), now(), now(), '', '');
+    INSERT INTO keys (id, hashed, pepper, subject, state, use, at, by, because, until)
+      VALUES ('k', 'h', 'p', 'service:nightly', 'd1', 'changes', now(), 'b', 'r', now());
+    INSERT INTO key_endings VALUES ('k', now(), 'b', 'r');
+    INSERT INTO key_uses VALUES ('k', now(), '');
+    INSERT INTO provisioned_states VALUES ('user:ann', now(), 'd1');
+    UPDATE realm_counter SET roster = 7;
+"""
+
+
+def test_what_stands_comes_through_the_way_to_sign_in_and_back(empty_database):
+    """The release before goes on working on the new tables, too: its rows say nothing of what came later."""
+    config = migrations.configured(empty_database)
+    command.upgrade(config, "0002")
+    execute(empty_database, *BEFORE_SIGN_IN, _ROW.format(at="2026-03-02"))
+
+    command.upgrade(config, "0003")
+
+    in_months = "SELECT count(*), count(*) FILTER (WHERE credential = '') FROM ledger"
+    assert told(empty_database, in_months) == [(1, 1)]
+    assert told(empty_database, "SELECT count, told FROM refused_signins") == [(3, 0)]
+    assert told(empty_database, "SELECT roster FROM realm_counter") == [(0,)]
+    execute(empty_database, SIGN_IN, "SELECT ledger_partition('2026-04-01')", _ROW.format(at="2026-04-02"))
+    assert told(empty_database, in_months) == [(2, 2)]
+
+    command.downgrade(config, "0002")
+
+    assert told(empty_database, "SELECT count(*) FROM ledger") == [(2,)]
+    assert told(empty_database, "SELECT name, digest FROM subjects") == [("user:ann", "d1")]
+    assert told(empty_database, "SELECT count FROM refused_signins") == [(3,)]
+    migrations.upgrade(empty_database)
+    command.check(config)
+    assert told(empty_database, in_months) == [(2, 2)]
+    assert told(empty_database, "SELECT count(*) FROM keys") == [(0,)]
+
+
+@pytest.mark.parametrize("table", ["enrolments", "sign_ins_ended", "keys", "key_endings", "provisioned_states"])
+@pytest.mark.parametrize("done", ["DELETE FROM {}", "TRUNCATE {} CASCADE"])
+def test_who_could_sign_in_and_with_what_is_added_to_and_never_taken_away(database, table, done):
+    with pytest.raises(DBAPIError, match="is refused on"):
+        execute(database, done.format(table))
 
 
 def test_several_processes_may_upgrade_at_once(empty_database):
@@ -75,11 +139,23 @@ def test_a_database_that_is_away_is_told_of_without_the_password():
     assert "hunter2" not in str(refusal.value)
 
 
-def execute(url, statement):
+def execute(url, *statements):
     engine = create_engine(parsed_url(url))
-    with engine.begin() as connection:
-        connection.execute(text(statement))
-    engine.dispose()
+    try:
+        with engine.begin() as connection:
+            for statement in statements:
+                connection.execute(text(statement))
+    finally:
+        engine.dispose()
+
+
+def told(url, question):
+    engine = create_engine(parsed_url(url))
+    try:
+        with engine.connect() as connection:
+            return [tuple(row) for row in connection.execute(text(question))]
+    finally:
+        engine.dispose()
 
 
 def names_in(url):

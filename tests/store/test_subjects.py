@@ -143,7 +143,8 @@ async def test_a_state_is_read_as_it_was_noted(db, state):
     async with db.begin() as tx:
         await subjects._store(tx, state, state.digest, MONDAY)
         found = await tx.execute(
-            text("SELECT *, first_seen AS seen_at, true AS active FROM subject_states WHERE digest = :digest"), {"digest": state.digest}
+            text("SELECT *, first_seen AS seen_at, true AS active FROM subject_states WHERE digest = :digest"),
+            {"digest": state.digest},
         )
         known = subjects._known(found.one())
     assert (known.state, known.state.digest) == (state, state.digest)

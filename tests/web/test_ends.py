@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ import pytest
 from muniment.core.roster import Enrolment
 from muniment.core.sessions import Why
 from muniment.core.subjects import Subject
+from muniment.settings import SessionHours
 from muniment.store import roster, sessions
 from muniment.store.databases import Database
 from tests.providers.oidc_provider import OidcProvider
@@ -59,6 +62,16 @@ async def test_a_session_ends_after_its_longest_time_however_much_it_is_used(mis
     assert hours == timedelta(hours=12)
     rows(misled, "UPDATE sessions SET until = now() - interval '1 second' WHERE ended IS NULL")
     assert not await ann.is_signed_in()
+
+
+async def test_however_short_sessions_are_one_that_is_used_goes_on(database: str, liar: LyingProvider):
+    """The last use is noted often enough for that."""
+    hours = SessionHours(idle=40 / 3600, longest=1)
+    async with running_pages(database, described(liar.url), session_hours=hours) as pages:
+        ann = await signed_in(pages, liar)
+        for _ in range(3):
+            rows(pages, "UPDATE sessions SET used = used - interval '30 seconds' WHERE ended IS NULL")
+            assert await ann.is_signed_in()
 
 
 async def test_the_last_use_is_noted_once_a_minute(misled: Pages, liar: LyingProvider):
@@ -109,6 +122,28 @@ async def test_sign_ins_before_a_moment_are_ended_and_a_new_one_holds(database: 
         assert await ann.is_signed_in()
 
 
+async def test_a_provider_that_knows_somebody_still_does_not_bring_an_ended_sign_in_back(
+    database: str, provider: OidcProvider
+):
+    """Asked for, the provider says when somebody signed in *there*; else each new ID token would be a new sign-in."""
+    async with running_pages(database, described(provider.issuer)) as pages:
+        ann = pages.browser()
+        with provider.browser("ann") as theirs:
+            await ann.get(theirs.redirected(await ann.begun()))
+            assert await ann.is_signed_in()
+            # Tokens tell whole seconds: what is made from the next one on is newer.
+            at = datetime.fromtimestamp(int(time.time()) + 1, UTC)
+            await asyncio.sleep((at - datetime.now(UTC)).total_seconds())
+            opened = Database.open(database)
+            async with opened.begin() as tx:
+                await roster.put(tx, Enrolment(ANN, tokens_since=at, at=at, by="user:root", reason="stolen"))
+            await opened.close()
+            again = pages.browser()
+            answer = await again.get(theirs.redirected(await again.begun()))
+            assert answer.status_code == 403
+            assert "/sign-in?anew=yes" in answer.text
+
+
 async def test_all_sessions_of_a_subject_are_ended_in_the_transaction_of_another(misled: Pages, liar: LyingProvider):
     ann, again, sam = (
         await signed_in(misled, liar),
@@ -155,6 +190,14 @@ async def test_a_logout_token_ends_all_sessions_of_its_subject(misled: Pages, li
     other = await signed_in(misled, liar, sub="sam")
     assert await told(other, liar.logout_token(sub="ann")) == 200
     assert [await each.is_signed_in() for each in (first, second, other)] == [False, False, True]
+
+
+async def test_a_session_whose_sid_was_never_told_ends_with_any_of_its_subject(misled: Pages, liar: LyingProvider):
+    """Which of them is meant, nobody can know: none of them goes on."""
+    nameless, named = await signed_in(misled, liar, sid=None), await signed_in(misled, liar, sid="s-2")
+    other = await signed_in(misled, liar, sub="sam", sid=None)
+    assert await told(other, liar.logout_token(sid="s-1")) == 200
+    assert [await each.is_signed_in() for each in (nameless, named, other)] == [False, True, True]
 
 
 async def test_a_logout_token_counts_once(misled: Pages, liar: LyingProvider):

@@ -39,9 +39,13 @@ async def test_who_follows_the_link_signs_in_agrees_and_administers(provider: Oi
         assert page.status_code == 200
         assert administrators(pages) == []
         fields = dict(re.findall(r'name="(form|link)" value="([^"]+)"', page.text))
-        assert (await ann.post("/first-administrator", fields)).headers["location"] == "/account"
+        begun = (await ann.post("/first-administrator", fields)).headers["location"]
+        assert "You administer this Muniment now" in (await ann.get(begun)).text
         assert administrators(pages) == ["user:ann"]
         assert (await ann.post("/first-administrator", fields)).status_code == 404
+        again = await ann.get(path)
+        assert (again.status_code, "Nobody administers" in again.text) == (404, False)
+        assert "This link leads nowhere" in again.text
         assert await prepare(pages.settings, pages.url) is None
 
 

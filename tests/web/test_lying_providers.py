@@ -51,6 +51,17 @@ async def test_an_id_token_that_does_not_hold_signs_nobody_in(misled: Pages, lia
     refused(await ann.get("/sign-in/callback", params=liar.back(await ann.begun())), ann)
 
 
+async def test_an_id_token_for_several_is_ours_where_it_was_given_to_us(misled: Pages, liar: LyingProvider):
+    """OpenID Connect Core 1.0 (2, ``azp``; 3.1.3.7); so ZITADEL names a project beside the client."""
+    ann = misled.browser()
+    liar.claims = {"aud": [CLIENT, "a-project"], "azp": CLIENT}
+    assert (await ann.get("/sign-in/callback", params=liar.back(await ann.begun()))).status_code == 303
+    for lie in ({"azp": "another-client"}, {"aud": ["a-project", "another-client"]}, {"aud": {CLIENT: CLIENT}}):
+        liar.claims = {"aud": [CLIENT, "a-project"], "azp": CLIENT, **lie}
+        sam = misled.browser()
+        refused(await sam.get("/sign-in/callback", params=liar.back(await sam.begun())), sam)
+
+
 async def test_an_id_token_of_another_key_or_of_none_signs_nobody_in(misled: Pages, liar: LyingProvider):
     ann = misled.browser()
     forger = OKPKey.generate_key(parameters={"kid": "one"})

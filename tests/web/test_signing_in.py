@@ -8,6 +8,7 @@ from urllib.parse import parse_qs, urlsplit
 import pytest
 
 from muniment.web.pages import browser_name
+from tests.providers import canaille
 from tests.providers.oidc_provider import OidcProvider
 from tests.web.visiting import (
     BEGUN,
@@ -28,11 +29,11 @@ pytestmark = pytest.mark.anyio
 
 async def test_somebody_signs_in_and_comes_back_to_where_they_wanted(pages: Pages, provider: OidcProvider):
     ann = pages.browser()
-    first = await ann.get("/account?ended=one")
+    first = await ann.get("/account?done=ended")
     assert first.status_code == 303
-    assert first.headers["location"] == "/sign-in?to=%2Faccount%3Fended%3Done"
-    answer = await ann.signed_in(provider, "ann", to="/account?ended=one")
-    assert answer.headers["location"] == "/account?ended=one"
+    assert first.headers["location"] == "/sign-in?to=%2Faccount%3Fdone%3Dended"
+    answer = await ann.signed_in(provider, "ann", to="/account?done=ended")
+    assert answer.headers["location"] == "/account?done=ended"
     page = await ann.get("/account")
     assert page.status_code == 200
     for told in ("user:ann", "analysts", "clearance = 3", "Firefox on Linux", "192.0.2.7"):
@@ -55,6 +56,7 @@ async def test_the_flow_is_code_with_pkce_state_and_nonce(pages: Pages):
     assert sent["client_id"] == [CLIENT]
     assert sent["redirect_uri"] == [f"{PUBLIC}/sign-in/callback"]
     assert sent["code_challenge_method"] == ["S256"]
+    assert sent["max_age"] == [str(7 * 24 * 3600)]
     assert all(len(sent[name][0]) == 43 for name in ("state", "nonce", "code_challenge"))
 
 
@@ -124,7 +126,7 @@ async def test_one_session_is_ended_and_the_others_stay(pages: Pages, provider: 
     assert "Safari on iPhone" in page.text
     ((id_,),) = rows(pages, "SELECT id FROM sessions WHERE client LIKE '%%iPhone%%' AND ended IS NULL")
     answer = await here.press(f"/account/sessions/{id_}/end")
-    assert answer.headers["location"] == "/account?ended=one"
+    assert answer.headers["location"] == "/account?done=ended"
     assert await here.is_signed_in()
     assert not await there.is_signed_in()
     again = await here.press(f"/account/sessions/{id_}/end")
@@ -207,3 +209,72 @@ async def test_a_browser_is_named_as_somebody_would_name_it():
     assert browser_name(f"{chrome} Edg/140.0") == "Edge on Windows"
     assert browser_name("curl/8") == "curl/8"
     assert browser_name("") == "Unknown browser"
+
+
+async def test_who_is_in_a_provisioned_group_begins_a_session_as_provisioning_says(
+    provider: OidcProvider, database: str
+):
+    """The state that counts is another than the provider tells, and was never stored before."""
+    async with running_pages(database, described(provider.issuer)) as pages:
+        rows(pages, "INSERT INTO provisioned_names (name, since) VALUES ('analysts', now())")
+        ann = pages.browser()
+        await ann.signed_in(provider, "ann")
+        unknown = "SELECT subject_state FROM ledger WHERE subject = 'user:ann' EXCEPT SELECT digest FROM subject_states"
+        assert rows(pages, unknown) == []
+        assert "analysts" not in (await ann.get("/account")).text
+        newest = "SELECT groups FROM subjects JOIN subject_states USING (digest) WHERE name = 'user:ann'"
+        assert rows(pages, newest) == [([],)]
+        back = provider.sign_in_browser(await ann.begun(anew="yes"), "ann")
+        assert (await ann.get(back)).status_code == 303
+        assert rows(pages, newest) == [([],)]
+
+
+async def test_two_tabs_that_sign_in_at_once_are_both_let_in(pages: Pages, provider: OidcProvider):
+    ann = pages.browser()
+    backs = [provider.sign_in_browser(await ann.begun(), "ann") for _ in range(2)]
+    assert [(await ann.get(back)).status_code for back in backs] == [303, 303]
+    assert await ann.is_signed_in()
+    standing = rows(pages, "SELECT why FROM sessions WHERE subject = 'user:ann' ORDER BY began DESC LIMIT 2")
+    assert standing == [(None,), ("signed in again",)]
+
+
+async def test_somebody_sees_the_keys_in_force_that_they_made_and_how_to_sign_in_elsewhere(
+    pages: Pages, provider: OidcProvider
+):
+    sam = pages.browser()
+    await sam.signed_in(provider, "sam")
+    page = (await sam.get("/account")).text
+    assert f"kedro muniment login --url {PUBLIC}" in page
+    assert "Keys that I made" not in page
+    shown = "SELECT count(*) FROM ledger WHERE event = 'key.read' AND subject = 'user:sam'"
+    assert rows(pages, shown) == [(0,)]
+    for id_, maker, hours in (("k-1", "user:sam", 1), ("k-2", "user:ann", 1), ("k-3", "user:sam", -1)):
+        rows(
+            pages,
+            "INSERT INTO keys (id, hashed, pepper, subject, use, environment, at, by, because, until) VALUES "
+            "(%s, %s, 'p', 'service:nightly', 'runs', 'prod', now(), %s, %s, now() + %s * interval '1 hour')",
+            id_,
+            id_.encode(),
+            maker,
+            f"because of {id_}",
+            hours,
+        )
+    page = (await sam.get("/account")).text
+    assert "runs · prod" in page
+    assert ["because of k-1" in page, "because of k-2" in page, "because of k-3" in page] == [True, False, False]
+    assert rows(pages, shown) == [(1,)]
+
+
+async def test_a_provider_of_another_make_signs_somebody_in(database: str):
+    """Canaille: RS512, ``none`` among its algorithms, and Basic read without the encoding that RFC 6749 wants."""
+    with canaille.running() as other:
+        secret, scopes = canaille.PAGES_SECRET, canaille.SCOPES.split()
+        client = {"client_id": canaille.PAGES, "client_secret": secret, "auth": "post", "scopes": scopes}
+        async with running_pages(database, described(other.issuer, browser=client)) as pages:
+            zoe = pages.browser()
+            back = other.sign_in_browser(await zoe.begun(), "zoe")
+            answer = await zoe.get(back)
+            assert answer.status_code == 303, answer.text
+            page = (await zoe.get("/account")).text
+            assert "user:zoe" in page
+            assert "visitors" in page
