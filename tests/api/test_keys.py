@@ -102,7 +102,7 @@ async def test_making_and_revoking_a_key_are_in_the_ledger(workers: tuple[Runnin
     ("wrong", "where"),
     [
         ({"until": "2020-01-01T00:00:00Z"}, "until"),
-        ({"until": (datetime.now(UTC) + timedelta(days=91)).isoformat()}, "until"),
+        ({"until": "2999-01-01T00:00:00Z"}, "until"),
         ({"until": None}, "until"),
         ({"service": "user:ann"}, "service"),
         ({"service": "service:muniment"}, "service"),
