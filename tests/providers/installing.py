@@ -54,7 +54,9 @@ def installed(name: str, made_from: Sequence[Path], install: Callable[[Path], No
 def run(command: Sequence[str | Path], cwd: Path) -> None:
     """One step of an installation; whatever keeps it from its end leaves the test out."""
     try:
-        subprocess.run(command, cwd=cwd, check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS)
+        subprocess.run(
+            command, cwd=cwd, env=_environment(), check=True, capture_output=True, text=True, timeout=_INSTALL_SECONDS
+        )
     except subprocess.CalledProcessError as failed:
         reason = f"{Path(command[0]).name} could not install the provider:\n{failed.stdout}\n{failed.stderr}"
     except (OSError, subprocess.TimeoutExpired) as failed:
@@ -62,3 +64,11 @@ def run(command: Sequence[str | Path], cwd: Path) -> None:
     else:
         return
     lack(reason)
+
+
+def _environment() -> dict[str, str]:
+    """That of the tests; and Node trusts whom the machine trusts, as pip and uv do: it has authorities of its own."""
+    trusted = {"NODE_USE_SYSTEM_CA": "1"}
+    if "SSL_CERT_FILE" in os.environ:
+        trusted["NODE_EXTRA_CA_CERTS"] = os.environ["SSL_CERT_FILE"]
+    return {**trusted, **os.environ}
