@@ -23,8 +23,10 @@ from textwrap import dedent
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+import keyring
 import pytest
 import yaml
+from keyring.backends import null
 
 UNKNOWN = "does not exist, or you may not know of it"
 SIGNATURE = "never-to-be-seen-signature"
@@ -214,6 +216,12 @@ class Handler(BaseHTTPRequestHandler):
 
     def log_message(self, format: str, *args: object) -> None:  # noqa: A002
         """Quiet."""
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _no_keyring_of_this_machine() -> None:
+    """Nothing is kept in the keyring of whoever runs the tests, nor in one that a test has made for itself."""
+    keyring.set_keyring(null.Keyring())
 
 
 @pytest.fixture
