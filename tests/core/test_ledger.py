@@ -27,7 +27,7 @@ def test_a_row_begins_with_who_asked_when_and_in_which_request():
 def test_what_an_event_may_tell_of_its_own_is_what_a_row_has_beside_its_occasion():
     of_the_occasion = {"id", "at", "event", "outcome", "subject", "issuer", "subject_state", "address", "client"}
     fields = {field.name for field in dataclasses.fields(Row)}
-    assert set(Rest.__annotations__) == fields - of_the_occasion - {"request_id", "receipt"}
+    assert set(Rest.__annotations__) == fields - of_the_occasion - {"credential", "request_id", "receipt"}
 
 
 def test_a_row_does_not_change():
