@@ -58,7 +58,7 @@ from muniment.core.problems import CannotStart, Fault, Invalid, InvalidPolicy, N
 from muniment.core.provisioning import Directory
 from muniment.core.realm import Realm
 from muniment.core.schema import schema_text
-from muniment.core.subjects import Kind, Subject, SubjectState
+from muniment.core.subjects import ITSELF
 from muniment.flows.begin_realm import begin_realm, offer_beginning
 from muniment.flows.break_glass import EmergencyKey, make_emergency_key
 from muniment.flows.house import House
@@ -89,9 +89,6 @@ logger = logging.getLogger("muniment")
 #: How often a worker makes sure that the ledger has room for the months to come.
 _HOUSEKEEPING_SECONDS = 6 * 3600
 _FETCH_SECONDS = 5
-
-#: Who acts where the service itself does.
-_SERVICE = SubjectState(Subject(Kind.SERVICE, "muniment"), issuer="muniment")
 
 
 @dataclass(frozen=True)
@@ -272,7 +269,7 @@ async def archive(settings: Settings, url: str) -> AsyncIterator[Archive]:
 async def emergency_key(settings: Settings, url: str, lasting: timedelta, because: str, account: str) -> EmergencyKey:
     """Break the glass on a database, beside the service or without it."""
     at = datetime.now(UTC)
-    occasion = Occasion(_SERVICE, at, new_id(at), client="muniment break-glass")
+    occasion = Occasion(ITSELF, at, new_id(at), client="muniment break-glass")
     async with wired(settings, url) as parts:
         drawn = secrets.token_bytes(RANDOM_BYTES)
         return await make_emergency_key(parts.house, occasion, lasting, because, drawn, account)
@@ -329,7 +326,7 @@ async def _begin(db: Database, settings: Settings) -> str | None:
         secret = secrets.token_urlsafe(32)
         offered = await offer_beginning(db, at, secret)
         return f"{_public_url(settings)}/first-administrator?link={secret}" if offered else None
-    occasion = Occasion(_SERVICE, at, new_id(at), client="muniment serve")
+    occasion = Occasion(ITSELF, at, new_id(at), client="muniment serve")
     if not await begin_realm(db, occasion, settings.bootstrap_admin):
         named = (
             settings.bootstrap_admin if is_builtin(settings.bootstrap_admin) else f"group:{settings.bootstrap_admin}"

@@ -267,8 +267,10 @@ def _shown(name: str, value: object) -> str:
         return _without_password(value)
     if name == "issuers" and isinstance(value, tuple):
         return ", ".join(f"{issuer.name}={issuer.issuer}" for issuer in value) or "none"
-    if isinstance(value, BaseModel | bool):
-        return value.model_dump_json() if isinstance(value, BaseModel) else str(value).lower()
+    if isinstance(value, BaseModel):
+        return value.model_dump_json()
+    if isinstance(value, bool):
+        return str(value).lower()
     return "not set" if value is None else str(value) if not isinstance(value, tuple) else ", ".join(map(str, value))
 
 

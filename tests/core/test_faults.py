@@ -104,7 +104,7 @@ def _swapping(right: Callable[..., object]) -> Callable[..., object]:
 
 def _keeping_what_has_gone(_: object) -> Callable[..., object]:
     def begin(mend: shelves._Mend, gone: object, come: list[int]) -> None:
-        mend._come, mend._gone_from, mend._keep = come, gone, ~shelves._bitmap(come)
+        mend._come, mend._keep = come, ~shelves._bitmap(come)
 
     return begin
 

@@ -16,7 +16,7 @@ from muniment.core import keys
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotSignedIn, TokenRefused
 from muniment.core.sign_ins import SignIn
-from muniment.core.subjects import Kind, Subject, SubjectState
+from muniment.core.subjects import ITSELF
 from muniment.flows.house import House
 from muniment.identity.bearer import Bearer
 from muniment.store.keys import Keys
@@ -26,9 +26,6 @@ from muniment.store.roster import Roster
 from muniment.store.subjects import Sightings
 
 _LONGEST_CLIENT = 200
-
-#: Who acts where nobody is signed in.
-_ITSELF = SubjectState(Subject(Kind.SERVICE, "muniment"), issuer="muniment")
 
 _scheme = HTTPBearer(auto_error=False, description="A token of one of the configured OpenID Connect issuers.")
 
@@ -67,7 +64,7 @@ class Doorkeeper:
         at: datetime = request.state.at
         request_id: UUID = request.state.request_id
         client = request.headers.get("user-agent", "")[:_LONGEST_CLIENT]
-        return Occasion(_ITSELF, at, request_id, _address(request), client)
+        return Occasion(ITSELF, at, request_id, _address(request), client)
 
     async def admitted(self, request: Request) -> SignIn:
         """The sign-in of who sends a request, as the roster lets it stand now; a refusal is counted."""

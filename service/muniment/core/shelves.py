@@ -326,7 +326,6 @@ class _Mend:
 
     def __init__(self, gone: Sequence[int], come: Sequence[int]) -> None:
         self._come = come
-        self._gone_from = gone
         self._keep = ~_bitmap([*gone, *come])
 
     def bitmap(self, known: int, come: int) -> int:

@@ -14,6 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from types import MappingProxyType
+from typing import Final
 
 from muniment.core.problems import Fault, Invalid
 
@@ -75,10 +76,17 @@ class SubjectState:
     issuer: str
     groups: frozenset[str] = frozenset()
     attributes: Mapping[str, Attribute] = field(default_factory=lambda: MappingProxyType({}))
+    _digest: str = field(default="", init=False, repr=False, compare=False)
 
     @property
     def digest(self) -> str:
         """SHA-256 (hex) over the canonical JSON of the whole state: its address."""
+        if not self._digest:
+            # A request asks for it several times, and a sign-in that is remembered is asked with for its whole life.
+            object.__setattr__(self, "_digest", self._reckoned())
+        return self._digest
+
+    def _reckoned(self) -> str:
         canonical = {
             "attributes": {
                 name: sorted(value) if isinstance(value, frozenset) else value
@@ -91,3 +99,7 @@ class SubjectState:
         }
         text = json.dumps(canonical, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
         return hashlib.sha256(text.encode()).hexdigest()
+
+
+#: Who acts where the service itself does, or where nobody is signed in.
+ITSELF: Final = SubjectState(Subject(Kind.SERVICE, "muniment"), issuer="muniment")

@@ -8,12 +8,10 @@ roster holds while the number stands, and a revocation is honoured by the next r
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import ARRAY, Text, any_, bindparam, func, insert, select, update
-from sqlalchemy.dialects.postgresql import distinct_on
+from sqlalchemy import func, insert, select, update
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.occasions import Occasion
@@ -98,19 +96,6 @@ async def of(tx: AsyncConnection, subject: Subject) -> Enrolment:
     )
     row = (await tx.execute(question)).one_or_none()
     return _read(row) if row is not None else Enrolment(subject)
-
-
-async def of_each(tx: AsyncConnection, subjects: Iterable[Subject]) -> dict[Subject, Enrolment]:
-    """The enrolments of those of the subjects of whom something was said."""
-    names = bindparam("names", sorted(map(str, subjects)), ARRAY(Text))
-    question = (
-        select(enrolments)
-        .ext(distinct_on(enrolments.c.subject))
-        .where(enrolments.c.subject == any_(names))
-        .order_by(enrolments.c.subject, enrolments.c.version.desc())
-    )
-    found = [_read(row) for row in await tx.execute(question)]
-    return {enrolment.subject: enrolment for enrolment in found}
 
 
 async def put(tx: AsyncConnection, enrolment: Enrolment) -> None:
