@@ -4,6 +4,7 @@
     ./dev bench --quick    the smallest and the largest realm, fewer questions: a minute or two
     ./dev bench --deciding what deciding alone costs, beside Cedar asked one by one; no service is started
     ./dev bench --revoking what a revocation costs over two workers, and whether every later request honours it
+    ./dev bench --starting what the plugin costs `kedro run`, beside the same project without it
     ./dev bench --json FILE
 
 It starts what it needs (PostgreSQL, an issuer, the service, the bare answer), listens on
@@ -18,7 +19,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -36,6 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--quick", action="store_true", help="the smallest and the largest realm: a minute or two")
     parser.add_argument("--deciding", action="store_true", help="only what deciding costs, beside Cedar")
     parser.add_argument("--revoking", action="store_true", help="only revocations, over two workers")
+    parser.add_argument("--starting", action="store_true", help="only the plugin, beside a project without it")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     chosen = parser.parse_args(arguments)
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
@@ -46,11 +48,16 @@ def main(arguments: list[str] | None = None) -> int:
         if hasattr(signal, name):
             signal.signal(getattr(signal, name), lambda *_: signal.raise_signal(signal.SIGINT))
     try:
-        part = _deciding if chosen.deciding else _revoking if chosen.revoking else _bench
+        part = _chosen(chosen)
         return part(quick=chosen.quick, json_file=chosen.json)
     except KeyboardInterrupt:
         print("\nStopped, with everything that was started.", file=sys.stderr)
         return 130
+
+
+def _chosen(chosen: argparse.Namespace) -> Callable[..., int]:
+    parts: dict[str, Callable[..., int]] = {"deciding": _deciding, "revoking": _revoking, "starting": _starting}
+    return next((part for name, part in parts.items() if getattr(chosen, name)), _bench)
 
 
 def _deciding(*, quick: bool, json_file: Path | None) -> int:
@@ -105,6 +112,38 @@ def _revoking(*, quick: bool, json_file: Path | None) -> int:
     if json_file is not None:
         json_file.write_text(json.dumps([asdict(each) for each in measured], indent=2) + "\n", encoding="utf-8")
     return 1 if any(each.broken for each in measured) else 0
+
+
+def _starting(*, quick: bool, json_file: Path | None) -> int:
+    """What the plugin costs a project that starts."""
+    import json
+    from dataclasses import asdict
+
+    import uvloop
+
+    from muniment.core.problems import Problem
+    from tests.bench import starting
+    from tests.bench.caller import WrongAnswer
+    from tests.bench.measures import QUICK
+    from tests.bench.servers import DidNotStart, postgres
+
+    def tell(words: str) -> None:
+        print(words, file=sys.stderr, flush=True)
+
+    try:
+        with (
+            postgres() as server,
+            _issuer(QUICK) as issuer,
+            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
+        ):
+            measured = runner.run(starting.measure(server, issuer, 5 if quick else 15, tell))
+    except (DidNotStart, WrongAnswer, Problem, OSError, EOFError) as failed:
+        print(f"\nThe benchmark ends without a result: {str(failed) or repr(failed)}", file=sys.stderr)
+        return 1
+    print(starting.text(measured), flush=True)
+    if json_file is not None:
+        json_file.write_text(json.dumps(asdict(measured), indent=2) + "\n", encoding="utf-8")
+    return 0
 
 
 def _bench(*, quick: bool, json_file: Path | None) -> int:
