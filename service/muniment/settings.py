@@ -17,9 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
-from pydantic import BaseModel, ConfigDict, Field, IPvAnyNetwork, ValidationError, ValidationInfo, field_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    IPvAnyNetwork,
+    SecretStr,
+    ValidationError,
+    ValidationInfo,
+    field_validator,
+)
 
 from muniment.core.groups import parse_group
+from muniment.core.leases import LONGEST
 from muniment.core.limits import Rates, rates_from
 from muniment.core.problems import CannotStart, Invalid
 from muniment.core.sessions import Hours
@@ -63,7 +73,7 @@ class LeaseHours(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     users: float = Field(default=12, gt=0, le=24 * 7)
-    services: float = Field(default=72, gt=0, le=24 * 14)
+    services: float = Field(default=72, gt=0, le=LONGEST / timedelta(hours=1))
 
 
 class Settings(BaseModel):
@@ -174,6 +184,23 @@ class Settings(BaseModel):
 
 
 @dataclass(frozen=True, slots=True)
+class Asking:
+    """How a steward's command asks a service: at which address, with which of the credentials that may be set.
+
+    ``elsewhere`` says that the environment names a way to sign in that is not known here (kedro-muniment's).
+    """
+
+    url: str | None
+    named: Mapping[str, SecretStr | None]
+    elsewhere: bool
+
+    def secret_of(self, name: str) -> str:
+        """What a variable holds, for what is about to send it."""
+        held = self.named[name]
+        return held.get_secret_value() if held is not None else ""
+
+
+@dataclass(frozen=True, slots=True)
 class Surroundings:
     """What stands around the settings: the file they are in, and what libpq reads by itself."""
 
@@ -214,6 +241,19 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
             for error in refused.errors()
         )
         raise CannotStart(f"{wrong}. Mend the environment or the file in {_CONFIG}, then start again.") from None
+
+
+def asking(environ: Mapping[str, str] | None = None) -> Asking:
+    """How a steward's command asks a service; no setting of a service is needed for it."""
+    environ = os.environ if environ is None else environ
+    return Asking(
+        environ.get("MUNIMENT_URL"),
+        {
+            name: SecretStr(environ[name].strip()) if environ.get(name, "").strip() else None
+            for name in ("MUNIMENT_TOKEN", "MUNIMENT_TOKEN_FILE", "MUNIMENT_KEY")
+        },
+        elsewhere=bool(environ.get("MUNIMENT_WORKLOAD") or environ.get("MUNIMENT_CLIENT_ID")),
+    )
 
 
 def surroundings(environ: Mapping[str, str] | None = None) -> Surroundings:

@@ -259,4 +259,5 @@ async def test_an_empty_catalog_is_an_empty_mapping(rich: Running) -> None:
     assert (await stranger.get(CATALOG)).text == "{}\n"
     assert await stranger.catalog() == {}
     lease = (await stranger.get("/v1/leases?environment=dev")).text
-    assert json.loads(lease) == {"catalog": {}, "actions": {}, "patterns": {}, "obligations": {}, "ends": {}}
+    parts = ("catalog", "actions", "patterns", "obligations", "ends", "notices")
+    assert json.loads(lease) == {key: {} for key in parts}

@@ -66,10 +66,9 @@ REASONS: dict[str, Callable[[object, str], object]] = {
     "A relative path means another place": lambda e, at: re.match(r"(?!/)[\w${}.,: -]+(/|$)", _at(e, at)),
     "Unknown type": _is_custom,
     "is not what the type is called today": lambda e, at: TYPES.find(_at(e, at)) is None,
-    "${runtime_params:name, default} can be filled in": lambda e, at: re.search(
-        r"\$\{(_|\w+:\}|kedro_root|pl:|runtime_params:\w+\})", _at(e, at)
+    "${runtime_params:name}, each with or without a default, can be filled in": lambda e, at: re.search(
+        r"\$\{(_|\w+:\}|kedro_root|pl:)", _at(e, at)
     ),
-    "Only ${globals:…} can stand in a path": lambda e, at: "${runtime_params:" in _at(e, at),
     "A path begins with its location": lambda e, at: _at(e, at).startswith("${"),
     "layer stands under metadata": lambda e, _: "layer" in e,
     "An argument must not name a server": lambda e, at: _at(e, at).startswith("data/"),
@@ -138,11 +137,10 @@ def _rewritten(value, own, key=""):
         return TYPES.renamed(value) or value
     value = _resolved(value, own)
     if key in {"filepath", "path"}:
-        value = re.sub(r"\$\{runtime_params:(\w+)[^}]*\}", r"\1", value)
         value = re.sub(r"(?<!:)//", "/", value.replace("file:///", "/"))
         own = value.lstrip("/").removeprefix("data/")
         return value if value.startswith(("/dbfs/", "s3://")) else f"project://data/{own}"
-    return re.sub(r"\$\{runtime_params:(\w+)\}", r"${runtime_params:\1, none}", value)
+    return value
 
 
 def _resolved(value, own):

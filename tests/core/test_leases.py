@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
+from uuid import UUID
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -13,10 +14,12 @@ from muniment.core.decisions import UNSTEADY, Listing, Wanted, decide, list_all
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
-from muniment.core.leases import Lengths, ends
+from muniment.core.leases import Lengths, ends, own_ends_hold_until
+from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
+from muniment.core.sign_ins import Bounds, Use
 from muniment.core.subjects import Subject, SubjectState
 from tests.core.oracle import NOON, SCHEMA, case_of
 
@@ -114,6 +117,44 @@ def test_people_and_services_have_leases_of_their_own_lengths():
     etl = SubjectState(Subject.parse("service:etl"), "corp")
     lengths = Lengths(users=8, services=100)
     assert (lengths.of(ANN), lengths.of(etl)) == (8 * HOUR, 100 * HOUR)
+
+
+def test_a_lease_ends_with_the_key_that_asked_for_it_and_not_with_a_token():
+    soon = NOON + 2 * HOUR
+    token = Occasion(ANN, NOON, UUID(int=0), until=soon)
+    key = replace(token, bounds=Bounds(Use.RUNS))
+    assert Lengths().end(token) == NOON + 12 * HOUR
+    assert Lengths().end(key) == soon
+    assert Lengths().end(replace(key, until=NOON + 90 * HOUR)) == NOON + 12 * HOUR
+
+
+@given(st.floats(0.25, 12), st.floats(0, 100), st.floats(0, 0.99))
+def test_the_hours_of_a_domain_end_its_datasets_in_steps_of_an_eighth(hours, begun, part):
+    """At every moment at least seven eighths are left and never more than all; until the step they end alike."""
+    realm = replace(
+        house(on("sales.orders", 2000)), domains={"sales": Domain("sales", "team", lease_hours=hours)}, revision=2
+    )
+    at = NOON + begun * HOUR
+    end = found_at(realm, at)
+    slack = timedelta(milliseconds=1)
+    assert at + hours * HOUR * 7 / 8 - slack <= end <= at + hours * HOUR + slack
+    holds = own_ends_hold_until(realm, at)
+    assert at < holds <= at + hours * HOUR / 8 + slack
+    assert found_at(realm, at + (holds - at) * part) == end
+    assert found_at(realm, holds + slack) > end
+
+
+def found_at(realm: Realm, at: datetime) -> datetime:
+    """When the orders end in a lease that is given at a moment and lasts for long."""
+    return ends(realm, ANN, PROD, at, at + 14 * HOUR, {"sales.orders": {Action.LOAD}})["sales.orders"]
+
+
+def test_of_the_hours_of_several_domains_the_fewest_count():
+    deep = {"sales": Domain("sales", "team", lease_hours=4), "sales.emea": Domain("sales.emea", "team", lease_hours=9)}
+    realm = replace(house(), domains=deep)
+    assert (realm.lease_hours_of("sales.emea"), realm.lease_hours_of("sales")) == (4, 4)
+    assert realm.lease_hours_of("hr") is None
+    assert own_ends_hold_until(house(), NOON) is None
 
 
 @given(st.randoms(use_true_random=False), st.floats(0, 1, exclude_max=True))

@@ -83,3 +83,18 @@ def test_a_placeholder_is_filled_with_a_part_of_a_name_alone():
     made = dataset("{name}_rows", base=csv("s3://lake/hr/{name}/rows.csv"))
     assert not shared(made, SALARIES)
     assert shared(made, dataset("folder", base=csv("s3://lake/hr/north")))
+
+
+def test_a_part_that_runs_choose_may_be_chosen_so_that_it_meets():
+    """Seen to fail with runtime parameters read as the text that they are written in."""
+    chosen = dataset("chosen", base=csv("s3://lake/hr/${runtime_params:what, people}.csv"))
+    assert PLACES.of(chosen) == {"s3://lake/hr/{*}.csv"}
+    assert shared(chosen, SALARIES)
+    assert shared(SALARIES, chosen)
+    assert shared(chosen, dataset("odd", base=csv("s3://lake/hr/Salaries-2026.final.csv")))
+    assert shared(chosen, dataset("{name}_copy", base=csv("s3://lake/hr/{name}.csv")))
+    assert not shared(chosen, dataset("other", base=csv("s3://lake/hr/salaries.json")))
+    assert not shared(chosen, dataset("deep", base=csv("s3://lake/sales/salaries.csv")))
+    within = dataset("within", base=csv("s3://lake/hr/${runtime_params:a}/${globals:stage}/x.csv"))
+    assert shared(within, dataset("x", base=csv("s3://lake/hr/anything/prod/x.csv")))
+    assert not shared(within, dataset("x", base=csv("s3://lake/hr/anything/test/x.csv")))

@@ -1,11 +1,16 @@
-"""``/v1/catalog`` and ``/v1/leases``: the catalog that is the asker's, for people and for the client."""
+"""``/v1/catalog`` and ``/v1/leases``: the catalog that is the asker's, for people and for the client.
+
+What the client runs on is signed; the keys that tell a signature from a forgery are at ``/v1/leases/keys``.
+"""
 
 from __future__ import annotations
 
 import re
 from dataclasses import replace
+from datetime import datetime
 from typing import Annotated, Any
 
+import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from muniment.api.asking import Asking, Housed
@@ -31,6 +36,19 @@ Names = Annotated[
 ]
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller holds it already."}}
+
+#: The header in which the signed statement of a lease travels.
+LEASE = "Muniment-Lease"
+
+#: Where the keys are that tell whether a lease was signed here.
+KEYS = "/v1/leases/keys"
+
+#: How a set of keys is called (RFC 7517, 8.5.2), and for how many seconds it may be kept: each is shown a month ahead.
+_KEY_SET = "application/jwk-set+json"
+_KEY_SET_SECONDS = 300
+_SIGNED: dict[str, Any] = {
+    "headers": {LEASE: {"description": "The signed statement (a compact JWS).", "schema": {"type": "string"}}}
+}
 
 
 @router.get(
@@ -79,12 +97,13 @@ async def get_catalog(
     "/v1/leases",
     responses={
         200: {
+            **_SIGNED,
             "description": "The catalog, what may be done to each dataset, and what ends before the lease does.",
             "content": {
                 "application/json": {
                     "schema": {
                         "type": "object",
-                        "required": ["catalog", "actions", "patterns", "obligations", "ends"],
+                        "required": ["catalog", "actions", "patterns", "obligations", "ends", "notices"],
                         "properties": {
                             "catalog": {"type": "object", "additionalProperties": {"type": "object"}},
                             "actions": {
@@ -106,12 +125,13 @@ async def get_catalog(
                                 "type": "object",
                                 "additionalProperties": {"type": "string", "format": "date-time"},
                             },
+                            "notices": {"type": "object", "additionalProperties": {"type": "string"}},
                         },
                     }
                 }
             },
         },
-        **_NOT_MODIFIED,
+        304: {**_SIGNED, **_NOT_MODIFIED[304]},
     },
     response_class=Response,
 )
@@ -127,11 +147,36 @@ async def get_lease(
     subject: Annotated[str | None, Query(include_in_schema=False)] = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
-    """What the client runs on: the same catalog, with actions and ends."""
+    """What the client runs on: the same catalog, with actions and ends, and signed."""
     _refuse_elsewhere(at=at, subject=subject)
     wanted = Wanted(environment, project, purpose)
     asked = Asked(wanted, Media.LEASE, known=_tags(if_none_match), names=_names(names))
     return await _given(house, asking, request, asked)
+
+
+@router.get(
+    KEYS,
+    responses={
+        200: {
+            "description": "A JSON Web Key Set (RFC 7517).",
+            "content": {
+                _KEY_SET: {
+                    "schema": {
+                        "type": "object",
+                        "required": ["keys"],
+                        "properties": {"keys": {"type": "array", "items": {"type": "object"}}},
+                    }
+                }
+            },
+        }
+    },
+    response_class=Response,
+)
+async def get_lease_keys(request: Request, house: Housed) -> Response:
+    """The keys under which leases are signed: the last, the present and the next. Anybody may read them."""
+    at: datetime = request.state.at
+    headers = {"Cache-Control": f"public, max-age={_KEY_SET_SECONDS}"}
+    return Response(orjson.dumps(house.signer.key_set(at)), headers=headers, media_type=_KEY_SET)
 
 
 async def _given(house: House, occasion: Occasion, request: Request, asked: Asked) -> Response:
@@ -149,6 +194,8 @@ def _response(occasion: Occasion, asked: Asked, fetched: Fetched) -> Response:
         "Muniment-Receipt": str(fetched.receipt),
         "Muniment-Subject": str(occasion.subject).encode("unicode_escape").decode("ascii"),
     }
+    if fetched.lease is not None:
+        headers[LEASE] = fetched.lease
     if fetched.body is None:
         return Response(status_code=304, headers=headers)
     if asked.coding != IDENTITY:

@@ -1,7 +1,9 @@
-"""``/v1/domains``: the tree of business areas, their owners, variables and locations."""
+"""``/v1/domains``: the tree of business areas, their owners, variables, locations and types."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from datetime import timedelta
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -10,15 +12,21 @@ from pydantic import Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Limit, Name, Page, Text
 from muniment.api.environments import Variables
+from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.domains import Domain
 from muniment.core.groups import parse_group, write_group
+from muniment.core.keeping import Kept
+from muniment.core.leases import LONGEST
 from muniment.core.names import parent_of
 from muniment.core.problems import Fault, Invalid
 from muniment.flows.browse_realm import list_domains
 from muniment.flows.edit_domain import edit_domain
 
 router = APIRouter(prefix="/v1/domains", tags=["domains"])
+
+#: For how many hours leases give a domain's datasets, kept as it is written: 8 stays 8.
+Hours = Annotated[int | float, Field(ge=0.25, le=LONGEST / timedelta(hours=1))]
 
 
 class DomainBody(Body):
@@ -29,10 +37,12 @@ class DomainBody(Body):
     description: Text = ""
     variables: Variables = {}
     locations: Annotated[list[Annotated[str, Field(max_length=1024)]], Field(max_length=200)] = []
+    types: Annotated[list[Name], Field(max_length=200)] = []
+    lease_hours: Hours | None = None
 
 
 class DomainAnswer(Body):
-    """A domain; variables and locations are shown to those who declare or administer there."""
+    """A domain; variables, locations and types are shown to those who declare or administer there."""
 
     name: str
     parent: str
@@ -40,7 +50,10 @@ class DomainAnswer(Body):
     description: str
     variables: dict[str, str]
     locations: list[str]
+    types: list[str]
+    lease_hours: Hours | None
     version: int
+    kept_in: KeptInBody | None = None
 
 
 @router.get("")
@@ -55,7 +68,7 @@ async def get_domains(
     shelf = await list_domains(house, asking)
     found, following = shelf.page(limit, after)
     stamp(response, revision=shelf.revision)
-    return Page(items=[_answer(domain) for domain in found], next=following)
+    return Page(items=[_answer(domain, shelf.kept) for domain in found], next=following)
 
 
 @router.get("/{name}")
@@ -64,10 +77,10 @@ async def get_domain(house: Housed, asking: Asking, response: Response, name: st
     shelf = await list_domains(house, asking)
     domain = shelf.one(name)
     stamp(response, version=domain.version, revision=shelf.revision)
-    return _answer(domain)
+    return _answer(domain, shelf.kept)
 
 
-@router.put("/{name}")
+@router.put("/{name}", response_model_exclude={"kept_in"})
 async def put_domain(
     house: Housed, asking: Asking, response: Response, name: str, body: DomainBody, after_version: AfterVersion
 ) -> DomainAnswer:
@@ -89,10 +102,12 @@ def proposed(name: str, body: DomainBody) -> Domain:
         description=body.description,
         variables=body.variables,
         locations=tuple(body.locations),
+        types=tuple(body.types),
+        lease_hours=body.lease_hours,
     )
 
 
-def _answer(domain: Domain) -> DomainAnswer:
+def _answer(domain: Domain, kept: Mapping[str, Kept] | None = None) -> DomainAnswer:
     return DomainAnswer(
         name=domain.name,
         parent=domain.parent,
@@ -100,5 +115,8 @@ def _answer(domain: Domain) -> DomainAnswer:
         description=domain.description,
         variables=dict(domain.variables),
         locations=list(domain.locations),
+        types=list(domain.types),
+        lease_hours=domain.lease_hours,
         version=domain.version,
+        kept_in=kept_in(kept.get(domain.name)) if kept is not None else None,
     )

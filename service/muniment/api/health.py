@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
+from muniment.api.catalogs import KEYS
 from muniment.core.problems import Problem
 from muniment.store.databases import Database
 from muniment.store.migrations import State, state
@@ -39,11 +40,14 @@ async def get_readiness(request: Request) -> Response:
 
 @router.get("/.well-known/muniment")
 async def get_description(request: Request) -> dict[str, Any]:
-    """The issuers that people and jobs sign in with, and the versions spoken here."""
+    """The issuers that people and jobs sign in with, whose signature leases bear, and the versions spoken here."""
+    public_url: str = request.app.state.public_url
     return {
         "service": "muniment",
         "version": version("muniment"),
         "api": ["v1"],
-        "public_url": request.app.state.public_url,
+        "public_url": public_url,
+        "lease_issuer": public_url,
+        "lease_keys": f"{public_url}{KEYS}",
         "issuers": request.app.state.described_issuers,
     }

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 from collections import OrderedDict
+from dataclasses import dataclass
 
 import zstandard
 
@@ -49,29 +51,65 @@ def _weight(parameters: str) -> float:
         return 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Body:
+    """A body as it travels, and the digest (SHA-256, hex) of what is read of it: that of its text before the coding."""
+
+    encoded: bytes
+    sha256: str
+
+    @classmethod
+    def of(cls, text: bytes, coding: str) -> Body:
+        """A text in a coding."""
+        return cls(encode(text, coding), hashlib.sha256(text).hexdigest())
+
+
 class Bodies:
-    """Encoded bodies by their tags, within a number of bytes; the ones not asked for longest go first.
+    """Bodies by their tags, within a number of bytes; the ones not asked for longest go first.
 
     Bodies are made in threads, and held by the one that serves: nothing here waits or locks.
     """
 
     def __init__(self, most_bytes: int) -> None:
         self._most = most_bytes
-        self._held: OrderedDict[str, bytes] = OrderedDict()
+        self._held: OrderedDict[str, Body] = OrderedDict()
         self._bytes = 0
 
-    def get(self, tag: str) -> bytes | None:
+    def get(self, tag: str) -> Body | None:
         """The body with this tag, if it is held."""
         if tag in self._held:
             self._held.move_to_end(tag)
         return self._held.get(tag)
 
-    def put(self, tag: str, body: bytes) -> None:
+    def put(self, tag: str, body: Body) -> None:
         """Hold a body, unless it alone is more than all may be."""
-        if len(body) > self._most or tag in self._held:
+        if len(body.encoded) > self._most or tag in self._held:
             return
         self._held[tag] = body
-        self._bytes += len(body)
+        self._bytes += len(body.encoded)
         while self._bytes > self._most:
             _, gone = self._held.popitem(last=False)
-            self._bytes -= len(gone)
+            self._bytes -= len(gone.encoded)
+
+
+class Digests:
+    """The digests of bodies by their tags, of as many as are asked for most lately.
+
+    They outlast the bodies: whoever holds a body already is told its digest and nothing else.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._held: OrderedDict[str, str] = OrderedDict()
+
+    def get(self, tag: str) -> str | None:
+        """The digest of the body with this tag, if it is held."""
+        if tag in self._held:
+            self._held.move_to_end(tag)
+        return self._held.get(tag)
+
+    def put(self, tag: str, sha256: str) -> None:
+        """Hold a digest."""
+        self._held[tag] = sha256
+        while len(self._held) > self._most:
+            self._held.popitem(last=False)

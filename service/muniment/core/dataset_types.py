@@ -207,10 +207,9 @@ class KnownTypes:
     def registering(self, names: Iterable[str]) -> KnownTypes:
         """The same with further types; their arguments are not known and not checked."""
         further = frozenset(names)
-        for name in sorted(further):
-            if not _DOTTED_NAME.fullmatch(name) or name.rpartition(".")[2] in NEVER:
-                message = "A type is registered under its full import path, such as acme.datasets.LedgerDataset."
-                raise Invalid(message, [Fault(f"types.{name}", message)])
+        if further <= self.registered:
+            return self
+        check_registered(further)
         return KnownTypes(self.version, self.types, self.registered | further)
 
     def find(self, name: str) -> DatasetType | None:
@@ -262,6 +261,14 @@ class KnownTypes:
             elif not known.experimental:
                 aliases[f"{_STABLE}{known.name}"] = known.name
         return aliases
+
+
+def check_registered(names: Iterable[str]) -> None:
+    """Refuse names under which no type can be registered: a type is data's, and of a package that one can look up."""
+    for name in sorted(set(names)):
+        if not _DOTTED_NAME.fullmatch(name) or name.rpartition(".")[2] in NEVER:
+            message = "A type is registered under its full import path, such as acme.datasets.LedgerDataset."
+            raise Invalid(message, [Fault(f"types.{name}", message)])
 
 
 def runs_code(definition: Mapping[str, object], types: KnownTypes) -> bool:

@@ -19,6 +19,7 @@ import string
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import lru_cache
 from typing import cast
 
@@ -39,8 +40,10 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
 _RESOLVER = re.compile(
     r"\$\{(?:globals:\s*(?P<variable>[a-z][a-z0-9_.]*)\s*(?:,(?P<otherwise>[^${}\\]*))?"
-    r"|runtime_params:\s*(?P<parameter>[a-z][a-z0-9_.]*)\s*,(?P<default>[^${}\\]*))\}",
+    r"|runtime_params:\s*(?P<parameter>[A-Za-z_][A-Za-z0-9_.-]*)\s*(?:,(?P<default>[^${}\\]*))?)\}",
 )
+#: A part of a place that each run chooses, in comparisons of places.
+OPEN = "{*}"
 _NAME_PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _IN_A_FACTORY = re.compile(rf"{_RESOLVER.pattern}|\{{\{{|\}}\}}|\{{(?P<placeholder>[a-z][a-z0-9_]*)\}}")
 _BRACES: Mapping[str, str] = {"{{": "{", "}}": "}"}
@@ -139,6 +142,12 @@ def check(
     return list({fault.at: fault for fault in checking.faults}.values())
 
 
+def secrets_in(definition: object, *, name: str, types: KnownTypes) -> list[Fault]:
+    """Where a definition holds a secret: what must not even be sent to be judged."""
+    faults = check(definition, name=name, types=types, locations=())
+    return [each for each in faults if about(each) is About.SECRET or each.at.rpartition(".")[2] == "credentials"]
+
+
 def validated(
     definition: object,
     *,
@@ -163,6 +172,31 @@ def validated(
         count = "One thing" if len(faults) == 1 else f"{len(faults)} things"
         raise InvalidDefinition(f"{count} in the definition must change: {faults[0].message}", faults)
     return cast("Mapping[str, object]", definition)
+
+
+class About(StrEnum):
+    """What a fault in a definition is about, for those who gather faults."""
+
+    SECRET = "secret"  # noqa: S105 - what a fault is about
+    SERVER = "server"
+    TYPE = "type"
+    FILLING = "filling"
+    PLACE = "place"
+    ARGUMENT = "argument"
+
+
+def about(fault: Fault) -> About:
+    """What a fault that :func:`check` found is about."""
+    words = fault.message
+    if _IN_THE_CLEAR in words or _secret_key(fault.at.rpartition(".")[2]):
+        return About.SECRET
+    if words.startswith(_SERVER_FOUND):
+        return About.SERVER
+    if fault.at == "type" or fault.at.endswith(".type"):
+        return About.TYPE
+    if words.endswith((_RESOLVERS, _UNSAFE_FILLING)):
+        return About.FILLING
+    return About.PLACE if words.startswith(_PLACE_FOUND) or _OF_A_PATH.search(words) else About.ARGUMENT
 
 
 def canonical_json(definition: object) -> str:
@@ -207,6 +241,11 @@ def with_variables(definition: Mapping[str, object], variables: Mapping[str, obj
         message = f"No value for {named} in this domain and environment. Set the variable, or give a default."
         raise InvalidDefinition(message, [Fault("", message)])
     return {key: _fill(value, variables) for key, value in definition.items()}
+
+
+def with_parameters_open(text: str) -> str:
+    """A text in which every ``${runtime_params:…}`` is written :data:`OPEN`, whatever its name and default."""
+    return _RESOLVER.sub(lambda found: OPEN if found["parameter"] else found[0], text) if "${" in text else text
 
 
 @dataclass(frozen=True, slots=True)
@@ -622,13 +661,13 @@ class _Checking:
 
 
 _PLACE_FOUND = "An argument must not name a server, nor a place outside the domain's locations."
+_OF_A_PATH = re.compile(r"\b[Pp]aths?\b|://")
 _UNSAFE_FILLING = (
-    "Only ${globals:…} can stand in a path, and its default is plain letters, digits, '.', '_', '-' or '=': "
-    "anything else could lead out of the location. For what changes with each run, use a placeholder in the "
-    "dataset's name."
+    "What is filled in into a path stands within one part of it, so its default is plain letters, digits, '.', '_', "
+    "'-' or '=', and reads as it is written: anything else could lead out of the location."
 )
 _RESOLVERS = (
-    "Only ${globals:name}, ${globals:name, default} and ${runtime_params:name, default} can be filled in. "
+    "Only ${globals:name} and ${runtime_params:name}, each with or without a default, can be filled in. "
     "Write the value itself, or a variable of the domain as ${globals:name}."
 )
 
@@ -693,11 +732,16 @@ def _unreadable_key(key: object) -> str | None:
 
 def _filled(path: str) -> tuple[str, bool]:
     """A path with something plain in the place of all that is filled in later, and whether that is safe."""
-    safe = True
-    for found in _RESOLVER.finditer(path):
-        otherwise = found["otherwise"]
-        safe = safe and found["variable"] is not None and (otherwise is None or safe_in_path(otherwise.strip()))
+    safe = all(map(_safe_default, _RESOLVER.finditer(path)))
     return _NAME_PLACEHOLDER.sub("x", _RESOLVER.sub("x", path)), safe
+
+
+def _safe_default(found: re.Match[str]) -> bool:
+    """Whether a default can stand in a path. That of a run's parameter is the client's to read: there is one way to."""
+    if found["variable"]:
+        return found["otherwise"] is None or safe_in_path(found["otherwise"].strip())
+    default = found["default"]
+    return default is None or (safe_in_path(default.strip()) and str(_plain(default.strip())) == default.strip())
 
 
 def _fixed_part(path: str) -> str:

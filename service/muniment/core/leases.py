@@ -2,24 +2,42 @@
 
 A lease is for one subject, one environment, one revision. A dataset that ends sooner than
 the lease is named with its end, so that one ending grant does not end the whole lease.
+
+What makes it worth keeping is a small signed statement beside it: whose lease it is, what
+was asked for, until when it holds, and the digest of its body.
 """
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from typing import Final
+from uuid import UUID
 
 from muniment.core.decisions import UNSTEADY, Wanted, boundaries, decide, list_all, scene_of
 from muniment.core.names import domain_of, lineage
+from muniment.core.occasions import Occasion
 from muniment.core.policies import Compiled
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import Kind, SubjectState
 
+#: Whom a lease is for (``aud``), and what its statement is called (``typ``; RFC 8725, 3.11).
+AUDIENCE: Final = "kedro"
+TYPE: Final = "muniment-lease+jwt"
+
+#: The longest that a lease may be set to hold; its key is shown for longer (decision 0030).
+LONGEST: Final = timedelta(days=14)
+
 #: How many future moments are looked at; what lies behind the last is not promised at all.
 _MOST_MOMENTS = 32
+
+#: Into how many steps the hours of a domain are divided: each is one that its datasets may end sooner.
+_STEPS: Final = 8
+_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +50,55 @@ class Lengths:
     def of(self, asker: SubjectState) -> timedelta:
         """The length of a lease for this subject."""
         return timedelta(hours=self.users if asker.subject.kind is Kind.USER else self.services)
+
+    def end(self, occasion: Occasion) -> datetime:
+        """When a lease ends that is given now: with the key of Muniment's own that asked for it, at the latest.
+
+        A token's end is not the lease's: tokens last minutes, and are renewed by whoever may still sign in.
+        """
+        end = occasion.at + self.of(occasion.asker)
+        return end if occasion.bounds is None or occasion.until is None else min(end, occasion.until)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """What the service signs of a lease. ``names`` are those that were asked for, or None where all were.
+
+    ``body_sha256`` is of the body as it is read, without the coding in which it travelled.
+    """
+
+    issuer: str
+    occasion: Occasion
+    until: datetime
+    wanted: Wanted
+    names: Iterable[str] | None
+    revision: int
+    receipt: UUID
+    body_sha256: str
+
+    @property
+    def claims(self) -> Mapping[str, object]:
+        """The claims (RFC 7519, 4.1, and our own): moments in whole seconds, none later than it is."""
+        asked = {} if self.names is None else {"names": digest_of_names(self.names)}
+        return {
+            "iss": self.issuer,
+            "sub": str(self.occasion.subject),
+            "aud": AUDIENCE,
+            "iat": int(self.occasion.at.timestamp()),
+            "exp": int(self.until.timestamp()),
+            "environment": self.wanted.environment,
+            "project": self.wanted.project,
+            "purpose": self.wanted.purpose,
+            **asked,
+            "revision": self.revision,
+            "receipt": str(self.receipt),
+            "body_sha256": self.body_sha256,
+        }
+
+
+def digest_of_names(names: Iterable[str]) -> str:
+    """SHA-256 (hex) over the names, each once, sorted by code point, with commas between them, in UTF-8."""
+    return hashlib.sha256(",".join(sorted(set(names))).encode()).hexdigest()
 
 
 def ends(
@@ -56,9 +123,35 @@ def ends(
         found.update({name: moment for name, actions in later.items() if not given[name] <= actions})
     if len(moments) > _MOST_MOMENTS:
         found.update(dict.fromkeys(given.keys() - found.keys(), moments[_MOST_MOMENTS]))
+    for name, end in _own_ends(realm, given, at):
+        if end < found.get(name, until):
+            found[name] = end
     soon = min(at + UNSTEADY, until)
     found.update((name, min(soon, found.get(name, soon))) for name in given if _is_unsteady(name, timed))
     return dict(sorted(found.items()))
+
+
+def own_ends_hold_until(realm: Realm, at: datetime) -> datetime | None:
+    """When a lease would first give another end to the datasets of a domain that has lease hours of its own."""
+    hours = {domain.lease_hours for domain in realm.domains.values() if domain.lease_hours is not None}
+    return min((_stepped(at, each) + timedelta(hours=each / _STEPS - each) for each in hours), default=None)
+
+
+def _own_ends(realm: Realm, names: Iterable[str], at: datetime) -> Iterable[tuple[str, datetime]]:
+    """When datasets end because their domain gives them for so many hours."""
+    if all(domain.lease_hours is None for domain in realm.domains.values()):
+        return
+    hours = {domain: realm.lease_hours_of(domain) for domain in {*map(domain_of, names)}}
+    for name in names:
+        lasting = hours[domain_of(name)]
+        if lasting is not None:
+            yield name, _stepped(at, lasting)
+
+
+def _stepped(at: datetime, hours: float) -> datetime:
+    """So many hours later, rounded down to a step: in between, a lease is unchanged and need not be sent again."""
+    step = timedelta(hours=hours / _STEPS)
+    return at + timedelta(hours=hours) - (at - _EPOCH) % step
 
 
 def _is_unsteady(name: str, policies: Iterable[Compiled]) -> bool:

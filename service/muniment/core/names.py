@@ -159,6 +159,11 @@ class Pattern:
         #: How specific a pattern is: Kedro prefers more literal characters, then more placeholders, then the alphabet.
         self.rank = (-sum(map(len, self._literals)), -len(self._placeholders), name)
 
+    @property
+    def expression(self) -> str:
+        """A regular expression, as Python and PostgreSQL read it, that all names match which the pattern makes."""
+        return f"^{'[a-z0-9_]+'.join(map(re.escape, self._literals))}$"
+
     def match(self, name: str) -> dict[str, str] | None:
         """The values of the placeholders, or nothing when the name does not match."""
         first, *between, last = self._literals

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
-from muniment.core.definitions import with_variables
+from muniment.core.definitions import OPEN, with_parameters_open, with_variables
 from muniment.core.environments import BASE
 from muniment.core.names import alike
 from muniment.core.problems import InvalidDefinition
@@ -22,7 +22,7 @@ _ADDRESS = re.compile(r"(?!project:)[a-z][a-z0-9]*://")
 
 
 _PART = re.compile(r"[a-z0-9_]+\Z")
-_PLACEHOLDER = re.compile(r"\{[a-z][a-z0-9_]*\}")
+_PLACEHOLDER = re.compile(r"\{(?:\*|[a-z][a-z0-9_]*)\}")
 
 #: Where types of which no more is known than their name say that their data lies.
 _USUAL_PATHS = ("filepath", "path")
@@ -38,12 +38,13 @@ class Places:
         self._variables: dict[tuple[str, str], Mapping[str, str]] = {}
 
     def of(self, dataset: Dataset) -> frozenset[str]:
-        """Every place that the definition in force in some environment names."""
+        """Every place that the definition in force in some environment names; what runs choose in it is left open."""
         found: set[str] = set()
         for layer, definition in dataset.environments.items():
             for text in self._written(definition):
                 found.update(self._filled(text, dataset, layer) if "${" in text else (text,))
-        return frozenset(spelled(text) for text in found if text.startswith("/") or _ADDRESS.match(text))
+        placed = (text for text in found if text.startswith("/") or _ADDRESS.match(text))
+        return frozenset(spelled(with_parameters_open(text)) for text in placed)
 
     def sharing(self, places: Iterable[str], datasets: Iterable[Dataset]) -> Iterator[Dataset]:
         """Those of the datasets that name one of these places, one inside it, or one around it."""
@@ -106,15 +107,18 @@ def _may_be(one: str, other: str) -> bool:
         return False
     if "{" not in one or "{" not in other:
         pattern, text = (one, other) if "{" in one else (other, one)
-        return _fills(_PLACEHOLDER.split(pattern), text)
+        return _fills(pattern, text)
     (first, *_, last), (begins, *_, ends) = _PLACEHOLDER.split(one), _PLACEHOLDER.split(other)
     return (first.startswith(begins) or begins.startswith(first)) and (last.endswith(ends) or ends.endswith(last))
 
 
-def _fills(literals: Sequence[str], text: str) -> bool:
-    """Whether a text can be these literals with a part of a name between any two of them."""
+def _fills(pattern: str, text: str) -> bool:
+    """Whether a text can be a pattern with a part of a name in each placeholder, and what is plain in an open one."""
+    literals = _PLACEHOLDER.split(pattern)
     if not alike(literals, text):
         return False
     first, *_, last = literals
     between = text[len(first) : len(text) - len(last)]
-    return _PART.match(between) is not None if len(literals) == 2 else bool(between)  # noqa: PLR2004
+    if len(literals) == 2 and OPEN not in pattern:  # noqa: PLR2004
+        return _PART.match(between) is not None
+    return bool(between)

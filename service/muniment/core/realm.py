@@ -218,6 +218,15 @@ class Realm:
         """The locations in which definitions of a domain may lie: its own and its ancestors'."""
         return tuple(text for name in lineage(domain) if name in self.domains for text in self.domains[name].locations)
 
+    def types_of(self, domain: str) -> tuple[str, ...]:
+        """The dataset types that a domain has beside those that everybody knows: its own and its ancestors'."""
+        return tuple(type_ for name in lineage(domain) if name in self.domains for type_ in self.domains[name].types)
+
+    def lease_hours_of(self, domain: str) -> float | None:
+        """For how many hours leases give a domain's datasets, if it or an ancestor says so: the fewest count."""
+        found = (self.domains[name].lease_hours for name in lineage(domain) if name in self.domains)
+        return min((hours for hours in found if hours is not None), default=None)
+
     def variables_of(self, domain: str, environment: str) -> Mapping[str, str]:
         """What ``${globals:…}`` stands for: the environment's word beats a domain's, a near domain's a far one's."""
         found: dict[str, str] = {}

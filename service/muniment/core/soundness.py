@@ -1,7 +1,7 @@
 """Whether what is declared can be served where it stands: types, paths, variables.
 
 A definition is checked when it is declared, and again when a domain or an environment
-that it depends on changes: its locations, or what its variables stand for.
+that it depends on changes: its locations, its types, or what its variables stand for.
 """
 
 from __future__ import annotations
@@ -33,6 +33,7 @@ def faults_of_definitions(realm: Realm, types: KnownTypes, proposed: Dataset) ->
     """
     placed = {name: [parse_location(text) for text in domain.locations] for name, domain in realm.domains.items()}
     locations, foreign = reach(proposed.domain, placed)
+    types = types.registering(realm.types_of(proposed.domain))
 
     def faults(definition: Definition, at: str) -> list[Fault]:
         return check(definition, name=proposed.name, types=types, locations=locations, foreign=foreign, at=at)

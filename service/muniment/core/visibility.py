@@ -198,3 +198,11 @@ def visible_successor(realm: Realm, asker: SubjectState, at: datetime, dataset: 
     """The dataset to use instead, if the subject may know of it: an edge to a hidden node is hidden."""
     successor = realm.datasets.get(dataset.successor) if dataset.successor else None
     return successor.name if successor and knows(realm, asker, at, successor) else None
+
+
+def notice(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> str | None:
+    """What whoever uses a dataset should know of it: that it is deprecated, and what follows it."""
+    if dataset.lifecycle is not Lifecycle.DEPRECATED:
+        return None
+    successor = visible_successor(realm, asker, at, dataset)
+    return "deprecated" + (f"; use {successor} instead" if successor else "")

@@ -1,10 +1,14 @@
-"""An administrator, or who declares there, makes or changes a domain; only administrators give it locations."""
+"""An administrator, or who declares there, makes or changes a domain; only administrators give it its means.
+
+Those are where its data may lie, of which further types it may be, and how long leases give it.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
 
+from muniment.core.dataset_types import check_registered
 from muniment.core.domains import Domain
 from muniment.core.ledger import Event
 from muniment.core.locations import check_overlaps, parse_location
@@ -30,6 +34,7 @@ def plan_domain(occasion: Occasion, proposed: Domain, after_version: int | None)
     def plan(realm: Realm) -> Plan:
         checked_domain(proposed.name)
         _check_may(realm, occasion, proposed)
+        check_registered(proposed.types)
         placed = replace(proposed, locations=tuple(str(parse_location(text)) for text in proposed.locations))
         _check_locations(realm, occasion, placed)
         edit = Edit(Change(Domain, placed.name, placed), after_version)
@@ -50,7 +55,7 @@ def _check_may(realm: Realm, occasion: Occasion, proposed: Domain) -> None:
     current = realm.domains.get(proposed.name)
     declares = may_govern(realm, asker, at, Action.DECLARE, proposed.name)
     if current is not None and declares:
-        if proposed.locations != current.locations or proposed.owner != current.owner:
+        if _administered(proposed) != _administered(current):
             raise NotAllowed(_AN_ADMINISTRATORS)
     elif declares or _governs_above(realm, occasion, proposed.name):
         raise NotAllowed(_AN_ADMINISTRATORS)
@@ -58,7 +63,12 @@ def _check_may(realm: Realm, occasion: Occasion, proposed: Domain) -> None:
         raise NotFound
 
 
-_AN_ADMINISTRATORS = "Only an administrator makes a domain, or sets its owner and locations."
+_AN_ADMINISTRATORS = "Only an administrator makes a domain, or sets its owner, locations, types and lease hours."
+
+
+def _administered(domain: Domain) -> tuple[object, ...]:
+    """What of a domain only an administrator sets."""
+    return domain.owner, domain.locations, domain.types, domain.lease_hours
 
 
 def _governs_above(realm: Realm, occasion: Occasion, name: str) -> bool:

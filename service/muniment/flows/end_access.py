@@ -19,8 +19,7 @@ from muniment.core.problems import StaleEdit
 from muniment.core.requests import EXPIRES_AFTER, AccessRequest, Ending, State, id_floor
 from muniment.core.roster import Enrolment
 from muniment.core.sessions import Why
-from muniment.core.subjects import Subject, SubjectState
-from muniment.flows.house import House
+from muniment.core.subjects import Subject
 from muniment.store import keys, ledger, requests, revisions, roster, sessions
 from muniment.store.databases import Transaction
 
@@ -30,7 +29,7 @@ _MOST = 1000
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """A lease that still runs: the receipt it was given under, and when it ends at the latest."""
+    """A lease that still runs: the receipt it was given under, and when it ends."""
 
     receipt: UUID | None
     until: datetime
@@ -60,7 +59,6 @@ class Ended:
 
 
 async def end_access(
-    house: House,
     tx: Transaction,
     occasion: Occasion,
     subject: Subject,
@@ -90,7 +88,7 @@ async def end_access(
         sessions=tuple(str(each.id) for each in await sessions.end_sessions_of(tx, subject, why, occasion.at)),
         keys=tuple(await keys.revoke_keys_of(tx, subject, why=reason, by=by, at=occasion.at)),
         requests=await _withdraw_requests(tx, occasion, subject, reason),
-        leases=await _running_leases(house, tx, occasion, subject),
+        leases=await _running_leases(tx, occasion, subject),
         keys_made=tuple(await keys.made_by(tx, subject, occasion.at)),
     )
 
@@ -117,7 +115,6 @@ async def _withdraw(tx: Transaction, occasion: Occasion, request: AccessRequest,
     return False
 
 
-async def _running_leases(house: House, tx: Transaction, occasion: Occasion, subject: Subject) -> tuple[Lease, ...]:
-    length = house.lengths.of(SubjectState(subject, issuer=""))
-    given = await ledger.leases_of(tx, str(subject), since=occasion.at - length, limit=_MOST)
-    return tuple(Lease(receipt, at + length) for receipt, at in given)
+async def _running_leases(tx: Transaction, occasion: Occasion, subject: Subject) -> tuple[Lease, ...]:
+    running = await ledger.leases_running(tx, str(subject), occasion.at, _MOST)
+    return tuple(Lease(receipt, until) for receipt, until in running)

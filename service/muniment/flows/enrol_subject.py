@@ -65,7 +65,7 @@ async def end_subject(house: House, occasion: Occasion, subject: Subject, reason
     async with _deciding(house, occasion) as (realm, tx):
         if subject == occasion.subject:
             raise Conflict("Nobody ends their own access: another administrator does it.")
-        ended = await end_access(house, tx, occasion, subject, reason)
+        ended = await end_access(tx, occasion, subject, reason)
         await _tell(tx, occasion, realm, Event.SUBJECT_ENDED, {**ended.details(), "reason": reason})
         return await _enrolled(tx, subject, realm)
 

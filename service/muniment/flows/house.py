@@ -15,7 +15,7 @@ from typing import TypeVar
 
 import anyio.to_thread
 
-from muniment.core.codings import Bodies
+from muniment.core.codings import Bodies, Digests
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.decisions import Listing, Memory, Wanted, list_all
 from muniment.core.keys import confined
@@ -24,6 +24,7 @@ from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound, Problem, Unconfirmed
 from muniment.core.realm import Realm
+from muniment.identity.signing import Signer
 from muniment.store.databases import Database
 from muniment.store.keys import Keys
 from muniment.store.ledger import Committer
@@ -37,6 +38,9 @@ _DECIDED = 1_000_000
 
 #: How many bytes of encoded catalogs are held.
 _BODIES = 64 * 1024 * 1024
+
+#: How many digests of them are held, for those who hold the body: about 300 bytes each.
+_DIGESTS = 16_384
 
 Answer = TypeVar("Answer")
 
@@ -53,6 +57,7 @@ class House:
     realms: Realms
     ledger: Committer
     types: KnownTypes
+    signer: Signer
     lengths: Lengths = field(default_factory=Lengths)
     #: How far away the end of a new key may be.
     longest_key: timedelta = timedelta(days=90)
@@ -61,6 +66,7 @@ class House:
     listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_LISTED))
     prepared: Memory[tuple[str, Wanted, bool], object] = field(default_factory=lambda: Memory(_DECIDED))
     bodies: Bodies = field(default_factory=lambda: Bodies(_BODIES))
+    digests: Digests = field(default_factory=lambda: Digests(_DIGESTS))
     _deciding: dict[tuple[int, str, Wanted], asyncio.Task[Listing]] = field(default_factory=dict)
 
     async def listing(self, realm: Realm, occasion: Occasion, wanted: Wanted) -> Listing:

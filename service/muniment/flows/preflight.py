@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from muniment.core.datasets import Dataset, Lifecycle
+from muniment.core.datasets import Dataset
 from muniment.core.decisions import EVALUATOR, Wanted, decide_each
 from muniment.core.environments import checked_known
 from muniment.core.explanations import UNKNOWN, Explanation, command, explain, in_force
@@ -22,7 +22,7 @@ from muniment.core.realm import Realm
 from muniment.core.requests import command as ask_with
 from muniment.core.schema import Action
 from muniment.core.second_key import check_save
-from muniment.core.visibility import find_each, not_served, visible_successor
+from muniment.core.visibility import find_each, not_served, notice
 from muniment.flows.house import House, aside
 
 #: How many names one run can ask about.
@@ -67,7 +67,12 @@ class Preflight:
 
 
 async def preflight(
-    house: House, occasion: Occasion, wanted: Wanted, load: Sequence[str], save: Sequence[str]
+    house: House,
+    occasion: Occasion,
+    wanted: Wanted,
+    load: Sequence[str],
+    save: Sequence[str],
+    run: str | None = None,
 ) -> Preflight:
     """Decide everything that a run will do; the refusal is written down before it is given."""
     if len(load) + len(save) > MOST_NAMES:
@@ -89,6 +94,7 @@ async def preflight(
             environment=wanted.environment,
             project=wanted.project,
             purpose=wanted.purpose,
+            run=run,
             datasets=tuple(sorted({*load, *save})),
             policies=tuple(sorted({id_ for verdict in verdicts for id_ in verdict.because})),
             decided_sha256=digest(Judged(v.dataset, v.action, v.known, v.allowed, v.because) for v in verdicts),
@@ -135,7 +141,6 @@ def _verdicts(
 
 
 def _verdict(realm: Realm, occasion: Occasion, wanted: Wanted, dataset: Dataset, explained: Explanation) -> Verdict:
-    successor = visible_successor(realm, occasion.asker, occasion.at, dataset)
     absent = not_served(realm, occasion.asker, occasion.at, dataset, wanted)
     allowed = explained.decision.allowed and absent is None
     return Verdict(
@@ -147,13 +152,7 @@ def _verdict(realm: Realm, occasion: Occasion, wanted: Wanted, dataset: Dataset,
         because=explained.decision.because,
         owner=explained.owner,
         explain=None if allowed else command(explained.action, dataset.name, wanted.environment),
-        notice=_notice(dataset, successor),
+        notice=notice(realm, occasion.asker, occasion.at, dataset),
         obligations=explained.obligations,
         request=None if absent else ask_with(explained.action, dataset.name, wanted.environment, explained.decision),
     )
-
-
-def _notice(dataset: Dataset, successor: str | None) -> str | None:
-    if dataset.lifecycle is not Lifecycle.DEPRECATED:
-        return None
-    return "deprecated" + (f"; use {successor} instead" if successor else "")

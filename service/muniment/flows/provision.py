@@ -129,7 +129,7 @@ async def create_user(house: House, occasion: Occasion, directory: Directory, re
             await _settle(tx, occasion, directory, [subject])
             await _tell(tx, occasion, directory, Event.USER_PROVISIONED, _of_user(None, made))
         else:
-            ended = await _end(house, tx, occasion, directory, subject)
+            ended = await _end(tx, occasion, directory, subject)
             await _tell(tx, occasion, directory, Event.SUBJECT_DEPROVISIONED, _of_user(None, made) | ended.details())
         return made
 
@@ -159,7 +159,7 @@ async def change_user(
         await provisioning.put_user(tx, directory.issuer, after, new=False)
         ended = None
         if moved or (before.record.active and not record.active):
-            ended = await _end(house, tx, occasion, directory, before.subject)
+            ended = await _end(tx, occasion, directory, before.subject)
         if record.active and (moved or not before.record.active):
             await _admit(tx, occasion, subject)
             await _settle(tx, occasion, directory, [subject])
@@ -178,19 +178,19 @@ async def delete_user(
         groups = await provisioning.groups_with(tx, before)
         await provisioning.end_user(tx, before)
         await provisioning.touch_groups(tx, groups, occasion.at)
-        ended = await _end(house, tx, occasion, directory, before.subject)
+        ended = await _end(tx, occasion, directory, before.subject)
         left = {"user": before.id, "gone": True, "groups": [group.name for group in groups]}
         await _tell(tx, occasion, directory, Event.SUBJECT_DEPROVISIONED, left | ended.details())
 
 
-async def _end(house: House, tx: Transaction, occasion: Occasion, directory: Directory, subject: Subject) -> Ended:
+async def _end(tx: Transaction, occasion: Occasion, directory: Directory, subject: Subject) -> Ended:
     if subject == occasion.subject:
         raise Conflict("Nobody deprovisions themselves: whoever administers Muniment beside you does it.")
     await roster.hold(tx)
     stands = await roster.of(tx, subject)
     # What an administrator has ended stays ended by the administrator: no provider undoes it (`_admit`).
     reason, provider = (DEPROVISIONED, directory.issuer) if stands.active else (stands.reason, stands.provider)
-    return await end_access(house, tx, occasion, subject, reason, Why.DEPROVISIONED, provider)
+    return await end_access(tx, occasion, subject, reason, Why.DEPROVISIONED, provider)
 
 
 async def _admit(tx: Transaction, occasion: Occasion, subject: Subject) -> None:

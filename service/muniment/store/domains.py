@@ -13,6 +13,8 @@ def _write(domain: Domain) -> Body:
         "description": domain.description,
         "variables": domain.variables,
         "locations": domain.locations,
+        "types": domain.types,
+        "lease_hours": domain.lease_hours,
     }
 
 
@@ -23,6 +25,8 @@ def _read(key: str, version: int, body: Body) -> Domain:
         description=body["description"],
         variables=body["variables"],
         locations=tuple(body["locations"]),
+        types=tuple(body.get("types", ())),
+        lease_hours=body.get("lease_hours"),
         version=version,
     )
 

@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Row, Select, func, literal_column, select
+from sqlalchemy import ColumnElement, Row, Select, Text, false, func, literal, literal_column, select
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.decisions import Wanted
 from muniment.core.ledger import Event
-from muniment.core.runs import Run
+from muniment.core.runs import Run, UsedIn
 from muniment.core.subjects import SubjectState
 from muniment.store import subjects
 from muniment.store.tables import ledger
@@ -42,6 +42,57 @@ async def since(tx: AsyncConnection, moment: datetime, *, most: int = MOST_ROWS)
     states = await subjects.of_digests(tx, {row.subject_state for row in found})
     runs = [_run(states[row.subject_state], row) for row in found if row.subject_state in states]
     return Recorded(runs, complete)
+
+
+@dataclass(frozen=True, slots=True)
+class Used:
+    """Who used a dataset since a moment; not ``complete`` when there were more rows than are read."""
+
+    uses: Sequence[UsedIn]
+    complete: bool
+
+
+async def using(
+    tx: AsyncConnection, dataset: str, moment: datetime, *, made: str | None = None, most: int = MOST_ROWS
+) -> Used:
+    """Which projects used a dataset since a moment, by environment.
+
+    Where it is a factory pattern, ``made`` is an expression that the names which it makes match.
+    """
+    each = func.unnest(ledger.c.datasets).column_valued("name")
+    name: ColumnElement[str] = literal(dataset, Text).label("name") if made is None else each
+    columns = ledger.c
+    read = (
+        select(columns.subject, columns.environment, columns.project, columns.event, columns.at, name)
+        .where(
+            columns.at >= moment,
+            columns.event.in_([Event.LEASE_SERVED, Event.PREFLIGHT_ALLOWED, Event.USE_REPORTED]),
+            columns.datasets.contains([dataset]) if made is None else each.op("~")(made),
+            # What was asked for by name and not given is not used; nor is what a client says of a lease nobody knows.
+            ~func.coalesce(columns.details["withheld"].has_key(name), false()),
+            (columns.event != Event.USE_REPORTED) | columns.receipt.is_not(None),
+        )
+        .order_by(columns.at.desc(), columns.id.desc())
+        .limit(most)
+        .subquery()
+    )
+    alike = [read.c.name, read.c.project, read.c.environment, read.c.event]
+    subjects_ = func.array_agg(read.c.subject.distinct()).label("subjects")
+    question: Select[Any] = select(*alike, subjects_, func.max(read.c.at).label("last"), func.count().label("times"))
+    rows = list(await tx.execute(question.group_by(*alike)))
+    return Used([_use(row) for row in rows], sum(row.times for row in rows) < most)
+
+
+def _use(row: Row[Any]) -> UsedIn:
+    return UsedIn(
+        dataset=row.name,
+        project=row.project,
+        environment=row.environment,
+        subjects=frozenset(row.subjects),
+        leased=row.last if row.event == Event.LEASE_SERVED else None,
+        checked=row.last if row.event == Event.PREFLIGHT_ALLOWED else None,
+        used=row.last if row.event == Event.USE_REPORTED else None,
+    )
 
 
 def _preflights(moment: datetime, most: int) -> Select[Any]:

@@ -1,0 +1,88 @@
+"""The keys under which leases are signed: made from the service's own secret, a new one each month.
+
+Every worker and host that has the secret has the same keys, and nothing has to be kept,
+copied or rotated by hand. The key set shows the key of the month before, under which leases
+may still run, the present one, and the next, so that a clock or a set that is a little old
+does no harm (decision 0030).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from base64 import urlsafe_b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final, Self
+
+import orjson
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+
+from muniment.core.leases import TYPE
+
+#: What signs (RFC 8037, 3.1), and of which curve its keys are.
+_ALGORITHM: Final = "EdDSA"
+_CURVE: Final = "Ed25519"
+_SEED_BYTES: Final = 32
+
+
+def _text(octets: bytes) -> str:
+    """Base64url without padding (RFC 7515, 2)."""
+    return urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")
+
+
+@dataclass(frozen=True, slots=True)
+class _Key:
+    """The key of one month, with the part of what it signs that is always the same."""
+
+    public: Mapping[str, str]
+    head: bytes
+    private: Ed25519PrivateKey = field(repr=False)
+
+    @classmethod
+    def of(cls, secret: bytes, month: str) -> Self:
+        """The key that a secret makes for a month (HKDF with SHA-256; RFC 5869)."""
+        seed = HKDF(SHA256(), _SEED_BYTES, salt=None, info=f"muniment lease {month}".encode()).derive(secret)
+        private = Ed25519PrivateKey.from_private_bytes(seed)
+        needed = {"crv": _CURVE, "kty": "OKP", "x": _text(private.public_key().public_bytes_raw())}
+        name = _text(hashlib.sha256(orjson.dumps(needed, option=orjson.OPT_SORT_KEYS)).digest())  # RFC 7638
+        head = {"alg": _ALGORITHM, "kid": name, "typ": TYPE}
+        return cls(
+            public={**needed, "kid": name, "use": "sig", "alg": _ALGORITHM},
+            head=_text(orjson.dumps(head)).encode(),
+            private=private,
+        )
+
+
+class Signer:
+    """Signs leases in the name of one service; ``issuer`` is the address by which clients know it."""
+
+    def __init__(self, secret: bytes, issuer: str) -> None:
+        self.issuer = issuer
+        self._secret = secret
+        self._keys: dict[str, _Key] = {}
+
+    def signed(self, claims: Mapping[str, Any], at: datetime) -> str:
+        """The claims, signed with the key of that moment: a JWS in its compact form (RFC 7515, 3.1)."""
+        key = self._key(_month(at))
+        said = key.head + b"." + _text(orjson.dumps(claims)).encode()
+        return f"{said.decode('ascii')}.{_text(key.private.sign(said))}"
+
+    def key_set(self, at: datetime) -> Mapping[str, object]:
+        """What tells the service's signatures from others (RFC 7517, 5): the last key, the present and the next."""
+        return {"keys": [dict(self._key(_month(at, later=later)).public) for later in (-1, 0, 1)]}
+
+    def _key(self, month: str) -> _Key:
+        """A key is made once for each month: a service that runs for years keeps some dozens."""
+        key = self._keys.get(month)
+        if key is None:
+            key = self._keys[month] = _Key.of(self._secret, month)
+        return key
+
+
+def _month(at: datetime, *, later: int = 0) -> str:
+    """The month of a moment (UTC), or one that many months later."""
+    number = at.year * 12 + at.month - 1 + later
+    return f"{number // 12:04}-{number % 12 + 1:02}"
