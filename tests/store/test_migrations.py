@@ -97,7 +97,9 @@ def test_what_stands_comes_through_the_way_to_sign_in_and_back(empty_database):
     assert told(empty_database, "SELECT count(*) FROM keys") == [(0,)]
 
 
-@pytest.mark.parametrize("table", ["enrolments", "sign_ins_ended", "keys", "key_endings", "provisioned_states"])
+@pytest.mark.parametrize(
+    "table", ["enrolments", "sign_ins_ended", "keys", "key_endings", "provisioned_states", "use_reports"]
+)
 @pytest.mark.parametrize("done", ["DELETE FROM {}", "TRUNCATE {} CASCADE"])
 def test_who_could_sign_in_and_with_what_is_added_to_and_never_taken_away(database, table, done):
     with pytest.raises(DBAPIError, match="is refused on"):

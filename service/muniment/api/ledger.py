@@ -42,6 +42,7 @@ class RowBody(Body):
     environment: str | None
     project: str | None
     purpose: str | None
+    run: str | None
     datasets: list[str]
     policies: list[str]
     decided_sha256: str | None
@@ -101,13 +102,16 @@ async def get_ledger(
     dataset: Annotated[str | None, Query(max_length=LONGEST_ASKED)] = None,
     event: Event | None = None,
     receipt: UUID | None = None,
+    run: Annotated[str | None, Query(max_length=LONGEST_ASKED, description="As the client names its run.")] = None,
     since: Moment | None = None,
     until: Moment | None = None,
     limit: Annotated[Limit, Query()] = 100,
     after: Annotated[str | None, Query(max_length=200)] = None,
 ) -> Page[RowBody]:
     """Rows of the ledger, the newest first. Reading them is a row too."""
-    question = Question(subject=subject, dataset=dataset, event=event, receipt=receipt, since=since, until=until)
+    question = Question(
+        subject=subject, dataset=dataset, event=event, receipt=receipt, run=run, since=since, until=until
+    )
     rows, following, revision = await review_ledger(house, asking, question, limit, after)
     stamp(response, revision=revision)
     return Page(items=[_body(row) for row in rows], next=following)
@@ -175,6 +179,7 @@ def _body(row: Row) -> RowBody:
         environment=row.environment,
         project=row.project,
         purpose=row.purpose,
+        run=row.run,
         datasets=list(row.datasets),
         policies=list(row.policies),
         decided_sha256=row.decided_sha256,

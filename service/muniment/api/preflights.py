@@ -8,7 +8,7 @@ from fastapi import APIRouter, Response
 from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Line, Name
+from muniment.api.bodies import Body, Line, Name, Run
 from muniment.api.versions import stamp
 from muniment.core.decisions import Wanted
 from muniment.core.schema import Action
@@ -18,11 +18,12 @@ router = APIRouter(tags=["preflight"])
 
 
 class PreflightBody(Body):
-    """What a run will load and save, where, and what for."""
+    """What a run will load and save, where, and what for; ``run`` is its name, as reports of use say it."""
 
     environment: Name
     project: Line | None = None
     purpose: Line | None = None
+    run: Run | None = None
     load: Annotated[list[Name], Field(max_length=MOST_NAMES)] = []
     save: Annotated[list[Name], Field(max_length=MOST_NAMES)] = []
 
@@ -56,7 +57,7 @@ class PreflightAnswer(Body):
 async def post_preflight(house: Housed, asking: Asking, body: PreflightBody, response: Response) -> PreflightAnswer:
     """A verdict with its reason for each dataset that a run will load or save."""
     wanted = Wanted(body.environment, body.project, body.purpose)
-    answer = await preflight(house, asking, wanted, body.load, body.save)
+    answer = await preflight(house, asking, wanted, body.load, body.save, body.run)
     stamp(response, revision=answer.revision)
     return PreflightAnswer(
         allowed=answer.allowed,

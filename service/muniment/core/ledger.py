@@ -66,6 +66,8 @@ class Event(StrEnum):
     SIGN_INS_ENDED = "subject.sign_ins_ended"
     LEDGER_READ = "ledger.read"
     DECISION_REPLAYED = "decision.replayed"
+    USE_REPORTED = "use.reported"
+    REFUSAL_REPORTED = "refusal.reported"
     SIGN_IN_REFUSED = "signin.refused"
 
 
@@ -81,6 +83,7 @@ class Outcome(StrEnum):
 class Row:
     """One row. ``id`` is a UUIDv7; ``receipt`` names the decision to everybody concerned.
 
+    ``run`` is the run of a pipeline that a row belongs to, as the client names it.
     ``subject_state`` is the digest of what was known of the subject, ``credential`` what it asked with
     (:class:`muniment.core.sign_ins.SignIn`). ``decided_sha256`` is
     over the canonical decided content (:func:`muniment.core.catalog.digest`), so the
@@ -103,6 +106,7 @@ class Row:
     environment: str | None = None
     project: str | None = None
     purpose: str | None = None
+    run: str | None = None
     datasets: tuple[str, ...] = ()
     policies: tuple[str, ...] = ()
     decided_sha256: str | None = None
@@ -117,6 +121,7 @@ class Rest(TypedDict, total=False):
     environment: str | None
     project: str | None
     purpose: str | None
+    run: str | None
     datasets: tuple[str, ...]
     policies: tuple[str, ...]
     decided_sha256: str | None
@@ -151,5 +156,6 @@ class Question:
     dataset: str | None = None
     event: Event | None = None
     receipt: UUID | None = None
+    run: str | None = None
     since: datetime | None = None
     until: datetime | None = None

@@ -34,7 +34,7 @@ async def review_ledger(
             revision=realm.revision,
             details={
                 name: str(value)
-                for name in ("subject", "dataset", "event", "receipt", "since", "until")
+                for name in ("subject", "dataset", "event", "receipt", "run", "since", "until")
                 if (value := getattr(question, name)) is not None
             },
         )

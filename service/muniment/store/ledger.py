@@ -13,7 +13,7 @@ import asyncio
 import base64
 import logging
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, fields
 from datetime import UTC, date, datetime, timedelta
@@ -21,14 +21,17 @@ from typing import Any, Final
 from uuid import UUID
 
 from psycopg.errors import CheckViolation
+from sqlalchemy import ARRAY, DateTime, Select, Uuid, any_, cast, func, literal, select, text, tuple_
 from sqlalchemy import Row as DatabaseRow
-from sqlalchemy import Select, func, select, text, tuple_
 from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, InternalError, OperationalError, ProgrammingError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from muniment.core.decisions import Wanted
+from muniment.core.leases import LONGEST
 from muniment.core.ledger import Event, Outcome, Question, Row
 from muniment.core.problems import DatabaseUnavailable, Fault, Invalid, LedgerUnavailable
-from muniment.core.subjects import Kind
+from muniment.core.subjects import Kind, Subject
+from muniment.core.uses import Given
 from muniment.store.databases import Database, write_json
 from muniment.store.tables import ledger
 
@@ -52,7 +55,7 @@ _APPEND: Final = text(
       SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS given (
         id uuid, at timestamptz, event text, outcome text, subject text, issuer text, subject_state text, address text,
         client text, credential text, request_id uuid, receipt uuid, revision bigint, environment text, project text,
-        purpose text, datasets text[], policies text[], decided_sha256 text, evaluator text, details jsonb
+        purpose text, run text, datasets text[], policies text[], decided_sha256 text, evaluator text, details jsonb
       )
     ), seen AS (
       SELECT DISTINCT ON (subject) subject, subject_state, at FROM given ORDER BY subject, at DESC
@@ -70,7 +73,7 @@ _APPEND: Final = text(
     )
     INSERT INTO ledger (
       id, at, event, outcome, subject, issuer, subject_state, address, client, credential, request_id, receipt,
-      revision, environment, project, purpose, datasets, policies, decided_sha256, evaluator, details
+      revision, environment, project, purpose, run, datasets, policies, decided_sha256, evaluator, details
     ) SELECT * FROM given
     """
 )
@@ -151,19 +154,36 @@ async def states_of(tx: AsyncConnection, subject: str, since: datetime) -> froze
         return frozenset((await tx.execute(question)).scalars())
 
 
-async def leases_of(
-    tx: AsyncConnection, subject: str, since: datetime, limit: int
+async def leases_running(
+    tx: AsyncConnection, subject: str, at: datetime, limit: int
 ) -> list[tuple[UUID | None, datetime]]:
-    """The receipts of the leases that a subject was given from a moment on, and when; the newest first."""
+    """The receipts of a subject's leases that go on after a moment, and their ends; the last given first."""
     columns = ledger.c
+    until = cast(columns.details["until"].astext, DateTime(timezone=True))
     question = (
-        select(columns.receipt, columns.at)
-        .where(columns.event == Event.LEASE_SERVED, columns.subject == subject, columns.at >= since)
+        select(columns.receipt, until.label("until"))
+        .where(columns.event == Event.LEASE_SERVED, columns.subject == subject, columns.at >= at - LONGEST, until > at)
         .order_by(columns.at.desc(), columns.id.desc())
         .limit(limit)
     )
     with needed():
-        return [(row.receipt, row.at) for row in await tx.execute(question)]
+        return [(row.receipt, row.until) for row in await tx.execute(question)]
+
+
+async def given(tx: AsyncConnection, subject: Subject, receipts: Collection[UUID]) -> dict[UUID, Given]:
+    """What a subject was given under these receipts, of those under which it was given anything."""
+    columns = ledger.c
+    until = cast(columns.details["until"].astext, DateTime(timezone=True))
+    question = select(
+        columns.receipt, columns.at, until.label("until"), columns.environment, columns.project, columns.purpose
+    ).where(
+        columns.receipt == any_(literal(list(receipts), ARRAY(Uuid))),
+        columns.event.in_([Event.LEASE_SERVED, Event.CATALOG_SERVED]),
+        columns.subject == str(subject),
+    )
+    with needed():
+        found = await tx.execute(question)
+    return {row.receipt: Given(row.at, row.until, Wanted(row.environment, row.project, row.purpose)) for row in found}
 
 
 async def ensure_partitions(tx: AsyncConnection, today: date, *, months: int = 3) -> None:
@@ -352,6 +372,8 @@ def _asked(question: Question, limit: int, after: str | None) -> Select[Any]:
         asked = asked.where(columns.event == question.event)
     if question.receipt is not None:
         asked = asked.where(columns.receipt == question.receipt)
+    if question.run is not None:
+        asked = asked.where(columns.run == question.run)
     if question.since is not None:
         asked = asked.where(columns.at >= question.since)
     if question.until is not None:

@@ -20,6 +20,7 @@ from sqlalchemy import (
     Column,
     DateTime,
     ForeignKey,
+    Identity,
     Index,
     Integer,
     LargeBinary,
@@ -131,6 +132,21 @@ change_log = Table(
     Column("operation", Text, nullable=False),
     PrimaryKeyConstraint("revision", "position"),
     CheckConstraint("operation IN ('put', 'end')", name="operation"),
+)
+
+#: Which fields of a thing are kept in files, and by which source: whenever one applied its files, one row for each
+#: thing, of which the newest stands. ``fields`` says of each as of which version it is what the files said; nothing
+#: stands there where the source has let go.
+kept_in_files = Table(
+    "kept_in_files",
+    metadata,
+    Column("turn", BigInteger, Identity(always=True), primary_key=True),
+    Column("kind", Text, nullable=False),
+    Column("key", _NAME, nullable=False),
+    Column("source", Text, nullable=False),
+    Column("fields", JSONB(none_as_null=True)),
+    Column("revision", BigInteger, ForeignKey("revisions.revision"), nullable=False),
+    Index(None, "kind", "key", "turn"),
 )
 
 subject_states = Table(
@@ -368,6 +384,7 @@ ledger = Table(
     Column("evaluator", Text),
     Column("details", JSONB, nullable=False),
     Column("credential", Text, server_default=text("''"), nullable=False),
+    Column("run", Text),
     # A sequence and not GENERATED AS IDENTITY, which PostgreSQL 16 refuses on a partitioned table.
     Column("seq", BigInteger, server_default=text("nextval('ledger_seq')"), nullable=False),
     Column("xact", TransactionId, server_default=text("pg_current_xact_id()"), nullable=False),
@@ -375,8 +392,19 @@ ledger = Table(
     Index(None, "subject", "at", "id"),
     Index(None, "event", "at", "id"),
     Index(None, "receipt", postgresql_where=text("receipt IS NOT NULL")),
+    Index(None, "run", postgresql_where=text("run IS NOT NULL")),
     Index(None, "datasets", postgresql_using="gin"),
     postgresql_partition_by="RANGE (at)",
+)
+
+#: The reports of use that were taken, by their subject's own ids: each becomes one row of the ledger.
+use_reports = Table(
+    "use_reports",
+    metadata,
+    Column("subject", _NAME, nullable=False),
+    Column("id", Uuid, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    PrimaryKeyConstraint("subject", "id"),
 )
 
 #: Failed sign-ins, counted: nobody fills the disk from outside. ``told`` is how much of a count is in the ledger.
