@@ -36,11 +36,14 @@ from muniment.api import (
     policies,
     preflights,
     provenance,
+    realm,
     requests,
     reviews,
+    runs,
     schema,
     scim,
     subjects,
+    uses,
     who,
 )
 from muniment.api.asking import Doorkeeper
@@ -68,6 +71,7 @@ from muniment.identity import secret
 from muniment.identity.bearer import Bearer
 from muniment.identity.browser import Providers
 from muniment.identity.issuers import doubts
+from muniment.identity.signing import Signer
 from muniment.safe_start import refuse_danger
 from muniment.settings import Settings, read, surroundings
 from muniment.store import embedded, issuers, migrations
@@ -166,15 +170,18 @@ def create_app(settings: Settings, url: str) -> FastAPI:
     for door in (
         catalogs,
         preflights,
+        uses,
         explanations,
         datasets,
         provenance,
+        runs,
         domains,
         environments,
         groups,
         policies,
         grants,
         changes,
+        realm,
         requests,
         lint,
         reviews,
@@ -283,6 +290,7 @@ def _house(settings: Settings, db: Database, held_keys: Keys, realms: Realms, co
         realms=realms,
         ledger=committer,
         types=_types(settings),
+        signer=Signer(secret.read(settings.secret_path), _public_url(settings)),
         lengths=Lengths(users=hours.users, services=hours.services),
         longest_key=timedelta(days=settings.key_days),
         breakers=settings.break_glass,

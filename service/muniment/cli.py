@@ -20,6 +20,8 @@ import click
 from muniment.core.problems import Problem
 from muniment.safe_start import banner, refuse_danger
 from muniment.settings import Settings, in_force, read, surroundings
+from muniment.steward import commands as steward
+from muniment.steward import projects
 
 if TYPE_CHECKING:
     from muniment.core.ledger import Question
@@ -53,6 +55,10 @@ class _Commands(click.Group):
 @click.version_option(version("muniment"), prog_name="muniment")
 def main() -> None:
     """Serve to each user the Kedro catalog that this user may use, and nothing else."""
+
+
+for _command in (steward.plan, steward.apply, steward.adopt, steward.export_files, projects.import_project):
+    main.add_command(_command)
 
 
 @main.command()

@@ -6,6 +6,7 @@ An exception that nothing handles comes out of the call, and so fails the test t
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import signal
@@ -233,6 +234,14 @@ def refusal(answer: httpx.Response, *statuses: int) -> dict[str, Any]:
     for trace in ("Traceback", ".py", "sqlalchemy", "psycopg", "0x", "SELECT "):
         assert trace not in answer.text
     return problem
+
+
+def signed_alike(answer: httpx.Response, *, body: bool) -> list[tuple[str, str]]:
+    """What is signed of a lease, but for what varies by nature; with ``body``, the digest of its body too."""
+    _, claims, _ = answer.headers.get("muniment-lease", ".e30.").split(".")
+    said = json.loads(base64.urlsafe_b64decode(f"{claims}=="))
+    varying = {"iat", "exp", "receipt", "revision"} | (set() if body else {"body_sha256"})
+    return [(f"signed {name}", str(value)) for name, value in said.items() if name not in varying]
 
 
 async def revision_of(service: Running) -> int:

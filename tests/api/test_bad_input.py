@@ -26,6 +26,7 @@ WRITING = {
     "/v1/policies/fresh": {"form": {"actions": ["load"], "principals": {"groups": ["g"]}}, "scope": "sales"},
     "/v1/grants/fresh": grant("group:fresh", ["discover"], on={"domain": "sales"}),
     "/v1/preflight": {"environment": "dev", "load": ["sales.orders"]},
+    "/v1/use": {"events": [{"id": NEVER, "dataset": "sales.orders", "action": "load", "at": "2026-01-01T00:00:00Z"}]},
     "/v1/requests": {
         "actions": ["save"],
         "datasets": ["sales.orders"],

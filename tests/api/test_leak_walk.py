@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -22,7 +23,17 @@ from sqlalchemy import event
 
 from demo.issuer import RunningIssuer
 from muniment.core.rules import Rule
-from tests.api.running import STEWARDING, Caller, Running, dataset, found_company, grant, revision_of, running
+from tests.api.running import (
+    STEWARDING,
+    Caller,
+    Running,
+    dataset,
+    found_company,
+    grant,
+    revision_of,
+    running,
+    signed_alike,
+)
 from tests.api.walking import (
     ABOUT,
     ALWAYS,
@@ -81,15 +92,18 @@ class World:
         headers = dict(ask.headers)
         if headers.get("If-Match") == '"{revision}"':
             headers["If-Match"] = f'"{await revision_of(self.service)}"'
-        request = {} if ask.body is None else {"json": ask.body}
+        request = {} if ask.body is None else {"json": json.loads(self.with_names(json.dumps(ask.body)))}
         return await self.walkers[walker].send(method, self.path(ask), headers=headers, **request)
 
     def path(self, ask: Ask) -> str:
         """The address asked."""
-        found = ask.path
+        return self.with_names(ask.path)
+
+    def with_names(self, text: str) -> str:
+        """A text, its placeholders filled in."""
         for name, value in self.filled.items():
-            found = found.replace(f"{{{name}}}", value)
-        return found
+            text = text.replace(f"{{{name}}}", value)
+        return text
 
 
 @dataclass(frozen=True)
@@ -192,6 +206,10 @@ async def hide(service: Running) -> None:
     key = {"service": f"service:{HIDDEN_SERVICE}", "use": "changes", "until": until, "because": "the board's own job"}
     assert (await root.post("/v1/keys", key)).status_code == 201
     await provision(service)
+    keep = [{"kind": "dataset", "id": "hr.bonuses", "kept": {"fields": ["description"]}}]
+    at = {"If-Match": f'"{await revision_of(service)}"'}
+    kept = await hugo.send("POST", "/v1/apply", json={"keep": keep, "source": "hidden-files"}, headers=at)
+    assert kept.status_code == 200, kept.text
     await hugo.post("/v1/preflight", {"environment": "dev", "load": ["hr.bonuses", "finance.secret.deals"]})
 
 
@@ -262,15 +280,17 @@ _IDENTIFIER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9
 _REVISION = re.compile(r'("revision":|at revision |made yet: the newest is )\d+')
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+(Z|\+00:00)")
 _CURSOR = re.compile(r'"(next|next_token)":"[A-Za-z0-9_=-]{24,}"')
-_VARYING = {"muniment-request-id", "muniment-receipt", "muniment-revision", "date"}
+_VARYING = {"muniment-request-id", "muniment-receipt", "muniment-revision", "muniment-lease", "date"}
 
 
 def comparable(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], str]:
     """An answer without what varies by nature; its length is compared where nothing was taken out."""
     text = _MOMENT.sub("<moment>", _REVISION.sub(r"\1<revision>", _IDENTIFIER.sub("<id>", answer.text)))
     text = _CURSOR.sub(r'"\1":"<cursor>"', text)
+    alike = text == answer.text
     headers = sorted((k, v) for k, v in answer.headers.items() if k not in _VARYING)
-    return answer.status_code, [h for h in headers if h[0] != "content-length" or text == answer.text], text
+    signed = signed_alike(answer, body=alike)
+    return answer.status_code, [h for h in headers if h[0] != "content-length" or alike] + signed, text
 
 
 def asks_of(walker: str) -> Iterator[tuple[str, Ask]]:

@@ -29,6 +29,7 @@ from tests.api.running import (
     found_company,
     grant,
     running,
+    signed_alike,
 )
 
 pytestmark = pytest.mark.anyio
@@ -137,6 +138,7 @@ LISTING = [
     *(f"/v1/datasets?lifecycle={lifecycle}" for lifecycle in ("draft", "active", "deprecated", "retired")),
     *(f"/v1/datasets/sales.orders{rest}" for rest in ("", "/mine", "/history", "/history?limit=1")),
     *(f"/v1/datasets/sales.{name}/definition?environment=dev" for name in ("orders", "apac_orders", "{region}_orders")),
+    *(f"/v1/datasets/sales.{name}/projects" for name in ("orders", "apac_orders", "{region}_orders")),
     *(f"/v1/explain?action={action}&dataset=sales.orders&environment=dev" for action in ("discover", "load", "save")),
     *(f"/v1/{noun}" for noun in NOUNS),
     *(f"/v1/{noun}?limit=1" for noun in NOUNS),
@@ -157,6 +159,7 @@ LISTING = [
     "/v1/catalog?environment=dev&subject=user:hugo",
     "/.well-known/muniment",
     "/.well-known/authzen-configuration",
+    "/v1/leases/keys",
     "/healthz",
     "/readyz",
     "/openapi.json",
@@ -175,6 +178,7 @@ def reading(hidden: str) -> list[str]:
         f"/v1/datasets?owner=group:{domain}-owners",
         *(f"/v1/datasets/{hidden}{rest}" for rest in ("", "/mine", "/history", "/history?limit=1", "/history?after=1")),
         *(f"/v1/datasets/{hidden}/definition?environment={environment}" for environment in ("dev", "prod", "qa")),
+        f"/v1/datasets/{hidden}/projects",
         *(f"{explain}=dev&action={action}" for action in ("discover", "load", "save")),
         *(f"/v1/who?dataset={hidden}&environment=dev&action={action}" for action in ("discover", "load")),
         f"/v1/who?dataset={hidden}&environment=dev&action=load&at=1",
@@ -241,7 +245,7 @@ def writing(hidden: str) -> list[Attempt]:
 _IDENTIFIER = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-7[0-9a-f]{3}-[0-9a-f]{4}-[0-9a-f]{12}")
 _REVISION = re.compile(r'("revision":)\d+')
 _MOMENT = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d+Z")
-_VARYING = {"muniment-request-id", "muniment-receipt", "muniment-revision", "date"}
+_VARYING = {"muniment-request-id", "muniment-receipt", "muniment-revision", "muniment-lease", "date"}
 
 
 def comparable(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], str]:
@@ -250,7 +254,8 @@ def comparable(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], str]
     text = _MOMENT.sub("<at>", _REVISION.sub(r"\1<revision>", _IDENTIFIER.sub("<id>", answer.text)))
     if "cursor" not in answer.url.query.decode():
         text = re.sub(r'"next":"[A-Za-z0-9_=-]{24,}"', '"next":"<cursor>"', text)
-    return answer.status_code, [h for h in headers if h[0] != "content-length" or text == answer.text], text
+    signed = signed_alike(answer, body=text == answer.text)
+    return answer.status_code, [h for h in headers if h[0] != "content-length" or text == answer.text] + signed, text
 
 
 def assert_alike(ours: httpx.Response, theirs: httpx.Response, what: str) -> None:

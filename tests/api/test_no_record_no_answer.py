@@ -68,6 +68,7 @@ READING = [
     "/v1/datasets/sales.orders/mine",
     "/v1/datasets/sales.orders/history",
     "/v1/datasets/sales.orders/definition?environment=dev",
+    "/v1/datasets/sales.orders/projects",
     "/v1/domains",
     "/v1/domains/sales",
     "/v1/environments",
@@ -78,6 +79,7 @@ READING = [
     "/v1/policies/closed",
     "/v1/grants",
     "/v1/grants/analysts-load-orders",
+    "/v1/realm?kind=dataset",
     "/v1/requests",
     f"/v1/requests/{REQUEST}",
     "/v1/lint",
@@ -108,7 +110,8 @@ DESCRIBING = {
     "/scim/v2/ResourceTypes/User",
 }
 
-UNDECIDED = {"/v1/schema", "/healthz", "/readyz", "/.well-known/muniment", "/.well-known/authzen-configuration"}
+WELL_KNOWN = {"/.well-known/muniment", "/.well-known/authzen-configuration", "/v1/leases/keys"}
+UNDECIDED = {"/v1/schema", "/healthz", "/readyz", *WELL_KNOWN}
 
 _ORDERS = {"type": "dataset", "id": "sales.orders"}
 _MAY = {"subject": {"type": "user", "id": "root"}, "resource": _ORDERS, "context": {"environment": "dev"}}
@@ -151,6 +154,7 @@ _WHY = {"reason": "a test"}
 DOING: Mapping[str, Mapping[str, object]] = {
     f"/v1/requests/{REQUEST}/approve": {},
     f"/v1/requests/{REQUEST}/deny": {"because": "no"},
+    "/v1/use": {"events": [{"id": KEY, "dataset": "sales.orders", "action": "load", "at": _UNTIL}]},
     "/v1/reviews": {"decisions": [{"kind": "grant", "id": "analysts-load-orders", "version": 1, "end": _WHY}]},
     "/v1/keys": {"service": "service:nightly", "use": "changes", "until": _UNTIL, "because": "a test"},
     "/v1/break-glass": {"actions": ["load"], "on": {"dataset": "hr.salaries"}, "hours": 1, "because": "a test"},

@@ -44,6 +44,9 @@ STANDING = (*FURNITURE, f"/v1/subjects/user:{LEAVER}")
 #: What ends the sign-in of whoever asks it, too: asked last, by the last who asks.
 ENDING_ALL = "/v1/subjects/end-sign-ins"
 
+#: What takes no token.
+OPEN = {"/v1/keys/revoke", "/v1/leases/keys"}
+
 #: What somebody has asked for: its id is the service's to give.
 WISH = {"actions": ["save"], "datasets": ["sales.orders"], "environments": ["dev"], "because": "a report"}
 
@@ -101,7 +104,7 @@ async def test_the_description_is_openapi_3_1_and_says_where_a_token_is_needed(s
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             assert media_of_refusals(path) in operation["responses"]["default"]["content"], f"{method} {path}"
-            guarded = path.startswith(("/v1/", "/access/v1/", "/scim/")) and path != "/v1/keys/revoke"
+            guarded = path.startswith(("/v1/", "/access/v1/", "/scim/")) and path not in OPEN
             assert bool(operation.get("security")) is guarded, f"{method} {path}"
             assert operation["description"], f"{method} {path}"
 

@@ -23,6 +23,7 @@ ANSWERING = {
     "GET /.well-known/muniment": 200,
     "GET /.well-known/authzen-configuration": 200,
     "GET /openapi.json": 200,
+    "GET /v1/leases/keys": 200,
     # The same for every key, and for what is none.
     "POST /v1/keys/revoke": 204,
     # Pages: to the provider, or to sign in.

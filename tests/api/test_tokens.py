@@ -22,7 +22,8 @@ pytestmark = pytest.mark.anyio
 
 #: Whoever holds a key may revoke it; here nothing is shown.
 REVOKING = "/v1/keys/revoke"
-OPEN = {"/healthz", "/readyz", "/.well-known/muniment", "/.well-known/authzen-configuration", REVOKING}
+DESCRIBING = {"/.well-known/muniment", "/.well-known/authzen-configuration", "/v1/leases/keys"}
+OPEN = {"/healthz", "/readyz", REVOKING, *DESCRIBING}
 
 
 def part(value: object) -> str:

@@ -286,7 +286,7 @@ async def test_a_change_that_begins_from_another_version_is_refused(company: Run
 @pytest.mark.parametrize(
     ("changes", "at", "words"),
     [
-        ([], "changes", "at least 1"),
+        ([], "", "something to keep"),
         ([{}], "changes.0", "exactly one"),
         ([{**put("group", "g", {}), **delete("group", "g")}], "changes.0", "exactly one"),
         ([put("robot", "r", {})], "changes.0.put", "'dataset'"),

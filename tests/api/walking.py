@@ -47,6 +47,7 @@ HIDDEN_SERVICE = "board"
 ON_DATA = ("discover", "load", "save")
 GOVERNING = ("declare", "classify", "grant", "approve", "audit", "administer")
 NOUNS = ("domains", "environments", "groups", "policies", "grants")
+KINDS = ("environment", "group", "domain", "dataset", "policy", "grant")
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,12 @@ def _puts(path: str, *bodies: object, after: Iterable[int] = (0, 1, 7)) -> list[
 
 def _ends(path: str) -> list[Ask]:
     return [Ask(path, None, after_version(version)) for version in (1, 7)]
+
+
+def _use(name: str, number: int, **more: str) -> dict[str, str]:
+    """One use, reported by whoever walks; the same number is the same report."""
+    told = {"id": f"00000000-0000-4000-8000-{number:012}", "dataset": name, "action": "load"}
+    return {**told, "at": "2026-01-01T00:00:00Z", **more}
 
 
 def _put(kind: str, id_: str, body: object, **more: object) -> dict[str, object]:
@@ -106,6 +113,8 @@ _FULL_DOMAIN: dict[str, object] = {
     "owner": "group:x",
     "description": "Deals.",
     "locations": ["s3://lake/finance/secret/"],
+    "types": ["acme.datasets.LedgerDataset"],
+    "lease_hours": 8,
     "variables": {"year": "2026"},
 }
 _FORM: dict[str, object] = {
@@ -230,7 +239,13 @@ ALWAYS: dict[str, list[Ask]] = {
     "POST /v1/preflight": _posts(
         "/v1/preflight",
         {"environment": "dev", "load": ["sales.orders", "finance.budget"], "save": ["finance.accounts"]},
-        {"environment": "dev", "load": ["sales.apac_orders", "finance.2026_closing"], "purpose": "q"},
+        {"environment": "dev", "load": ["sales.apac_orders", "finance.2026_closing"], "purpose": "q", "run": "r"},
+    ),
+    "POST /v1/use": _posts(
+        "/v1/use",
+        {"events": []},
+        {"events": [_use("sales.orders", 1), _use("finance.budget", 2, receipt="{receipt}"), _use("sales.orders", 1)]},
+        {"events": [_use("sales.orders", 2, environment="qa")]},
     ),
     "GET /v1/explain": _gets(
         *(
@@ -311,12 +326,21 @@ ALWAYS: dict[str, list[Ask]] = {
         *_puts("/v1/grants/mine", grant("user:ann", ["load"], on={"domain": "finance"}), after=[7]),
     ],
     "DELETE /v1/grants/{id}": [ask for id_ in HIDDEN_GRANTS for ask in _ends(f"/v1/grants/{id_}")],
+    "GET /v1/realm": _gets(
+        *(f"/v1/realm?kind={kind}{page}" for kind in KINDS for page in ("", "&limit=1", "&limit=1&after=f")),
+    ),
     "POST /v1/try": [
         *(Ask("/v1/try", {"changes": changes}) for changes in TRIALS),
+        Ask("/v1/try", {"keep": [{"kind": "dataset", "id": "finance.accounts"}], "source": "files"}),
         Ask("/v1/try?days=1&limit=1", {"changes": TRIALS[0], "reason": "to see"}),
     ],
     "POST /v1/apply": [
-        Ask("/v1/apply", {"changes": changes, "reason": "as tried"}, {"If-Match": '"1"'}) for changes in TRIALS[:3]
+        *(Ask("/v1/apply", {"changes": changes, "reason": "as tried"}, {"If-Match": '"1"'}) for changes in TRIALS[:3]),
+        Ask(
+            "/v1/apply",
+            {"keep": [{"kind": "dataset", "id": "finance.accounts"}], "source": "files", "take_over": True},
+            {"If-Match": '"1"'},
+        ),
     ],
     "GET /v1/requests": _gets(
         "/v1/requests",
@@ -396,12 +420,14 @@ ALWAYS: dict[str, list[Ask]] = {
     ),
     "GET /v1/keys/{id}": _gets("/v1/keys/{key}", "/v1/keys/{request}"),
     "DELETE /v1/keys/{id}": _gets("/v1/keys/{key}?because=x", "/v1/keys/{request}"),
+    "GET /v1/leases/keys": _gets("/v1/leases/keys"),
     "POST /v1/keys/revoke": _posts("/v1/keys/revoke", {"key": "mun_nonsense"}),
     **_scim(),
     "GET /v1/ledger": _gets(
         "/v1/ledger",
         *(f"/v1/ledger?subject=user:{name}" for name in ("hugo", HIDDEN_PERSON)),
         "/v1/ledger?receipt={receipt}",
+        "/v1/ledger?run=r",
         *(f"/v1/ledger?event={event}&limit=1" for event in ("dataset.declared", "preflight.allowed")),
         "/v1/ledger?since=2020-01-01T00:00:00Z&until={moment}",
         "/v1/ledger?after=nonsense",
@@ -534,6 +560,11 @@ def _about(name: str) -> dict[str, list[Ask]]:
             {"environment": "dev", "load": [name]},
             {"environment": "prod", "save": [name, "sales.orders"], "load": ["sales.orders"], "project": "p"},
         ),
+        "POST /v1/use": _posts(
+            "/v1/use",
+            {"events": [_use(name, 3), _use(name, 4, receipt="{receipt}", environment="dev", outcome="refused")]},
+            {"events": [_use(name, 4, action="save", project="p")]},
+        ),
         "GET /v1/explain": _gets(
             *(f"{explain}=dev&action={action}" for action in ON_DATA),
             f"{explain}=qa&action=load",
@@ -561,6 +592,9 @@ def _about(name: str) -> dict[str, list[Ask]]:
         "GET /v1/datasets/{name}/definition": _gets(
             *(f"/v1/datasets/{name}/definition?environment={environment}" for environment in ("dev", "qa"))
         ),
+        "GET /v1/datasets/{name}/projects": _gets(
+            f"/v1/datasets/{name}/projects", f"/v1/datasets/{name}/projects?days=7&limit=1&after=a"
+        ),
         "GET /v1/domains": _gets(f"/v1/domains?after={domain}"),
         "GET /v1/domains/{name}": _gets(f"/v1/domains/{domain}"),
         "PUT /v1/domains/{name}": [
@@ -573,7 +607,15 @@ def _about(name: str) -> dict[str, list[Ask]]:
             *_puts("/v1/grants/mine", *to_ann, after=[7]),
             *_puts("/v1/grants/mine", {**to_ann[0], "environments": ["qa"]}, after=[7]),
         ],
-        "POST /v1/try": [Ask("/v1/try", {"changes": each}) for each in changes],
+        "GET /v1/realm": _gets(*(f"/v1/realm?kind={kind}&after={after}" for kind in KINDS for after in (name, domain))),
+        "POST /v1/try": [
+            *(Ask("/v1/try", {"changes": each}) for each in changes),
+            *(
+                Ask("/v1/try", {"keep": [{"kind": kind, "id": id_}], "source": "probe"})
+                for kind, id_ in (("dataset", name), ("domain", domain))
+            ),
+            Ask("/v1/try", {"changes": changes[0], "source": "probe", "take_over": True}),
+        ],
         "POST /v1/apply": [
             Ask("/v1/apply", {"changes": changes[0]}, {"If-Match": '"1"'}),
             Ask("/v1/apply", {"changes": changes[0]}, {"If-Match": '"{revision}"'}),

@@ -58,6 +58,7 @@ def test_every_contract_is_kept():
         ("service/muniment/flows/wordy.py", "import sqlalchemy\n"),
         ("service/muniment/store/guest.py", "import kedro\n"),
         ("client/kedro_muniment/overreach.py", "import muniment.core\n"),
+        ("service/muniment/steward/short_cut.py", "import muniment.store\n"),
     ],
 )
 def test_a_breach_is_found(tmp_path, place, text):

@@ -50,6 +50,9 @@ Text = Annotated[str, StringConstraints(max_length=10_000)]
 Label = Annotated[str, StringConstraints(min_length=1, max_length=100, pattern=r"^[^\r\n]+$")]
 Name = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ASKED)]
 
+#: A client's name for a run, by which the ledger is asked.
+Run = Annotated[str, StringConstraints(min_length=1, max_length=LONGEST_ASKED, pattern=r"^[^\r\n]+$")]
+
 #: The key after which a page begins.
 After = Annotated[str, Query(max_length=LONGEST_ASKED)]
 

@@ -11,21 +11,23 @@ from pydantic import Field, model_validator
 
 from muniment.api import datasets, domains, environments, grants, groups, policies
 from muniment.api.asking import Asking, Housed
-from muniment.api.bodies import Body, Limit, Line, Name
+from muniment.api.bodies import Body, Label, Limit, Line, Name
 from muniment.api.versions import stamp
+from muniment.core.bodies import KINDS
 from muniment.core.catalog import write_moment
 from muniment.core.consequences import Effect
-from muniment.core.datasets import Dataset
+from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
+from muniment.core.keeping import Keeping
 from muniment.core.policies import Policy
 from muniment.core.problems import Fault, Invalid, VersionNeeded
 from muniment.core.realm import Noun
-from muniment.core.runs import Broken
+from muniment.core.runs import Broken, Ending
 from muniment.core.schema import Action
 from muniment.flows.apply_changes import apply_changes
 from muniment.flows.change_realm import Edit
-from muniment.flows.change_together import MOST_CHANGES, Delete, Proposal, Put, Together, naming
+from muniment.flows.change_together import MOST_CHANGES, Delete, Keep, Proposal, Put, Together, naming
 from muniment.flows.try_changes import Tried, try_changes
 
 router = APIRouter(tags=["changes"])
@@ -34,6 +36,22 @@ Version = Annotated[
     int | None,
     Field(ge=0, le=10**9 - 1, description="What the change begins from: 0 makes a new one; none, whatever stands."),
 ]
+
+_Fields = Annotated[list[Name], Field(max_length=1_000)]
+
+
+class KeptBody(Body):
+    """What ``source`` keeps from now on: ``fields`` (as ``environments.prod``), which stand as its files say.
+
+    Those in ``otherwise`` somebody changed by hand; what the files said of them before stays remembered.
+    """
+
+    fields: _Fields = []
+    otherwise: _Fields = []
+
+    def keeping(self) -> Keeping:
+        return Keeping(frozenset(self.fields), frozenset(self.otherwise))
+
 
 _REVISION = re.compile(r'"(0|[1-9][0-9]{0,17})"\Z')
 
@@ -47,6 +65,7 @@ class PutDataset(Body):
     id: Name
     body: datasets.DatasetBody
     version: Version = None
+    kept: KeptBody | None = None
 
     def noun(self) -> Noun:
         return datasets.proposed(self.id, self.body)
@@ -59,6 +78,7 @@ class PutDomain(Body):
     id: Name
     body: domains.DomainBody
     version: Version = None
+    kept: KeptBody | None = None
 
     def noun(self) -> Noun:
         return domains.proposed(self.id, self.body)
@@ -71,6 +91,7 @@ class PutEnvironment(Body):
     id: Name
     body: environments.EnvironmentBody
     version: Version = None
+    kept: KeptBody | None = None
 
     def noun(self) -> Noun:
         return environments.proposed(self.id, self.body)
@@ -83,6 +104,7 @@ class PutGroup(Body):
     id: Name
     body: groups.GroupBody
     version: Version = None
+    kept: KeptBody | None = None
 
     def noun(self) -> Noun:
         return groups.proposed(self.id, self.body)
@@ -95,6 +117,7 @@ class PutPolicy(Body):
     id: Name
     body: policies.PolicyBody
     version: Version = None
+    kept: KeptBody | None = None
 
     def noun(self) -> Noun:
         return policies.proposed(self.id, self.body)
@@ -107,6 +130,7 @@ class PutGrant(Body):
     id: Name
     body: grants.GrantBody
     version: Version = None
+    kept: KeptBody | None = None
 
     def noun(self) -> Noun:
         return grants.proposed(self.id, self.body)
@@ -118,6 +142,15 @@ class DeleteBody(Body):
     kind: Literal["dataset", "group", "policy", "grant"]
     id: Name
     version: Version = None
+
+
+class KeepBody(Body):
+    """What stays as it stands, and which of its fields `source` keeps from now on; without any it lets go."""
+
+    kind: Literal["dataset", "domain", "environment", "group", "policy", "grant"]
+    id: Name
+    version: Version = None
+    kept: KeptBody | None = None
 
 
 _Put = Annotated[PutDataset | PutDomain | PutEnvironment | PutGroup | PutPolicy | PutGrant, Field(discriminator="kind")]
@@ -137,10 +170,26 @@ class ChangeBody(Body):
 
 
 class ChangesBody(Body):
-    """Changes in the order in which each can rely on the ones before, and why they are made."""
+    """Changes in the order in which each can rely on the ones before, and why they are made.
 
-    changes: Annotated[list[ChangeBody], Field(min_length=1, max_length=MOST_CHANGES)]
+    ``source`` is the directory of files in git that they come from. It begins to keep what another one keeps only
+    where it says ``take_over``.
+    """
+
+    changes: Annotated[list[ChangeBody], Field(max_length=MOST_CHANGES)] = []
+    keep: Annotated[list[KeepBody], Field(max_length=MOST_CHANGES)] = []
+    source: Label | None = None
+    take_over: bool = False
     reason: Line = ""
+
+    @model_validator(mode="after")
+    def _says_something(self) -> Self:
+        if not self.changes and not self.keep:
+            raise ValueError("must hold a change, or something to keep")
+        keeps = self.keep or any(change.put is not None and change.put.kept is not None for change in self.changes)
+        if keeps and self.source is None:
+            raise ValueError("says what is kept and not in which source")
+        return self
 
 
 # --- what is answered ---------------------------------------------------------------------------
@@ -218,6 +267,26 @@ class RunsBody(Body):
     more: bool
 
 
+class EndingBody(Body):
+    """A project that uses what the changes deprecate or retire: by how many subjects, and when it last ran."""
+
+    dataset: str
+    lifecycle: Lifecycle
+    environment: str
+    project: str | None
+    purpose: str | None
+    subjects: int
+    at: str
+
+
+class EndingsBody(Body):
+    """How many, and those that ran last."""
+
+    count: int
+    items: list[EndingBody]
+    more: bool
+
+
 class KnownBody(Body):
     """Of how many subjects anything is known, and since when at the latest of all of them."""
 
@@ -253,6 +322,7 @@ class TriedAnswer(Body):
     unmasked: EffectsBody
     governing: GoverningBody
     runs: RunsBody
+    ending: EndingsBody
     subjects: KnownBody
 
 
@@ -313,13 +383,19 @@ async def post_apply(
 
 
 def _together(body: ChangesBody) -> Together:
-    return Together(tuple(_proposal(place, change) for place, change in enumerate(body.changes)), body.reason)
+    changes = [_proposal(place, change) for place, change in enumerate(body.changes)]
+    keeps = [
+        Keep(KINDS[each.kind], each.id, each.kept.keeping() if each.kept is not None else None, each.version)
+        for each in body.keep
+    ]
+    return Together((*changes, *keeps), body.reason, body.source, body.take_over)
 
 
 def _proposal(place: int, change: ChangeBody) -> Proposal:
     if change.put is not None:
         with naming(place, f"put {change.put.kind} {change.put.id}"):
-            return Put(change.put.noun(), change.put.version)
+            kept = change.put.kept.keeping() if change.put.kept is not None else None
+            return Put(change.put.noun(), change.put.version, kept)
     assert change.delete is not None  # noqa: S101 - a change is one of the two
     kinds = {"dataset": Dataset, "group": Group, "policy": Policy, "grant": Grant}
     return Delete(kinds[change.delete.kind], change.delete.id, change.delete.version)
@@ -354,6 +430,11 @@ def _tried(tried: Tried, limit: int) -> TriedAnswer:
             count=len(tried.broken),
             items=[_failing(each) for each in tried.broken[:limit]],
             more=len(tried.broken) > limit,
+        ),
+        ending=EndingsBody(
+            count=len(tried.ending),
+            items=[_ending(each) for each in tried.ending[:limit]],
+            more=len(tried.ending) > limit,
         ),
         subjects=KnownBody(
             known=len(tried.seen_at),
@@ -393,6 +474,18 @@ def _rights(tried: Tried, effects: Sequence[Effect], limit: int) -> RightsBody:
 
 def _subjects(effects: Sequence[Effect]) -> int:
     return len({effect.subject for effect in effects})
+
+
+def _ending(ending: Ending) -> EndingBody:
+    return EndingBody(
+        dataset=ending.dataset,
+        lifecycle=ending.lifecycle,
+        environment=ending.wanted.environment,
+        project=ending.wanted.project,
+        purpose=ending.wanted.purpose,
+        subjects=len(ending.subjects),
+        at=write_moment(ending.at),
+    )
 
 
 def _failing(broken: Broken) -> FailingBody:

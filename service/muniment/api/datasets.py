@@ -9,6 +9,7 @@ from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Label, Limit, Line, Name, Page, Text
+from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.catalog import write_moment
 from muniment.core.datasets import Column, Dataset, Lifecycle
@@ -73,6 +74,12 @@ class SeenBody(Body):
     enforcement: Enforcement = "advised"
 
 
+class KeptSeenBody(SeenBody):
+    """A dataset as it may be seen, and what of it is kept in files in git."""
+
+    kept_in: KeptInBody | None
+
+
 class ListedBody(Body):
     """A dataset in a list, with what the asker may do to it in each environment.
 
@@ -135,11 +142,11 @@ async def get_datasets(
 
 
 @router.get("/{name}")
-async def get_dataset(house: Housed, asking: Asking, response: Response, name: str) -> SeenBody:
+async def get_dataset(house: Housed, asking: Asking, response: Response, name: str) -> KeptSeenBody:
     """One dataset; its entity tag is its version."""
     seen = await read_dataset(house, asking, name)
     stamp(response, version=seen.dataset.version, revision=seen.revision)
-    return _body(seen)
+    return KeptSeenBody(**dict(_body(seen)), kept_in=kept_in(seen.kept))
 
 
 @router.get("/{name}/mine")

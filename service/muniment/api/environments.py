@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -9,8 +10,10 @@ from pydantic import Field, StringConstraints
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Limit, Line, Page, Text
+from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.environments import Environment
+from muniment.core.keeping import Kept
 from muniment.flows.browse_realm import list_environments
 from muniment.flows.edit_environment import edit_environment
 
@@ -34,6 +37,7 @@ class EnvironmentAnswer(Body):
     description: str
     variables: dict[str, str]
     version: int
+    kept_in: KeptInBody | None = None
 
 
 @router.get("")
@@ -48,7 +52,7 @@ async def get_environments(
     shelf = await list_environments(house, asking)
     found, following = shelf.page(limit, after)
     stamp(response, revision=shelf.revision)
-    return Page(items=[_answer(environment) for environment in found], next=following)
+    return Page(items=[_answer(environment, shelf.kept) for environment in found], next=following)
 
 
 @router.get("/{name}")
@@ -57,10 +61,10 @@ async def get_environment(house: Housed, asking: Asking, response: Response, nam
     shelf = await list_environments(house, asking)
     environment = shelf.one(name)
     stamp(response, version=environment.version, revision=shelf.revision)
-    return _answer(environment)
+    return _answer(environment, shelf.kept)
 
 
-@router.put("/{name}")
+@router.put("/{name}", response_model_exclude={"kept_in"})
 async def put_environment(
     house: Housed, asking: Asking, response: Response, name: str, body: EnvironmentBody, after_version: AfterVersion
 ) -> EnvironmentAnswer:
@@ -76,10 +80,11 @@ def proposed(name: str, body: EnvironmentBody) -> Environment:
     return Environment(name, body.description, body.variables)
 
 
-def _answer(environment: Environment) -> EnvironmentAnswer:
+def _answer(environment: Environment, kept: Mapping[str, Kept] | None = None) -> EnvironmentAnswer:
     return EnvironmentAnswer(
         name=environment.name,
         description=environment.description,
         variables=dict(environment.variables),
         version=environment.version,
+        kept_in=kept_in(kept.get(environment.name)) if kept is not None else None,
     )

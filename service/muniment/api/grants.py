@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import date
 from typing import Annotated, Literal
 
@@ -10,10 +11,12 @@ from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Label, Limit, Line, Moment, Name, Page
+from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.groups import parse_group, write_group
+from muniment.core.keeping import Kept
 from muniment.core.names import checked_dataset, checked_domain
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action
@@ -67,6 +70,7 @@ class GrantAnswer(Body):
     sentence: str
     cedar: str
     version: int
+    kept_in: KeptInBody | None = None
 
 
 @router.get("")
@@ -81,7 +85,7 @@ async def get_grants(
     shelf = await list_grants(house, asking)
     found, following = shelf.page(limit, after)
     stamp(response, revision=shelf.revision)
-    return Page(items=await aside(lambda: [_answer(grant) for grant in found]), next=following)
+    return Page(items=await aside(lambda: [_answer(grant, shelf.kept) for grant in found]), next=following)
 
 
 @router.get("/{id}")
@@ -90,10 +94,10 @@ async def get_grant(house: Housed, asking: Asking, response: Response, id: str) 
     shelf = await list_grants(house, asking)
     grant = shelf.one(id)
     stamp(response, version=grant.version, revision=shelf.revision)
-    return _answer(grant)
+    return _answer(grant, shelf.kept)
 
 
-@router.put("/{id}")
+@router.put("/{id}", response_model_exclude={"kept_in"})
 async def put_grant(
     house: Housed,
     asking: Asking,
@@ -145,7 +149,7 @@ def proposed(id_: str, body: GrantBody) -> Grant:
     )
 
 
-def _answer(grant: Grant) -> GrantAnswer:
+def _answer(grant: Grant, kept: Mapping[str, Kept] | None = None) -> GrantAnswer:
     return GrantAnswer(
         id=grant.id,
         to=write_group(grant.to),
@@ -159,4 +163,5 @@ def _answer(grant: Grant) -> GrantAnswer:
         sentence=sentence(grant),
         cedar=grant.policy().cedar,
         version=grant.version,
+        kept_in=kept_in(kept.get(grant.id)) if kept is not None else None,
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Annotated, Literal
 
 from fastapi import APIRouter, Query, Response
@@ -9,8 +10,10 @@ from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Limit, Name, Page, Text
+from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.groups import Group, parse_group, write_group
+from muniment.core.keeping import Kept
 from muniment.core.subjects import Subject
 from muniment.flows.browse_realm import list_groups
 from muniment.flows.edit_group import edit_group, end_group
@@ -35,6 +38,7 @@ class GroupAnswer(Body):
     parents: list[str]
     source: Literal["local"] = "local"
     version: int
+    kept_in: KeptInBody | None = None
 
 
 @router.get("")
@@ -49,7 +53,7 @@ async def get_groups(
     shelf = await list_groups(house, asking)
     found, following = shelf.page(limit, after)
     stamp(response, revision=shelf.revision)
-    return Page(items=[_answer(group) for group in found], next=following)
+    return Page(items=[_answer(group, shelf.kept) for group in found], next=following)
 
 
 @router.get("/{name}")
@@ -58,10 +62,10 @@ async def get_group(house: Housed, asking: Asking, response: Response, name: str
     shelf = await list_groups(house, asking)
     group = shelf.one(name)
     stamp(response, version=group.version, revision=shelf.revision)
-    return _answer(group)
+    return _answer(group, shelf.kept)
 
 
-@router.put("/{name}")
+@router.put("/{name}", response_model_exclude={"kept_in"})
 async def put_group(
     house: Housed, asking: Asking, response: Response, name: str, body: GroupBody, after_version: AfterVersion
 ) -> GroupAnswer:
@@ -94,11 +98,12 @@ def proposed(name: str, body: GroupBody) -> Group:
     )
 
 
-def _answer(group: Group) -> GroupAnswer:
+def _answer(group: Group, kept: Mapping[str, Kept] | None = None) -> GroupAnswer:
     return GroupAnswer(
         name=group.name,
         description=group.description,
         members=sorted(map(str, group.members)),
         parents=sorted(map(write_group, group.parents)),
         version=group.version,
+        kept_in=kept_in(kept.get(group.name)) if kept is not None else None,
     )

@@ -12,10 +12,12 @@ from pydantic import ConfigDict, Field, StringConstraints, ValidationError, mode
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Label, Limit, Line, Moment, Name, Page
+from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.datasets import Lifecycle
 from muniment.core.forms import Comparison, Demand, Form
 from muniment.core.groups import is_builtin, parse_group
+from muniment.core.keeping import Kept
 from muniment.core.names import ROOT
 from muniment.core.policies import LONGEST_TEXT, Policy, PolicyKind
 from muniment.core.problems import Fault, InvalidPolicy
@@ -132,6 +134,7 @@ class PolicyAnswer(Body):
     review_by: date | None
     cases: list[dict[str, Any]]
     version: int
+    kept_in: KeptInBody | None = None
 
 
 class DraftBody(Body):
@@ -174,7 +177,7 @@ async def get_policies(
     shelf = await list_policies(house, asking)
     found, following = shelf.page(limit, after)
     stamp(response, revision=shelf.revision)
-    return Page(items=await aside(lambda: [_answer(policy) for policy in found]), next=following)
+    return Page(items=await aside(lambda: [_answer(policy, shelf.kept) for policy in found]), next=following)
 
 
 @router.post("/read")
@@ -197,10 +200,10 @@ async def get_policy(house: Housed, asking: Asking, response: Response, id: str)
     shelf = await list_policies(house, asking)
     policy = shelf.one(id)
     stamp(response, version=policy.version, revision=shelf.revision)
-    return _answer(policy)
+    return _answer(policy, shelf.kept)
 
 
-@router.put("/{id}")
+@router.put("/{id}", response_model_exclude={"kept_in"})
 async def put_policy(
     house: Housed,
     asking: Asking,
@@ -328,7 +331,7 @@ def _listed(value: object) -> object:
     return sorted(value) if isinstance(value, frozenset | tuple) else value
 
 
-def _answer(policy: Policy) -> PolicyAnswer:
+def _answer(policy: Policy, kept: Mapping[str, Kept] | None = None) -> PolicyAnswer:
     return PolicyAnswer(
         id=policy.id,
         kind=policy.kind,
@@ -341,4 +344,5 @@ def _answer(policy: Policy) -> PolicyAnswer:
         review_by=policy.review_by,
         cases=[dict(case) for case in policy.cases],
         version=policy.version,
+        kept_in=kept_in(kept.get(policy.id)) if kept is not None else None,
     )

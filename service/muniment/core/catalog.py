@@ -153,14 +153,16 @@ def as_lease(
     catalog: Catalog,
     ends: Mapping[str, datetime],
     patterns: Mapping[str, Sequence[Action]] = MappingProxyType({}),
+    notices: Mapping[str, str] = MappingProxyType({}),
 ) -> bytes:
-    """The body of a lease: ``{catalog, actions, patterns, obligations, ends}``, ends as RFC 3339.
+    """The body of a lease: ``{catalog, actions, patterns, obligations, ends, notices}``, ends as RFC 3339.
 
     A dataset that is decided and yet not served (a draft, say) has no name in it anywhere.
     """
     actions = {entry.dataset.name: [*entry.actions] for entry in catalog.entries}
     ending = {name: write_moment(end) for name, end in ends.items() if name in actions}
-    rest = {"actions": actions, "patterns": dict(patterns), "obligations": {}, "ends": ending}
+    said = {name: notice for name, notice in notices.items() if name in actions}
+    rest = {"actions": actions, "patterns": dict(patterns), "obligations": {}, "ends": ending, "notices": said}
     return b'{"catalog":' + as_json(realm, catalog) + b"," + orjson.dumps(rest)[1:]
 
 
@@ -214,12 +216,16 @@ def _json(name: str, definition: Mapping[str, object]) -> bytes:
     return orjson.dumps(name) + b":" + orjson.dumps(definition)
 
 
+def dumped(entries: Mapping[str, object]) -> str:
+    """Entries of a catalog as YAML that every reader of it understands."""
+    return yaml.dump(entries, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_ONE_LINE)
+
+
 def _yaml(name: str, definition: Mapping[str, object]) -> bytes:
-    text = yaml.dump({name: definition}, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_ONE_LINE)
-    return text.encode()
+    return dumped({name: definition}).encode()
 
 
-class _Dumper(yaml.CSafeDumper):
+class Dumper(yaml.CSafeDumper):
     """PyYAML's safe dumper as every reader of YAML understands it.
 
     Without anchors, which people do not expect in a catalog; and with quotes around every
@@ -232,9 +238,10 @@ class _Dumper(yaml.CSafeDumper):
         return True
 
 
-def _written(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+def written(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
+    """A text on one line, in quotes unless every reader of YAML takes it for a text without."""
     plain = _PLAIN.match(text) and text.lower() not in _NOT_TEXT
     return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
 
 
-_Dumper.add_representer(str, _written)
+Dumper.add_representer(str, written)

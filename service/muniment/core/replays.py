@@ -53,6 +53,7 @@ DECISIONS: Final = _IN_AN_ENVIRONMENT | _OF_REQUESTS | {Event.ACCESS_EVALUATED, 
 _MADE = "It tells what was made; the lines keep that, version by version, and each of its revisions can be asked."
 _READ = "It tells what was looked at; what somebody may know of is decided anew at each look, and nothing was given."
 _SIGN_IN = "It tells who may sign in, with what, or as a member of which group; no policy about data was asked."
+_CLAIMED = "It tells what a client says; what it was given is in the row of the lease, which has the same receipt."
 
 #: Why the rows of the other events hold no decision that could be computed again.
 NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
@@ -93,6 +94,8 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.SUBJECT_READ: _READ,
         Event.LEDGER_READ: _READ,
         Event.DECISION_REPLAYED: _READ,
+        Event.USE_REPORTED: _CLAIMED,
+        Event.REFUSAL_REPORTED: _CLAIMED,
         Event.SIGN_IN_REFUSED: "It counts who was not let in; no policy was asked.",
     }
 )

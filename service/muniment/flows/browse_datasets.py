@@ -15,6 +15,7 @@ from muniment.core.datasets import Dataset, Definition, Lifecycle
 from muniment.core.decisions import Decided, Listing, Wanted, decide, decide_governing
 from muniment.core.environments import checked_known
 from muniment.core.explanations import why_withheld
+from muniment.core.keeping import Kept
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotFound
@@ -22,7 +23,7 @@ from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import find, sees_definitions, visible_successor
 from muniment.flows.house import House, aside
-from muniment.store import datasets
+from muniment.store import datasets, kept
 from muniment.store.lines import Version
 
 
@@ -61,6 +62,8 @@ class Seen:
     governing: tuple[Action, ...] = ()
     revision: int = 0
     withheld: Mapping[str, str] = field(default_factory=dict)
+    #: What of it is kept in files in git.
+    kept: Kept | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,8 +104,10 @@ async def read_dataset(house: House, occasion: Occasion, name: str) -> Seen:
     realm = await house.realms.current()
     dataset = await _declared(house, realm, occasion, name)
     seen = await aside(lambda: _seen(realm, occasion, dataset))
+    async with house.db.begin() as tx:
+        held = await kept.standing(tx, "dataset", [name])
     await _record(house, occasion, realm, name)
-    return seen
+    return replace(seen, kept=held.get(("dataset", name)))
 
 
 async def read_history(

@@ -10,6 +10,7 @@ from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
+from muniment.core.keeping import Kept
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import lineage
 from muniment.core.occasions import Occasion
@@ -20,6 +21,7 @@ from muniment.core.rulebook import readable
 from muniment.core.schema import Action
 from muniment.core.visibility import known, roles
 from muniment.flows.house import House, aside
+from muniment.store import kept
 
 Thing = TypeVar("Thing", Domain, Environment, Group, Policy, Grant)
 Rule = TypeVar("Rule", Policy, Grant)
@@ -39,10 +41,11 @@ class Myself:
 
 @dataclass(frozen=True, slots=True)
 class Shelf(Generic[Thing]):
-    """The things of one kind that the asker may read, by key, at a revision."""
+    """The things of one kind that the asker may read, by key, at a revision; and what of them is kept in files."""
 
     things: Mapping[str, Thing]
     revision: int
+    kept: Mapping[str, Kept]
 
     def one(self, key: str) -> Thing:
         """The thing of this key, or the answer for what is not there or may not be known of."""
@@ -67,34 +70,38 @@ async def whoami(house: House, occasion: Occasion) -> Myself:
 
 async def list_domains(house: House, occasion: Occasion) -> Shelf[Domain]:
     """The domains in which the asker has a right or knows of a dataset, and those above them."""
-    return await _read(house, occasion, _domains)
+    return await _read(house, occasion, "domain", _domains)
 
 
 async def list_environments(house: House, occasion: Occasion) -> Shelf[Environment]:
     """All environments: their names are no secret; their variables are the governors'."""
-    return await _read(house, occasion, _environments)
+    return await _read(house, occasion, "environment", _environments)
 
 
 async def list_groups(house: House, occasion: Occasion) -> Shelf[Group]:
     """The local groups, for those who write or audit rules somewhere."""
-    return await _read(house, occasion, _groups)
+    return await _read(house, occasion, "group", _groups)
 
 
 async def list_policies(house: House, occasion: Occasion) -> Shelf[Policy]:
     """The policies of the scopes whose rules the asker may read, but for those that tell of hidden datasets."""
-    return await _read(house, occasion, lambda realm, who: readable(realm, who.asker, who.at, realm.policies))
+    return await _read(house, occasion, "policy", lambda realm, who: readable(realm, who.asker, who.at, realm.policies))
 
 
 async def list_grants(house: House, occasion: Occasion) -> Shelf[Grant]:
     """The grants of the scopes whose rules the asker may read, but for those on hidden datasets."""
-    return await _read(house, occasion, lambda realm, who: readable(realm, who.asker, who.at, realm.grants))
+    return await _read(house, occasion, "grant", lambda realm, who: readable(realm, who.asker, who.at, realm.grants))
 
 
-async def _read(house: House, occasion: Occasion, cut: Callable[[Realm, Occasion], dict[str, Thing]]) -> Shelf[Thing]:
+async def _read(
+    house: House, occasion: Occasion, kind: str, cut: Callable[[Realm, Occasion], dict[str, Thing]]
+) -> Shelf[Thing]:
     realm = await house.realms.current()
     found = await aside(lambda: cut(realm, occasion))
+    async with house.db.begin() as tx:
+        held = await kept.standing(tx, kind)
     await house.ledger.record(row(occasion, Event.RULES_READ, Outcome.ALLOWED, revision=realm.revision))
-    return Shelf(found, realm.revision)
+    return Shelf(found, realm.revision, {key: each for (_, key), each in held.items() if key in found})
 
 
 def _domains(realm: Realm, occasion: Occasion) -> dict[str, Domain]:
@@ -128,4 +135,4 @@ def _roles(realm: Realm, occasion: Occasion) -> Mapping[str, tuple[Action, ...]]
 
 
 def _without_means(domain: Domain) -> Domain:
-    return replace(domain, variables={}, locations=())
+    return replace(domain, variables={}, locations=(), types=())

@@ -9,22 +9,24 @@ administrator is left) is judged by the end.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 
+from muniment.core.bodies import key_of, word_of
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
+from muniment.core.keeping import Address, Keeping, Kept, check_kept_by_nobody_else, keepable
 from muniment.core.ledger import Event
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
-from muniment.core.problems import Fault, Invalid, Problem, StaleEdit
-from muniment.core.realm import Noun, Realm
+from muniment.core.problems import Fault, Invalid, NotFound, Problem, StaleEdit
+from muniment.core.realm import Change, Noun, Realm
 from muniment.flows.change_realm import (
     Edit,
     Judge,
@@ -42,7 +44,7 @@ from muniment.flows.edit_environment import plan_environment
 from muniment.flows.edit_group import plan_group, plan_group_end
 from muniment.flows.edit_policy import plan_grant, plan_grant_end, plan_policy, plan_policy_end
 from muniment.flows.house import House
-from muniment.store import subjects
+from muniment.store import kept, subjects
 from muniment.store.databases import Transaction
 
 #: How many changes can be made at once.
@@ -55,11 +57,13 @@ class Put:
 
     noun: Noun
     after_version: int | None = None
+    #: What the source keeps of it in files from now on.
+    kept: Keeping | None = None
 
     @property
     def key(self) -> tuple[type[Noun], str]:
         """What is changed."""
-        return type(self.noun), self.noun.id if isinstance(self.noun, Policy | Grant) else self.noun.name
+        return type(self.noun), key_of(self.noun)
 
     @property
     def told(self) -> str:
@@ -86,15 +90,49 @@ class Delete:
         return f"delete {_told(self.key)}"
 
 
-Proposal = Put | Delete
+@dataclass(frozen=True, slots=True)
+class Keep:
+    """A noun that stays as it stands, and what a source keeps of it from now on; nothing, where it lets go."""
+
+    kind: type[Noun]
+    name: str
+    kept: Keeping | None
+    after_version: int | None = None
+
+    @property
+    def key(self) -> tuple[type[Noun], str]:
+        """What is kept."""
+        return self.kind, self.name
+
+    @property
+    def told(self) -> str:
+        """What it is, for its author."""
+        return f"keep {_told(self.key)}"
+
+
+Proposal = Put | Delete | Keep
 
 
 @dataclass(frozen=True, slots=True)
 class Together:
-    """Changes in the order in which they are judged, made all or none; and why."""
+    """Changes in the order in which they are judged, made all or none; and why.
+
+    ``source`` is whose files they come from, if any's. It may ``take_over`` what is kept in those of another.
+    """
 
     proposals: tuple[Proposal, ...]
     reason: str = ""
+    source: str | None = None
+    take_over: bool = False
+
+    @staticmethod
+    def kept(proposals: Iterable[Proposal]) -> dict[Address, Keeping | None]:
+        """What the source keeps of each thing from now on; nothing, of what it ends or lets go."""
+        return {
+            (word_of(each.key[0]), each.key[1]): None if isinstance(each, Delete) else each.kept
+            for each in proposals
+            if not isinstance(each, Put) or each.kept is not None
+        }
 
 
 async def judge_of(house: House, occasion: Occasion, together: Together) -> Judge:
@@ -102,8 +140,15 @@ async def judge_of(house: House, occasion: Occasion, together: Together) -> Judg
     groups = [name for kind, name in (proposal.key for proposal in together.proposals) if kind is Group]
     async with house.db.begin() as tx:
         providers = await subjects.provider_groups(tx, groups) if groups else frozenset()
-    planners = [_planner_of(house.types, occasion, proposal, providers) for proposal in together.proposals]
-    return lambda before: _judge(house.types, before, occasion, together, planners)
+        standing = await _kept_of(tx, together)
+    keepable_in = _Keepable()
+    planners = [
+        _planner_of_keeping(occasion, proposal, keepable_in)
+        if isinstance(proposal, Keep)
+        else _planner_of(house.types, occasion, proposal, providers)
+        for proposal in together.proposals
+    ]
+    return lambda before: _judge(house.types, before, occasion, together, planners, standing)
 
 
 @contextmanager
@@ -120,19 +165,28 @@ def naming(place: int, told: str) -> Iterator[None]:
 
 
 def _judge(
-    types: KnownTypes, before: Realm, occasion: Occasion, together: Together, planners: Sequence[Planner]
+    types: KnownTypes,
+    before: Realm,
+    occasion: Occasion,
+    together: Together,
+    planners: Sequence[Planner],
+    standing: Mapping[Address, Kept],
 ) -> Judged:
     _check_each_once(together.proposals)
     after, plans = before, []
     for place, (proposal, planner) in enumerate(zip(together.proposals, planners, strict=True)):
         with naming(place, proposal.told):
             plan = settled(after, planner(after))
+            # What another source keeps is told to those alone who may put it.
+            _check_kept(standing, together, [proposal])
             _check_versions(after, plan.edits)
+            if isinstance(proposal, Keep):
+                continue
             following = after.after(before.revision + 1, [edit.change for edit in plan.edits])
             check_gains(types, after, following, occasion)
         plans.append(plan)
         after = following
-    return judged_whole(types, before, after, occasion, _one_plan(plans, together.reason))
+    return judged_whole(types, before, after, occasion, _one_plan(plans, together))
 
 
 def _check_each_once(proposals: Sequence[Proposal]) -> None:
@@ -154,24 +208,50 @@ def _check_versions(realm: Realm, edits: Sequence[Edit]) -> None:
             raise StaleEdit(f"You saw {seen} of it, and it is {where} now: read it and try again.", version=stands)
 
 
-def _one_plan(plans: Sequence[Plan], reason: str) -> Plan:
+async def _kept_of(tx: Transaction, together: Together) -> dict[Address, Kept]:
+    """What is kept in files of the things that a source speaks of."""
+    if together.source is None:
+        return {}
+    addresses = together.kept(together.proposals).keys()
+    found: dict[Address, Kept] = {}
+    for kind in sorted({kind for kind, _ in addresses}):
+        found |= await kept.standing(tx, kind, [key for of, key in addresses if of == kind])
+    return found
+
+
+def _check_kept(standing: Mapping[Address, Kept], together: Together, proposals: Sequence[Proposal]) -> None:
+    """Refuse what is kept in the files of another source, unless it is taken over."""
+    if together.source is not None and not together.take_over:
+        check_kept_by_nobody_else(standing, together.source, together.kept(proposals))
+
+
+def _one_plan(plans: Sequence[Plan], together: Together) -> Plan:
     async def within(tx: Transaction, revision: int) -> None:
         for plan in plans:
             if plan.within is not None:
                 await plan.within(tx, revision)
+        if together.source is not None:
+            _check_kept(await _kept_of(tx, together), together, together.proposals)
+            await kept.append(tx, together.source, together.kept(together.proposals), revision)
 
+    details: dict[str, object] = {
+        "changes": [{"event": plan.event, **plan.details, "reason": plan.reason} for plan in plans]
+    }
+    if together.source is not None:
+        held = together.kept(together.proposals)
+        details |= {"source": together.source, "kept": [" ".join(each) for each in held]}
     return Plan(
         Event.REALM_APPLIED,
         tuple(edit for plan in plans for edit in plan.edits),
         datasets=tuple(sorted({name for plan in plans for name in plan.datasets})),
         policies=tuple(sorted({id_ for plan in plans for id_ in plan.policies})),
-        details={"changes": [{"event": plan.event, **plan.details, "reason": plan.reason} for plan in plans]},
-        reason=reason,
+        details=details,
+        reason=together.reason,
         within=within,
     )
 
 
-def _planner_of(types: KnownTypes, occasion: Occasion, proposal: Proposal, providers: AbstractSet[str]) -> Planner:
+def _planner_of(types: KnownTypes, occasion: Occasion, proposal: Put | Delete, providers: AbstractSet[str]) -> Planner:
     if isinstance(proposal, Delete):
         return _end_of(occasion, proposal)
     after = proposal.after_version
@@ -188,6 +268,32 @@ def _planner_of(types: KnownTypes, occasion: Occasion, proposal: Proposal, provi
             return plan_policy(occasion, policy, after)
         case Grant() as grant:
             return plan_grant(occasion, grant, after)
+
+
+def _planner_of_keeping(occasion: Occasion, proposal: Keep, keepable_in: _Keepable) -> Planner:
+    """A thing that is not there and one that may not be kept are one: nothing is told of either."""
+
+    def plan(realm: Realm) -> Plan:
+        standing = keepable_in.of(realm, occasion, word_of(proposal.kind)).get(proposal.name)
+        if standing is None:
+            raise NotFound
+        edit = Edit(Change(proposal.kind, proposal.name, standing), proposal.after_version)
+        _check_versions(realm, settled(realm, Plan(Event.REALM_APPLIED, (edit,))).edits)
+        return Plan(Event.REALM_APPLIED, ())
+
+    return plan
+
+
+class _Keepable:
+    """What may be kept of each kind, found once for a realm: a source keeps many things at once."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[Realm, Mapping[str, Noun]]] = {}
+
+    def of(self, realm: Realm, occasion: Occasion, kind: str) -> Mapping[str, Noun]:
+        if kind not in self._found or self._found[kind][0] is not realm:
+            self._found[kind] = realm, keepable(realm, occasion.asker, occasion.at, kind)
+        return self._found[kind][1]
 
 
 def _end_of(occasion: Occasion, ending: Delete) -> Planner:

@@ -19,7 +19,7 @@ from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Problem, Unavailable
 from muniment.core.realm import Realm
-from muniment.core.runs import Broken, broken
+from muniment.core.runs import Broken, Ending, broken, ending
 from muniment.core.visibility import find_each, known, readable_scopes
 from muniment.flows.change_realm import Edit, Judged, told_of
 from muniment.flows.change_together import Together, judge_of
@@ -41,6 +41,7 @@ class Tried:
     edits: Sequence[Edit]
     effects: Consequences
     broken: Sequence[Broken]
+    ending: Sequence[Ending]
     seen_at: Mapping[str, datetime]
     since: datetime
     complete: bool
@@ -91,6 +92,7 @@ async def try_changes(house: House, occasion: Occasion, together: Together, days
         edits=judged.plan.edits,
         effects=effects,
         broken=await aside(lambda: _broken(judged, occasion, recorded)),
+        ending=await aside(lambda: _ending(judged, occasion, recorded)),
         seen_at={str(each.state.subject): each.seen_at for each in seen},
         since=since,
         complete=recorded.complete,
@@ -110,6 +112,13 @@ def _effects(judged: Judged, occasion: Occasion, seen: Sequence[Known]) -> Conse
 def _broken(judged: Judged, occasion: Occasion, recorded: Recorded) -> Sequence[Broken]:
     """The recorded runs that would have failed, as far as the author may be told of their datasets."""
     found = broken(judged.before, judged.after, recorded.runs, occasion.at)
+    eyes = _Eyes(judged, occasion, {each.dataset for each in found})
+    return [each for each in found if eyes.see_dataset(each.dataset)]
+
+
+def _ending(judged: Judged, occasion: Occasion, recorded: Recorded) -> Sequence[Ending]:
+    """The projects that use what would be deprecated or retired, as far as the author may be told who uses that."""
+    found = ending(judged.before, judged.after, recorded.runs, occasion.at)
     eyes = _Eyes(judged, occasion, {each.dataset for each in found})
     return [each for each in found if eyes.see_dataset(each.dataset)]
 
