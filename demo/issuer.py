@@ -65,6 +65,9 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from demo.devices import GRANT as DEVICE_GRANT
+from demo.devices import CodeEndpoint, CodeGrant, Codes, Command
+
 DEMO_GRANT = "urn:muniment:demo"
 AUDIENCE = "muniment"
 #: What the demonstration's tokens say was signed in with.
@@ -72,7 +75,7 @@ CLIENT = "kedro-muniment"
 
 Algorithm = Literal["RS256", "Ed25519"]
 
-_GRANT_TYPES = ("client_credentials", DEMO_GRANT)
+_GRANT_TYPES = ("client_credentials", DEMO_GRANT, DEVICE_GRANT)
 _SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 
 _LIFETIME_SECONDS = 3600
@@ -195,6 +198,9 @@ class TokenServer(AuthorizationServer):
         self.keys = keys
         self.register_grant(ServiceGrant)
         self.register_grant(DemonstrationGrant)
+        self.codes = Codes({name: person for name, person in people.items() if person.kind == "user"})
+        self.register_grant(CodeGrant)
+        self.register_endpoint(CodeEndpoint)
         generator = BearerTokenGenerator(self._access_token, expires_generator=_LIFETIME_SECONDS)
         self.register_token_generator("default", generator)
 
@@ -205,14 +211,18 @@ class TokenServer(AuthorizationServer):
     def handle_response(self, status: int, body: object, headers: Sequence[tuple[str, str]]) -> JSONResponse:
         return JSONResponse(body, status_code=status, headers=dict(headers))
 
-    def query_client(self, client_id: str) -> Person | None:
-        """Services are clients; people are not."""
+    def query_client(self, client_id: str) -> Person | Command | None:
+        """Services are clients, and so is the command that people sign in with; people are not."""
+        if client_id == CLIENT:
+            return Command(CLIENT)
         person = self.people.get(client_id)
         return person if person is not None and person.kind == "service" else None
 
-    def authenticate_client(self, request: TokenRequest, methods: Sequence[str], endpoint: str = "token") -> Person:
+    def authenticate_client(
+        self, request: TokenRequest, methods: Sequence[str], endpoint: str = "token"
+    ) -> Person | Command:
         try:
-            return cast("Person", super().authenticate_client(request, methods, endpoint))
+            return cast("Person | Command", super().authenticate_client(request, methods, endpoint))
         except UnicodeDecodeError:
             raise InvalidClientError("The Authorization header cannot be read.", status_code=401) from None
 
@@ -222,8 +232,8 @@ class TokenServer(AuthorizationServer):
     def send_signal(self, name: str, *_: object, **__: object) -> None:
         """Nobody listens."""
 
-    def _access_token(self, *, client: Person, user: Person | None, **_: object) -> str:
-        person, now = user or client, int(time.time())
+    def _access_token(self, *, client: Person | Command, user: Person | None, **_: object) -> str:
+        person, now = user or cast("Person", client), int(time.time())
         claims = {
             "iss": self.url,
             "sub": person.id,
@@ -257,6 +267,8 @@ class SmallIssuer:
                 Route(get_well_known_url(self.url), self.discovery),
                 Route("/jwks", self.jwks),
                 Route("/token", self.token, methods=["POST"]),
+                Route("/device_authorization", self.device_authorization, methods=["POST"]),
+                Route("/device", self.tokens.codes.page, methods=["GET", "POST"]),
                 Route("/rotate", self.rotate, methods=["POST"]),
                 Route("/sign", self.sign, methods=["POST"]),
             ]
@@ -269,9 +281,10 @@ class SmallIssuer:
                 "issuer": self.url,
                 "jwks_uri": f"{self.url}/jwks",
                 "token_endpoint": f"{self.url}/token",
+                "device_authorization_endpoint": f"{self.url}/device_authorization",
                 "grant_types_supported": list(_GRANT_TYPES),
                 "token_endpoint_auth_methods_supported": [*_SECRET_METHODS, "none"],
-                # Both must name something, though nobody signs in here and no ID token is made.
+                # Both must name something, though people sign in by a code alone and no ID token is made.
                 "response_types_supported": ["none"],
                 "id_token_signing_alg_values_supported": sorted({"RS256", self.keys.algorithm}),
                 "subject_types_supported": ["public"],
@@ -289,6 +302,11 @@ class SmallIssuer:
     async def token(self, request: Request) -> Response:
         """An access token: for a service by its secret, for anyone by the demonstration's own grant."""
         return cast("Response", self.tokens.create_token_response((request, await request.body())))
+
+    async def device_authorization(self, request: Request) -> Response:
+        """A code for a command that somebody signs in with (RFC 8628, 3.1)."""
+        asked = (request, await request.body())
+        return cast("Response", self.tokens.create_endpoint_response(CodeEndpoint.ENDPOINT_NAME, asked))
 
     async def rotate(self, request: Request) -> JSONResponse:
         """Sign with a new key from now on; ``?withdraw=true`` no longer publishes the old ones."""

@@ -156,6 +156,7 @@ def _start(place: Place, processes: Processes, desk: Desk, runner: Runner) -> Pr
         MUNIMENT_URL=desk.url,
         MUNIMENT_TOKEN=desk.token(runner.person),
         XDG_CACHE_HOME=str(place.runs / runner.person / "cache"),
+        XDG_STATE_HOME=str(place.runs / runner.person / "state"),
         COLUMNS="150",
     )
     command = [sys.executable, "-m", "kedro", "run", *runner.arguments]

@@ -5,7 +5,24 @@ Kedro context is created, merges it with the project's own, and refuses a run be
 identity may not use what the run needs. Without that file it does nothing.
 """
 
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from kedro_muniment.catalog import muniment_catalog as muniment_catalog
+    from kedro_muniment.loader import GovernedConfigLoader as GovernedConfigLoader
+
 __version__ = "0.1.0"
+
+_LATE = {"GovernedConfigLoader": "kedro_muniment.loader", "muniment_catalog": "kedro_muniment.catalog"}
+
+
+def __getattr__(name: str) -> Any:
+    """What needs Kedro is imported when it is asked for: every ``kedro`` command imports this package."""
+    if name in _LATE:
+        from importlib import import_module
+
+        return getattr(import_module(_LATE[name]), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def login(url: str | None = None, *, device: bool = False, browser: bool = False, issuer: str | None = None) -> None:
@@ -13,15 +30,17 @@ def login(url: str | None = None, *, device: bool = False, browser: bool = False
 
     Without ``url`` it is the service of ``MUNIMENT_URL``, or of the Kedro project around the current directory.
     """
-    from kedro_muniment import commands, telling
+    from kedro_muniment.command_line import entering
+    from kedro_muniment.sign_in import telling
 
     teller = telling.here()
-    told = commands.signed_in(teller, url, device=device, browser=browser, issuer=issuer)
-    teller.say(commands.login_line(told))
+    told = entering.signed_in(teller, url, device=device, browser=browser, issuer=issuer)
+    teller.say(entering.login_line(told))
 
 
 def logout(url: str | None = None) -> None:
     """Sign out, as ``kedro muniment logout`` does."""
-    from kedro_muniment import commands, telling
+    from kedro_muniment.command_line import entering
+    from kedro_muniment.sign_in import telling
 
-    telling.here().say("\n".join(commands.logout_lines(commands.signed_out(url))))
+    telling.here().say("\n".join(entering.logout_lines(entering.signed_out(url))))

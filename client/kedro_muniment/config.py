@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
+from kedro_muniment import sources
 from kedro_muniment.problems import BadConfig
 
 if TYPE_CHECKING:
@@ -31,6 +32,7 @@ FILE_NAMES: Final = ("muniment.yml", "muniment.yaml")
 PRECEDENCES: Final = ("error", "warn", "local", "governed")
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
+_WILD: Final = re.compile(r"\*|\?|\{\w*\}")
 _REMOTE: Final = re.compile(r"[A-Za-z][A-Za-z0-9+.-]+://")
 
 logger = logging.getLogger("kedro_muniment")
@@ -50,9 +52,13 @@ class Config:
     governed: tuple[str, ...] | None = None
     default_precedence: Precedence = "error"
     precedence: Mapping[str, Precedence] = field(default_factory=dict)
+    #: The keys of ``precedence`` that are patterns, the most specific first.
+    precedence_by_pattern: tuple[tuple[re.Pattern[str], Precedence], ...] = ()
     types: frozenset[str] = frozenset()
     allow_code_formats: frozenset[str] = frozenset()
     project_paths: bool = False
+    #: Where credentials come from that are not in the project's credentials.yml.
+    credentials: tuple[sources.Source, ...] = ()
 
     def environment(self, kedro_env: str) -> str:
         """The service's environment for Kedro's; an unmapped one is refused rather than guessed."""
@@ -76,8 +82,16 @@ class Config:
         return {key: value for key, value in said.items() if value is not None}
 
     def precedence_of(self, local: str, governed: str) -> Precedence:
-        """Who wins when the project defines a governed name itself."""
-        return self.precedence.get(local) or self.precedence.get(governed) or self.default_precedence
+        """Who wins when the project defines a governed name itself: said of the name, of a pattern, or of all."""
+        said = self.precedence.get(local) or self.precedence.get(governed)
+        if said is not None:
+            return said
+        matching = (each for pattern, each in self.precedence_by_pattern if _matches(pattern, local, governed))
+        return next(matching, self.default_precedence)
+
+
+def _matches(pattern: re.Pattern[str], *names: str) -> bool:
+    return any(pattern.fullmatch(name) for name in names)
 
 
 def read(loader: AbstractConfigLoader) -> Config | None:
@@ -175,6 +189,11 @@ def _parsed(text: bytes, where: str) -> dict[str, Any]:
     return document
 
 
+def of(said: Mapping[str, Any], where: str) -> Config:
+    """Settings that a program says itself, held to the same rules; ``where`` is what a refusal calls the place."""
+    return _checked({key: (where, value) for key, value in said.items()})
+
+
 def _checked(found: Mapping[str, tuple[str, Any]]) -> Config:
     values: dict[str, Any] = {}
     for key, (where, value) in found.items():
@@ -245,23 +264,14 @@ def _list_of(key: str, example: str, made: Callable[[list[str]], object]) -> Cal
 
 
 def _names(value: object) -> dict[str, Any]:
+    from kedro_muniment.naming import Names, is_parameter
+
     named = _texts_of("names", "orders: sales.orders")(value)
-    for local, governed in named["names"].items():
-        if "{" in local + governed:
-            raise BadConfig(f"`names:` maps {local!r} to {governed!r}: patterns are not mapped. Write each name out.")
-        if local == "parameters" or local.startswith("params:"):
+    for local in named["names"]:
+        if is_parameter(local):
             raise BadConfig(f"`names:` maps {local!r}: parameters are the project's own. Take that line out.")
-    _refuse_divided_names(named["names"])
+    Names.of(named["names"])
     return named
-
-
-def _refuse_divided_names(names: Mapping[str, str]) -> None:
-    """To Kedro ``orders@json`` and ``orders@pandas`` are one dataset, so they are one to the service."""
-    known: dict[str, str] = {}
-    for local, governed in names.items():
-        bare = local.partition("@")[0]
-        if known.setdefault(bare, governed) != governed:
-            raise BadConfig(f"`names:` maps {bare!r} to {known[bare]!r} and to {governed!r}. Map it to one of them.")
 
 
 def _precedence(value: object) -> dict[str, Any]:
@@ -271,7 +281,20 @@ def _precedence(value: object) -> dict[str, Any]:
         raise ValueError(f"a mapping from a name, or `default`, to one of {', '.join(PRECEDENCES)}")
     by_name = dict(value)
     default = by_name.pop("default", "error")
-    return {"default_precedence": default, "precedence": MappingProxyType(by_name)}
+    patterns = sorted((key for key in by_name if _WILD.search(key)), key=lambda key: (-len(_WILD.sub("", key)), key))
+    return {
+        "default_precedence": default,
+        "precedence": MappingProxyType(by_name),
+        "precedence_by_pattern": tuple((_compiled(key), by_name[key]) for key in patterns),
+    }
+
+
+def _compiled(key: str) -> re.Pattern[str]:
+    """A name with wildcards, be they those of ``names:`` or those of ``governed:``."""
+    wild = {"*": ".*", "?": "."}
+    texts = [re.escape(part) for part in _WILD.split(key)]
+    between = [wild.get(part, ".+?") for part in _WILD.findall(key)]
+    return re.compile("".join(text + meaning for text, meaning in zip(texts, [*between, ""], strict=True)), re.DOTALL)
 
 
 def _project_paths(value: object) -> dict[str, Any]:
@@ -292,4 +315,5 @@ KEYS: Final[Mapping[str, Callable[[object], dict[str, Any]]]] = {
     "types": _list_of("types", "my_package.MyDataset", frozenset),
     "allow_code_formats": _list_of("allow_code_formats", "pickle.PickleDataset", frozenset),
     "project_paths": _project_paths,
+    "credentials": sources.checked,
 }

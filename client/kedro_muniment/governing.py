@@ -1,4 +1,4 @@
-"""One Kedro context under Muniment: settings, lease and merged catalog, from context to run.
+"""One project's catalog under Muniment: settings, lease and merged catalog, from Kedro's loader to the run.
 
 This is the whole of what happens, in order: read the settings, sign in, fetch the lease and the further names that the
 project uses, check and merge, give Kedro the merged catalog; later, before a run, ask whether it may happen.
@@ -7,28 +7,30 @@ project uses, check and merge, give Kedro the merged catalog; later, before a ru
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from kedro.config import MissingConfigException
 
-from kedro_muniment import lease as leases
-from kedro_muniment import preflight
 from kedro_muniment.config import Config, kedro_env
-from kedro_muniment.credentials import Credentials
-from kedro_muniment.definitions import Building
-from kedro_muniment.factories import with_made_names
-from kedro_muniment.lease import Lease
-from kedro_muniment.merging import Merged, both_names, merge
-from kedro_muniment.problems import RunRefused
+from kedro_muniment.entries import guarded, preflight
+from kedro_muniment.entries.credentials import Credentials, Own, Secrets
+from kedro_muniment.entries.definitions import Building
+from kedro_muniment.entries.factories import named_in_pipelines, with_made_names
+from kedro_muniment.entries.guarded import Guard, Terms
+from kedro_muniment.entries.merging import Merged, merge
+from kedro_muniment.leases import lease as leases
+from kedro_muniment.leases import recorded
+from kedro_muniment.leases.lease import Lease
 from kedro_muniment.service import Service
-from kedro_muniment.signing_in import token
+from kedro_muniment.sign_in.signing_in import asker
+from kedro_muniment.use import reporting
 
 if TYPE_CHECKING:
     from kedro.config import AbstractConfigLoader
-    from kedro.framework.context import KedroContext
     from kedro.pipeline import Pipeline
 
 logger = logging.getLogger("kedro_muniment")
@@ -44,20 +46,20 @@ class Governed:
     lease: Lease
     merged: Merged
 
-    def ask(self, pipeline: Pipeline) -> preflight.Verdict:
-        return preflight.ask(self.service, self.asked, self.lease, self.merged, pipeline)
+    def ask(self, pipeline: Pipeline, run: str | None = None) -> preflight.Verdict:
+        """May this pipeline run? With the id of the run that begins, the ledger joins what it does to this."""
+        asked = {**self.asked, "run": run} if run else self.asked
+        return preflight.ask(self.service, asked, self.lease, self.merged, pipeline)
 
-    def refuse_unless(self, action: str, name: str) -> None:
-        """The lease's own word on one use, at the moment of the use."""
-        if self.merged.naming.governed(name) is None or self.merged.stands_in(name):
-            return
-        entry = self.merged.entry_for(name)
-        shown = both_names(name, self.merged.naming.governed(name))
-        if entry is not None and entry.refusal is None and action not in entry.actions:
-            allowed = " and ".join(entry.actions) or "nothing"
-            raise RunRefused(f"{shown}: you may {allowed}, not {action}. Ask why: kedro muniment why {entry.governed}")
-        if entry is not None and entry.end is not None and entry.end <= datetime.now(UTC):
-            raise RunRefused(f"{shown}: your access has ended. Ask why: kedro muniment why {entry.governed}")
+    def catalog(self, secrets: Secrets) -> dict[str, Any]:
+        """What Kedro is given: each governed dataset under its guard, secrets by their names."""
+        terms = Terms.of(self.lease, self.service.url)
+        catalog = self.merged.catalog()
+        for name, entry in self.merged.entries.items():
+            if entry.provenance == "service" and entry.refusal is None:
+                guard = Guard(entry.governed or name, name, entry.actions, entry.end, terms)
+                catalog[name] = guarded.definition(catalog[name], guard, secrets)
+        return catalog
 
     def summary(self) -> str:
         served = self.merged.served()
@@ -70,33 +72,50 @@ class Governed:
         return f"{counted} as {self.lease.subject}, env {self.lease.environment}, revision {self.lease.revision}"
 
 
-def govern(context: KedroContext, config: Config) -> Governed:
-    """Fetch what the user may use, and make it the context's catalog."""
-    loader = context.config_loader
-    asked = config.asking(kedro_env(loader))
-    service = Service(config.url, token(config.url))
-    own = _own(loader, "catalog")
-    lease = with_made_names(service, asked, leases.fetch(service, asked), config, own)
+def govern(loader: AbstractConfigLoader, project: Path, config: Config) -> Governed:
+    """Fetch what the user may use, and make it the catalog that this loader gives."""
     building = Building(
-        context.project_path,
+        project,
         config.types,
         config.allow_code_formats,
         config.project_paths,
         loader.runtime_params or {},
     )
-    merged = merge(own, lease, config, building)
-    loader["catalog"] = merged.catalog()
-    if any(_names_credentials(entry.definition) for entry in merged.served()):
-        loader["credentials"] = Credentials(_own(loader, "credentials"))
-    governed = Governed(asked, service, lease, merged)
+    asked = config.asking(kedro_env(loader))
+    governed = fetched(_own(loader, "catalog"), config, asked, building, named_in_pipelines())
+    own = Own.of(loader) if config.credentials or names_credentials(governed.merged) else Own.none()
+    secrets = Secrets(own, config.credentials)
+    loader["catalog"] = governed.catalog(secrets)
+    if config.credentials:
+        loader["credentials"] = Credentials(_own(loader, "credentials"), secrets)
+    _say(governed.summary())
+    return governed
+
+
+def fetched(
+    own: Mapping[str, Any], config: Config, asked: Mapping[str, str], building: Building, used: frozenset[str]
+) -> Governed:
+    """The lease and the merged catalog: the project's own entries, and what is given under their names and others."""
+    service, fetch = _giver(config, building.project_path)
+    lease = with_made_names(fetch, asked, fetch(asked), config, own, used)
+    reporting.answering(service, lease.subject)
     if config.governed is None and not lease.catalog:
         logger.warning(
             "Muniment gives you nothing in %s, and muniment.yml does not say which names are governed: all but those "
             'under `names:` and in their domains count as the project\'s own. Write them: governed: ["sales.*"].',
             lease.environment,
         )
-    _say(governed.summary())
-    return governed
+    return Governed(asked, service, lease, merge(own, lease, config, building, used))
+
+
+def _giver(config: Config, project: Path) -> tuple[Service, Callable[[Mapping[str, str]], Lease]]:
+    """Who is asked for the lease, and how: the service, or a recorded catalog in its place."""
+    recording = recorded.named(project)
+    if recording is None:
+        service = Service(config.url, asker(config.url))
+        return service, partial(leases.fetch, service)
+    logger.warning(recording.banner())
+    return recorded.Unasked.of(recording), recording.lease
 
 
 def _own(loader: AbstractConfigLoader, key: str) -> dict[str, Any]:
@@ -107,10 +126,15 @@ def _own(loader: AbstractConfigLoader, key: str) -> dict[str, Any]:
         return {}
 
 
-def _names_credentials(definition: Any) -> bool:
+def names_credentials(merged: Merged) -> bool:
+    """Whether anything that is served names credentials. Where nothing does, the project's own are left unread."""
+    return any(_holds_credentials(entry.definition) for entry in merged.served())
+
+
+def _holds_credentials(definition: Any) -> bool:
     if not isinstance(definition, dict):
         return False
-    return "credentials" in definition or any(_names_credentials(held) for held in definition.values())
+    return "credentials" in definition or any(_holds_credentials(held) for held in definition.values())
 
 
 def _say(line: str) -> None:

@@ -10,6 +10,7 @@ sentence instead of a traceback. Each has an exit code of its own, which scripts
   - :class:`Unreachable` (4)
   - :class:`BadConfig` (5): ``muniment.yml``, or how it meets the project's own catalog
   - :class:`ServiceRefused` (6): any other refusal, or an answer that is not Muniment's
+    - :class:`NotTaken`: the service does not take what it was sent, whenever that is sent again
 
 :class:`Unusable` is no refusal of a command: it ends as a dataset that refuses (``refused.py``).
 
@@ -59,6 +60,10 @@ class ServiceRefused(MunimentError):
     """The service refused, or gave an answer that this version does not understand."""
 
     exit_code = 6
+
+
+class NotTaken(ServiceRefused):
+    """The service does not take what it was sent, as it stands."""
 
 
 class Unusable(Exception):

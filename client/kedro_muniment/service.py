@@ -3,43 +3,85 @@
 httpx is imported when the first question is asked, not before: a project that is not governed never pays for
 it. Redirects are not followed, because the token would travel with them; and plain HTTP, which is for loopback alone,
 goes through no proxy, which would read the token.
+
+A service that *answers* may say no, and that stands. Everything else is the same as if it were away, and raises
+:class:`Unreachable`: no connection, too long a wait, half a body, the page of a portal or of a proxy, an error of its
+own (5xx), a redirect, and the word that it is too busy (429). A question takes a bounded time as a whole, and its
+answer has a bounded length.
 """
 
 from __future__ import annotations
 
 import json
+import ssl
+import time
+import zlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from kedro_muniment import __version__
-from kedro_muniment.problems import Denied, MunimentError, NotSignedIn, ServiceRefused, Unreachable, plain
-from kedro_muniment.tokens import Token
+from kedro_muniment import __version__, patience
+from kedro_muniment.problems import Denied, MunimentError, NotSignedIn, NotTaken, ServiceRefused, Unreachable, plain
+from kedro_muniment.sign_in.tokens import Token
 
 if TYPE_CHECKING:
     import httpx
 
+    from kedro_muniment.leases.statements import Trust
+
+#: How long one question may take as a whole, and its connection.
 TIMEOUT_SECONDS: Final = 30.0
 CONNECT_SECONDS: Final = 5.0
+#: A run that has its lease does not wait longer for the word on it: then the lease decides.
+PREFLIGHT_SECONDS: Final = 10.0
+#: The longest answer that is read, unpacked: a catalog of 10,000 entries has 3 MB.
+LONGEST_ANSWER: Final = 64 * 1024 * 1024
+#: For how long a service that was away is taken to be so still, by those who can do without it.
+AWAY_SECONDS: Final = 30.0
+OK: Final = 200
 NOT_MODIFIED: Final = 304
 UNAUTHORIZED: Final = 401
 REFUSALS: Final[Mapping[int, type[MunimentError]]] = {
     UNAUTHORIZED: NotSignedIn,
     403: Denied,
     404: Denied,
+    413: NotTaken,
+    422: NotTaken,
     429: Unreachable,
-    503: Unreachable,
 }
+_SERVER_ERRORS: Final = 500
+_GZIP: Final = 16 + zlib.MAX_WBITS
+_CODINGS: Final = frozenset({"", "identity", "gzip"})
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """A status, the headers that matter, and the JSON body (``None`` on 304)."""
+    """A status, the headers, the body as bytes, and what JSON it is (``None`` on 304)."""
 
     status: int
     headers: Mapping[str, str]
     body: Any
+    content: bytes = b""
+
+
+@dataclass(slots=True)
+class Memory:
+    """What one question found out for the next."""
+
+    #: Whose statements are believed, since that was asked.
+    trust: Trust | None = None
+    _away: str | None = None
+    _until: float = 0.0
+
+    def note_away(self, said: str) -> None:
+        """The service did not answer just now."""
+        self._away, self._until = said, time.monotonic() + AWAY_SECONDS
+
+    def away(self) -> str | None:
+        """That the service did not answer a moment ago, so that it need not be waited for once more."""
+        return self._away if time.monotonic() < self._until else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +90,42 @@ class Service:
 
     url: str
     token: Token
+    memory: Memory = field(default_factory=Memory, init=False, repr=False, compare=False)
 
-    def lease(self, asked: Mapping[str, str], etag: str | None) -> Answer:
-        """The catalog that the bearer may use; status 304 when it is still the one with this tag."""
-        return self._ask("GET", "/v1/leases", params=asked, headers={"If-None-Match": etag} if etag else {})
+    def lease(self, asked: Mapping[str, str], etag: str | None, within: float = TIMEOUT_SECONDS) -> Answer:
+        """The catalog that the bearer may use; status 304 when it is still the one with this tag.
+
+        A project asks for several, one after the other: where the first finds nobody, the others do not wait for it.
+        """
+        away = self.memory.away()
+        if away is not None:
+            raise Unreachable(away)
+        tagged = {"If-None-Match": etag} if etag else {}
+        try:
+            return self._ask("GET", "/v1/leases", params=asked, headers=tagged, within=within)
+        except Unreachable as problem:
+            self.memory.note_away(problem.message)
+            raise
+
+    def lease_keys(self, within: float = TIMEOUT_SECONDS) -> Any:
+        """The keys that sign leases, as a JSON Web Key Set."""
+        return self._ask("GET", "/v1/leases/keys", within=within).body
 
     def preflight(self, asked: Mapping[str, str], load: Sequence[str], save: Sequence[str]) -> Any:
-        return self._ask("POST", "/v1/preflight", body={**asked, "load": list(load), "save": list(save)}).body
+        body = {**asked, "load": list(load), "save": list(save)}
+        return self._ask("POST", "/v1/preflight", body=body, within=PREFLIGHT_SECONDS).body
+
+    def use(self, events: Sequence[Mapping[str, Any]], within: float = TIMEOUT_SECONDS) -> None:
+        """Report what was used."""
+        self._ask("POST", "/v1/use", body={"events": list(events)}, within=within)
+
+    def described(self, within: float = TIMEOUT_SECONDS) -> Answer:
+        """What the service says of itself, with the headers of its answer."""
+        return self._ask("GET", "/.well-known/muniment", within=within)
+
+    def datasets(self, asked: Mapping[str, str]) -> Any:
+        """A page of the datasets that the bearer may know of."""
+        return self._ask("GET", "/v1/datasets", params=asked).body
 
     def whoami(self) -> Any:
         return self._ask("GET", "/v1/whoami").body
@@ -80,11 +151,15 @@ class Service:
         params: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: object = None,
+        within: float = TIMEOUT_SECONDS,
     ) -> Answer:
-        sent = {"Accept": "application/json", "User-Agent": f"kedro-muniment/{__version__}", **(headers or {})}
-        response = self._sent(method, path, params=params, headers=sent, json=body)
-        if not isinstance(response, str) and response.status_code == UNAUTHORIZED and self.token.is_replaced():
-            response = self._sent(method, path, params=params, headers=sent, json=body)
+        if isinstance(self.token.problem, Unreachable):
+            raise self.token.problem
+        agent = f"kedro-muniment/{__version__}"
+        sent = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": agent, **(headers or {})}
+        response = self._sent(method, path, within, params=params, headers=sent, json=body)
+        if not isinstance(response, str) and response.status == UNAUTHORIZED and self.token.is_replaced():
+            response = self._sent(method, path, within, params=params, headers=sent, json=body)
         if isinstance(response, str):
             raise Unreachable(
                 f"Muniment cannot be reached at {self.url} ({response}). Nothing was run. Check the address "
@@ -92,16 +167,32 @@ class Service:
             )
         return self._understood(response)
 
-    def _sent(self, method: str, path: str, **said: Any) -> httpx.Response | str:
-        """The response, or why there is none, in words: the exception's frames hold the request, and go no further."""
+    def _sent(self, method: str, path: str, within: float, **said: Any) -> Answer | str:
+        """The answer, or why there is none, in words."""
+        import httpx  # noqa: F401 - before the time begins to run: the first import takes a tenth of a second
+
+        answer = patience.within(within, partial(self._exchange, method, path, within, said))
+        return f"no whole answer within {within:.0f} seconds" if answer is None else answer
+
+    def _exchange(self, method: str, path: str, within: float, said: Mapping[str, Any]) -> Answer | str:
+        """As above. What is raised there holds the request in its frames, and goes no further."""
         import httpx
 
-        timeout = httpx.Timeout(TIMEOUT_SECONDS, connect=CONNECT_SECONDS)
+        timeout = httpx.Timeout(within, connect=min(CONNECT_SECONDS, within))
+        is_plain = self.url.startswith("http://")
         try:
-            with httpx.Client(timeout=timeout, trust_env=not self.url.startswith("http://")) as client:
-                return client.request(method, self.url + path, auth=self._signed, **said)
+            with (
+                httpx.Client(timeout=timeout, verify=_trusted(is_plain=is_plain), trust_env=not is_plain) as client,
+                client.stream(method, self.url + path, auth=self._signed, **said) as response,
+            ):
+                content = _whole(response)
+                if isinstance(content, str):
+                    return content
+                return Answer(response.status_code, response.headers, None, content)
         except UnicodeError:  # as it is looked up: a label is too long, say, or empty
             return "no host can have that name"
+        except zlib.error:
+            return "its answer broke off, or is not what it says"
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return _cause(error)
 
@@ -109,33 +200,67 @@ class Service:
         self.token.authorize(request.headers)
         return request
 
-    def _understood(self, response: httpx.Response) -> Answer:
-        if response.status_code == NOT_MODIFIED:
-            return Answer(response.status_code, response.headers, None)
+    def _understood(self, answer: Answer) -> Answer:
+        if answer.status == NOT_MODIFIED:
+            return answer
         try:
-            body = json.loads(response.content)
+            body = json.loads(answer.content)
         except (ValueError, RecursionError):
             body = None
-        if response.is_success and isinstance(body, dict):
-            return Answer(response.status_code, response.headers, body)
-        raise self._refusal(response.status_code, body)
+        if OK <= answer.status < OK + 100 and isinstance(body, dict):
+            return Answer(answer.status, answer.headers, body, answer.content)
+        raise self._refusal(answer.status, body)
+
+    def strange(self, status: int) -> Unreachable:
+        """Somebody answered, and it was not the service."""
+        return Unreachable(
+            f"{self.url} answered {status}, and not as Muniment does. Nothing was run. Check the address (`url:` in "
+            "muniment.yml, or MUNIMENT_URL), and that no proxy or sign-in page of the network answers in its place."
+        )
 
     def _refusal(self, status: int, body: object) -> MunimentError:
-        kind = REFUSALS.get(status, ServiceRefused)
         if not isinstance(body, dict) or "title" not in body:
-            return ServiceRefused(
-                f"{self.url} answered {status}, and not as Muniment does. Check the address "
-                "(`url:` in muniment.yml, or MUNIMENT_URL)."
-            )
+            return self.strange(status)
+        kind = Unreachable if status >= _SERVER_ERRORS else REFUSALS.get(status, ServiceRefused)
         said = f"{plain(body['title'])}: {plain(body.get('detail') or 'no reason was given')}"
         faults = body.get("errors")
         if isinstance(faults, list):
             said += "".join(
                 f"\n  {plain(f.get('at'))}: {plain(f.get('message'))}" for f in faults if isinstance(f, dict)
             )
+        if kind is NotSignedIn and self.token.problem is not None:
+            return self.token.problem
         if kind is NotSignedIn:
             said += f" {self.token.advice}"
         return kind(f"{said} (Muniment at {self.url})")
+
+
+def _whole(response: httpx.Response) -> bytes | str:
+    """The body, unpacked; or what is wrong with it. A small one may unpack to any length: it is stopped on its way."""
+    coding = response.headers.get("Content-Encoding", "").strip().lower()
+    if coding not in _CODINGS:
+        return f"its answer comes packed in a way that was not asked for ({plain(coding)})"
+    unpacking = zlib.decompressobj(_GZIP) if coding == "gzip" else None
+    held, taken = bytearray(), 0
+    for part in response.iter_raw():
+        taken += len(part)
+        held += part if unpacking is None else unpacking.decompress(part, LONGEST_ANSWER - len(held) + 1)
+        if len(held) > LONGEST_ANSWER:
+            return "its answer is longer than any catalog"
+    if unpacking is not None and taken and not unpacking.eof:
+        return "its answer broke off"
+    return bytes(held)
+
+
+@lru_cache(maxsize=2)
+def _trusted(*, is_plain: bool) -> ssl.SSLContext:
+    """Whom to believe over TLS: made once, because reading all authorities takes as long as a question.
+
+    Plain HTTP needs none. It gets one that believes nobody, so that nothing could ever go over TLS with it.
+    """
+    import httpx
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else httpx.create_ssl_context()
 
 
 def _cause(error: Exception) -> str:

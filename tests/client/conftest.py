@@ -15,6 +15,7 @@ import re
 import subprocess
 import sys
 import threading
+import time
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from itertools import count
@@ -26,20 +27,28 @@ from urllib.parse import parse_qs, urlsplit
 import keyring
 import pytest
 import yaml
+from joserfc import jws
+from joserfc.jwk import OKPKey
 from keyring.backends import null
 
 UNKNOWN = "does not exist, or you may not know of it"
 SIGNATURE = "never-to-be-seen-signature"
 #: A factory pattern that the service may hold. Whatever else holds a brace it serves as it is, as no service should.
 PATTERN = re.compile(r"[a-z.]+\.[a-z_]*\{[a-z]+\}[a-z_]*\Z")
+#: What anybody may ask, and a start does when it knows no keys yet; it is not counted among what was asked.
+PUBLIC = frozenset({"/.well-known/muniment", "/v1/leases/keys"})
 numbers = count(1)
 
 
 def pytest_collection_modifyitems(items):
-    """Kedro warns of its own use of a deprecated function, and of dots in names; every other warning is an error."""
+    """Kedro warns of its own use of a deprecated function, and of dots in names; every other warning is an error.
+
+    So does joserfc of the name by which Ed25519 was known before RFC 9864.
+    """
     here = Path(__file__).parent
     for item in items:
         if here in item.path.parents:
+            item.add_marker(pytest.mark.filterwarnings(r"ignore:EdDSA is deprecated via RFC 9864"))
             item.add_marker(pytest.mark.filterwarnings(r"ignore:register_new_resolver\(\) is deprecated:UserWarning"))
             item.add_marker(
                 pytest.mark.filterwarnings(r"ignore:.*dataset names? .*contains? '\.' characters:UserWarning")
@@ -85,12 +94,23 @@ class StandIn:
     #: Known to Ann, and not hers.
     discoverable: set[str] = field(default_factory=set)
     asked: list[Asked] = field(default_factory=list)
+    #: What was reported as used, each time that it was; such questions are not among those that were asked.
+    reported: list[dict[str, Any]] = field(default_factory=list)
+    #: No report with a use of these is taken.
+    untaken: set[str] = field(default_factory=set)
     #: The tokens that are accepted for :attr:`subject`, beside those of Ann and Bob.
     bearers: set[str] = field(default_factory=set)
     #: The issuers as `/.well-known/muniment` describes them; the subject of each of their tokens is believed.
     issuers: list[dict[str, Any]] = field(default_factory=list)
     #: Answers in place of the usual ones: path to (status, content type, text).
     instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
+    #: What signs leases; the keys that are shown; how often they were asked for.
+    key: OKPKey = field(default_factory=lambda: OKPKey.generate_key(auto_kid=True))
+    shown: list[OKPKey] = field(default_factory=list)
+    shows: int = 0
+    hours: float = 12
+    #: What a lease states in place of what is so.
+    stating: dict[str, Any] = field(default_factory=dict)
 
     def serve(self, name: str, definition: Any, *actions: str) -> None:
         """Serve a dataset, or what a factory pattern makes of each name that is asked for."""
@@ -110,6 +130,11 @@ class StandIn:
         claims = json.loads(base64.urlsafe_b64decode(token.split(".")[1] + "=="))
         return f"user:{claims['sub']}" if claims["iss"] in [each["issuer"] for each in self.issuers] else None
 
+    def uses(self) -> list[tuple[str, str, str, str | None]]:
+        """What was reported as done, each use once: the action, both names, and the node."""
+        done = {each["id"]: each for each in self.reported if each["outcome"] == "done"}
+        return sorted((each["action"], each["name"], each["dataset"], each.get("node")) for each in done.values())
+
     def paths(self) -> list[str]:
         return [asked.path for asked in self.asked]
 
@@ -120,12 +145,38 @@ class StandIn:
             catalog = {name: self._filled(source, name) for name, source in found.items() if source in self.catalog}
         else:
             catalog = {n: held for n, held in self.catalog.items() if self.gives_patterns or not PATTERN.match(n)}
-        held = {"obligations": self.obligations, "ends": self.ends}
+        held = {"obligations": self.obligations, "ends": self.ends, "notices": self.notices}
         if names is not None:
             held = {key: {name: value[name] for name in value if name in found} for key, value in held.items()}
         patterns = {} if names is not None else {n: a for n, a in self.actions.items() if PATTERN.match(n)}
         actions = {name: self._actions(name) for name in catalog}
         return {"catalog": catalog, "actions": actions, "patterns": patterns, **held}
+
+    def signed(self, asked: Asked, subject: str, body: str) -> str:
+        """The statement of a lease, by a library that is not the client's."""
+        names = asked.query.get("names")
+        now = int(time.time())
+        stated = {
+            "iss": self.url,
+            "sub": subject,
+            "aud": "kedro",
+            "iat": now,
+            "exp": now + int(self.hours * 3600),
+            "environment": asked.query["environment"],
+            "project": asked.query.get("project"),
+            "purpose": asked.query.get("purpose"),
+            **({"names": hashlib.sha256(names.encode()).hexdigest()} if names is not None else {}),
+            "revision": 812,
+            "receipt": "r-1",
+            "body_sha256": hashlib.sha256(body.encode()).hexdigest(),
+            **self.stating,
+        }
+        header = {"alg": "EdDSA", "kid": self.key.kid, "typ": "muniment-lease+jwt"}
+        return jws.serialize_compact(header, json.dumps(stated), self.key, algorithms=["EdDSA"])
+
+    def key_set(self) -> dict[str, Any]:
+        self.shows += 1
+        return {"keys": [{**key.as_dict(private=False), "use": "sig"} for key in self.shown or [self.key]]}
 
     def verdict(self, dataset: str, action: str) -> dict[str, Any]:
         allowed = action in self._actions(dataset)
@@ -175,10 +226,13 @@ class Handler(BaseHTTPRequestHandler):
         parts = urlsplit(self.path)
         query = {key: values[0] for key, values in parse_qs(parts.query).items()}
         asked = Asked(self.command, parts.path, query, {k.lower(): v for k, v in self.headers.items()}, body)
-        self.stand_in.asked.append(asked)
+        if parts.path not in PUBLIC | {"/v1/use"}:
+            self.stand_in.asked.append(asked)
         asked.status, kind, text, tag = self._decided(asked)
         self.send_response(asked.status)
         told = {"Muniment-Revision": "812", "Muniment-Receipt": "r-1", "Muniment-Subject": self._subject(asked)}
+        if asked.path == "/v1/leases" and asked.status in {200, 304}:
+            told["Muniment-Lease"] = self._signed(asked, text)
         for name, value in {"Content-Type": kind, "ETag": tag, **told}.items():
             if value:
                 self.send_header(name, value)
@@ -190,10 +244,16 @@ class Handler(BaseHTTPRequestHandler):
         if asked.path in self.stand_in.instead:
             return (*self.stand_in.instead[asked.path], "")
         if asked.path == "/.well-known/muniment":
-            return 200, "application/json", json.dumps({"service": "muniment", "issuers": self.stand_in.issuers}), ""
+            told = {"service": "muniment", "issuers": self.stand_in.issuers, "lease_issuer": self.stand_in.url}
+            return 200, "application/json", json.dumps(told), ""
+        if asked.path == "/v1/leases/keys":
+            return 200, "application/jwk-set+json", json.dumps(self.stand_in.key_set()), ""
         if self._subject(asked) is None:
             problem = {"type": "about:blank", "title": "Token refused", "status": 401, "detail": "It has expired."}
             return 401, "application/problem+json", json.dumps(problem), ""
+        if asked.path == "/v1/use" and any(use["dataset"] in self.stand_in.untaken for use in asked.body["events"]):
+            problem = {"type": "about:blank", "title": "Invalid", "status": 422, "detail": "That is no dataset's name."}
+            return 422, "application/problem+json", json.dumps(problem), ""
         if asked.path == "/v1/leases":
             text = json.dumps(self.stand_in.lease(asked.query.get("names")))
             tag = f'"{hashlib.sha256(text.encode()).hexdigest()}"'
@@ -201,15 +261,27 @@ class Handler(BaseHTTPRequestHandler):
             return (304, "", "", tag) if fresh else (200, "application/json", text, tag)
         return 200, "application/json", json.dumps(self._told(asked)), ""
 
+    def _signed(self, asked: Asked, text: str) -> str:
+        """The statement of what is given, or on 304 would be."""
+        body = text or json.dumps(self.stand_in.lease(asked.query.get("names")))
+        subject = self._subject(asked) or ""
+        return self.stand_in.signed(asked, subject.encode().decode("unicode_escape"), body)
+
     def _subject(self, asked: Asked) -> str | None:
         return self.stand_in.known_as(asked.headers.get("authorization", "").removeprefix("Bearer "))
 
     def _told(self, asked: Asked) -> dict[str, Any]:
+        if asked.path == "/v1/use":
+            self.stand_in.reported.extend(asked.body["events"])
+            return {"recorded": len(asked.body["events"]), "repeated": 0}
         if asked.path == "/v1/preflight":
             wanted = [(name, action) for action in ("load", "save") for name in asked.body[action]]
             verdicts = [self.stand_in.verdict(name, action) for name, action in wanted]
             allowed = all(verdict["allowed"] for verdict in verdicts)
             return {"allowed": allowed, "verdicts": verdicts, "revision": 812, "receipt": "r-2"}
+        if asked.path == "/v1/datasets":
+            known = {*self.stand_in.catalog, *self.stand_in.discoverable}
+            return {"items": [{"name": name} for name in sorted(known)], "next": None}
         if asked.path == "/v1/whoami":
             return {"subject": self._subject(asked), "groups": ["group:analysts"], "attributes": {}, "issuer": "corp"}
         return self.stand_in.verdict(asked.query["dataset"], asked.query["action"])
@@ -266,6 +338,7 @@ class Project:
             "DO_NOT_TRACK": "1",
             "XDG_CACHE_HOME": str(path / "cache"),
             "XDG_CONFIG_HOME": str(path / "config"),
+            "XDG_STATE_HOME": str(path / "state"),
             "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring",
             "COLUMNS": "300",
             "MUNIMENT_TOKEN": token_of("ann"),
@@ -356,7 +429,8 @@ def project(tmp_path, monkeypatch):
     for name in list(os.environ):
         if name.startswith(("MUNIMENT_", "KEDRO_")):
             monkeypatch.delenv(name)
-    for name in ("DO_NOT_TRACK", "XDG_CACHE_HOME", "XDG_CONFIG_HOME", "PYTHON_KEYRING_BACKEND", "MUNIMENT_TOKEN"):
+    folders = ("XDG_CACHE_HOME", "XDG_CONFIG_HOME", "XDG_STATE_HOME")
+    for name in ("DO_NOT_TRACK", *folders, "PYTHON_KEYRING_BACKEND", "MUNIMENT_TOKEN"):
         monkeypatch.setenv(name, made.env[name])
     monkeypatch.setattr(sys, "path", list(sys.path))
     monkeypatch.setattr(sys, "dont_write_bytecode", True)

@@ -10,9 +10,9 @@ from urllib.parse import parse_qs, urlencode, urlsplit
 import httpx
 import pytest
 
-from kedro_muniment import browser
 from kedro_muniment.problems import NotSignedIn
-from kedro_muniment.providers import Issuer, discovered
+from kedro_muniment.sign_in import browser
+from kedro_muniment.sign_in.providers import Issuer, discovered
 from tests.client.third_parties import Provider, running
 from tests.client.tracebacks import shown
 

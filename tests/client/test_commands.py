@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
+import yaml
 from click.testing import CliRunner
 
-from kedro_muniment.commands import commands
+from kedro_muniment.command_line.commands import commands
 
 CLOSED = "http://127.0.0.1:9"
 
@@ -52,11 +54,67 @@ def test_list_shows_where_the_projects_own_definition_is_used(muniment, governed
     assert "orders (sales.orders): the project's own definition is used" in muniment("list").stdout
 
 
+def test_list_gives_what_is_searched_for(muniment, governed, service):
+    service.serve("finance.targets", {"type": "pandas.CSVDataset", "filepath": "/lake/targets.csv"}, "load")
+
+    def found(*arguments):
+        return [entry["name"] for entry in answer(muniment("list", *arguments, "--json"))["datasets"]]
+
+    assert found() == ["finance.targets", "orders", "report"]
+    assert found("ORDER") == ["orders"]
+    assert found("csv") == ["finance.targets"]
+    assert found("--domain", "sales") == ["orders", "report"]
+    assert found("--action", "save") == ["report"]
+    assert found("orders", "--action", "save") == []
+    assert muniment("list", "--action", "own").exit_code == 2
+
+
+def test_deprecated_names_show_their_successor_and_ends_their_time(muniment, governed, service):
+    service.notices["sales.orders"] = "deprecated; use sales.order_lines"
+    service.ends["sales.orders"] = "2100-01-02T03:04:05+00:00"
+    told = "deprecated; use sales.order_lines"
+    assert f"orders (sales.orders): load; until 2100-01-02 03:04 UTC; {told}" in muniment("list").stdout
+    shown = answer(muniment("show", "orders", "--json"))
+    assert (shown["notice"], shown["ends"]) == (told, "2100-01-02T03:04:05+00:00")
+    checked = muniment("check")
+    assert checked.exit_code == 0
+    assert f"orders (sales.orders): {told}" in checked.stdout
+
+
 @pytest.mark.parametrize("name", ["orders", "sales.orders"])
 def test_show_finds_a_dataset_by_either_name(muniment, governed, name):
     shown = answer(muniment("show", name, "--json"))
     assert (shown["name"], shown["dataset"]) == ("orders", "sales.orders")
     assert shown["definition"] == governed.json_at("orders")
+
+
+def test_show_is_read_as_it_would_stand_in_a_catalog(muniment, governed):
+    told = muniment("show", "orders").stdout
+    head, _, definition = told.partition("\n\n")
+    assert yaml.safe_load(definition) == {"orders": governed.json_at("orders")}
+    for line in ("orders (sales.orders)", "  you may: load", "  comes from: Muniment", "called so by: 'orders' under"):
+        assert line in head
+
+
+def test_show_says_why_something_is_not_usable_and_what_was_served(muniment, service):
+    service.serve("sales.model", {"type": "pickle.PickleDataset", "filepath": "/lake/model.pkl"})
+    shown = answer(muniment("show", "sales.model", "--json"))
+    assert "allow_code_formats" in shown["refused"]
+    assert shown["definition"] == {"type": "pickle.PickleDataset", "filepath": "/lake/model.pkl"}
+
+
+def test_show_names_the_file_of_the_projects_own_and_hides_what_is_secret(muniment, governed):
+    governed.write(
+        "conf/base/catalog_own.yml",
+        "# a comment\nmine:\n  type: json.JSONDataset\n  filepath: data/mine.json\n"
+        '  credentials: {key: never-to-be-seen}\n"{region}_raw":\n  type: json.JSONDataset\n  filepath: data/x.json\n',
+    )
+    shown = muniment("show", "mine").stdout
+    assert "comes from: the project's catalog, conf/base/catalog_own.yml, line 2" in shown
+    assert "never-to-be-seen" not in shown
+    by_pattern = muniment("show", "emea_raw").stdout
+    assert "catalog_own.yml, line 6" in by_pattern
+    assert "by the project's pattern: {region}_raw" in by_pattern
 
 
 def test_show_of_an_unknown_dataset_exits_with_1(muniment):
@@ -73,6 +131,12 @@ def test_why_takes_the_projects_name_and_exits_by_the_answer(muniment, service):
     assert answer(denied)["owner"] == "group:sales-stewards"
 
 
+def test_why_says_what_settled_it_and_what_to_do(muniment, service):
+    denied = muniment("why", "orders", "--action", "save")
+    assert "No: no policy permits it." in denied.stdout
+    assert "  owner to ask: group:sales-stewards" in denied.stdout
+
+
 def test_the_command_that_a_refusal_names_works_as_it_stands(muniment, governed, service):
     service.actions["sales.report"] = []
     service.discoverable.add("sales.report")
@@ -85,13 +149,53 @@ def test_the_command_that_a_refusal_names_works_as_it_stands(muniment, governed,
 def test_check_asks_what_a_run_asks_and_runs_nothing(muniment, governed, service):
     fine = muniment("check")
     assert fine.exit_code == 0, fine.output
-    assert "__default__ may run as user:ann in dev: 2 uses of governed data allowed." in fine.stdout
+    assert "It may run as user:ann in dev: 2 uses of governed data allowed." in fine.stdout
     service.actions["sales.report"] = []
     refused = muniment("check", "--json")
     assert refused.exit_code == 1
     (refusal,) = answer(refused)["refusals"]
     assert (refusal["governed"], refusal["action"], refusal["nodes"]) == ("sales.report", "save", ["write_report"])
     assert not governed.first_node_ran
+
+
+@pytest.mark.parametrize(
+    ("selected", "asked"),
+    [
+        (["--nodes", "take_orders"], [("load", "orders")]),
+        (["--from-nodes", "write_report"], [("save", "report")]),
+        (["--to-outputs", "lines"], [("load", "orders")]),
+        (["--from-inputs", "lines"], [("save", "report")]),
+        (["--to-nodes", "take_orders", "--pipelines", "__default__,other"], [("load", "orders")]),
+        (["--tags", "nightly", "-p", "other"], [("load", "sales.night")]),
+        (["--namespaces", "nowhere"], None),
+        (["--nodes", "nope"], None),
+    ],
+    ids=lambda value: "_".join(value).replace("--", "") if value and isinstance(value[0], str) else "",
+)
+def test_check_selects_as_a_run_does(muniment, governed, service, selected, asked):
+    service.serve("sales.night", governed.json_at("night", [1]), "load")
+    registry = governed.path / "src" / governed.package / "pipeline_registry.py"
+    registry.write_text(
+        registry.read_text()
+        + """
+_registered = register_pipelines
+def register_pipelines():
+    night = Node(take, inputs="sales.night", outputs="night", name="take_night", tags=["nightly"])
+    return {**_registered(), "other": Pipeline([night])}
+"""
+    )
+    checked = muniment("check", *selected, "--json")
+    if asked is None:
+        assert checked.exit_code == 2, checked.output
+    else:
+        assert [(need["action"], need["name"]) for need in answer(checked)["asked"]] == asked
+
+
+def test_check_fills_runtime_parameters(muniment, governed, service):
+    service.serve("sales.orders", {"type": "json.JSONDataset", "filepath": "/lake/x.json",
+                                   "load_args": {"mode": "${runtime_params:how}"}}, "load")  # fmt: skip
+    assert muniment("check").exit_code == 1
+    assert muniment("check", "--params", "how=fast").exit_code == 0
 
 
 def test_check_of_a_pipeline_that_is_not_there_is_wrong_usage(muniment):
@@ -107,13 +211,60 @@ def test_the_environment_of_a_command_is_kedros(muniment, governed, service):
     assert service.asked[-1].query["environment"] == "production"
 
 
-def test_doctor_says_where_it_stops(muniment, service):
+def test_doctor_goes_through_everything(muniment, governed, service):
+    service.serve("sales.model", {"type": "pickle.PickleDataset", "filepath": "/lake/model.pkl"})
     fine = muniment("doctor")
-    assert fine.exit_code == 0
-    assert "ok  service: answers, and knows you as user:ann" in fine.stdout
-    stopped = muniment("doctor", "--json", MUNIMENT_URL=CLOSED)
-    assert stopped.exit_code == 4
-    assert [step["fine"] for step in answer(stopped)["steps"]] == [True, True, False]
+    assert fine.exit_code == 0, fine.output
+    for line in (
+        "ok  versions: kedro-muniment 0.1.0, Kedro ",
+        "ok  hooks: are on",
+        f"ok  settings: {service.url}, environment dev",
+        "ok  sign-in: MUNIMENT_TOKEN",
+        "ok  service: answers, and knows you as user:ann",
+        "ok  clock: agrees with the service's",
+        "ok  lease: revision 812, its signature holds, until ",
+        "kept here, so a run goes on from it while the service is away",
+        "??  usable here: sales.model: pickle.PickleDataset is not loaded here",
+        "ok  reports: everything that was used here is told",
+    ):
+        assert line in fine.stdout, fine.stdout
+
+
+def test_doctor_says_what_is_wrong_and_exits_so(muniment, governed, service):
+    away = muniment("doctor", "--json", MUNIMENT_URL=CLOSED)
+    assert away.exit_code == 4
+    steps = {step["step"]: step for step in answer(away)["steps"]}
+    assert not steps["service"]["fine"]
+    assert not steps["stopped"]["fine"]
+    assert muniment("doctor").exit_code == 0
+    service.instead["/v1/whoami"] = service.instead["/v1/leases"] = (503, "text/plain", "")
+    offline = muniment("doctor")
+    assert offline.exit_code == 4
+    assert "NO  service: " in offline.stdout
+    assert "it is the kept one, since the service is away" in offline.stdout
+
+
+def test_doctor_says_that_the_plugin_is_switched_off(muniment, governed):
+    governed.write(f"src/{governed.package}/settings.py", "DISABLE_HOOKS_FOR_PLUGINS = ('kedro-muniment',)\n")
+    assert "NO  hooks: are off: DISABLE_HOOKS_FOR_PLUGINS" in muniment("doctor").stdout
+    listed = muniment("list")
+    assert listed.exit_code == 5
+    assert "take kedro-muniment out of DISABLE_HOOKS_FOR_PLUGINS" in listed.output
+
+
+@pytest.mark.parametrize(("hours", "told"), [(-2, "7200 s behind"), (2, "7200 s ahead of")])
+def test_doctor_tells_how_far_the_clock_is_off(hours, told):
+    from datetime import UTC, datetime, timedelta
+    from email.utils import format_datetime
+    from types import SimpleNamespace
+
+    from kedro_muniment.command_line.examining import _clock
+
+    theirs = format_datetime(datetime.now(UTC) - timedelta(hours=hours), usegmt=True)
+    service = SimpleNamespace(described=lambda: SimpleNamespace(headers={"Date": theirs}))
+    off = _clock(service)
+    assert off.state == "odd"
+    assert re.search(r"\d+ s (behind|ahead of)", off.found)[1] == told.partition(" s ")[2]
 
 
 def test_each_way_of_failing_has_its_exit_code(muniment, governed, service, tmp_path, monkeypatch):
@@ -122,6 +273,8 @@ def test_each_way_of_failing_has_its_exit_code(muniment, governed, service, tmp_
     assert muniment("list", MUNIMENT_URL=CLOSED).exit_code == 4
     assert muniment("list", MUNIMENT_URL="nonsense").exit_code == 5
     service.instead["/v1/whoami"] = (500, "text/html", "<html>")
+    assert muniment("whoami").exit_code == 4
+    service.instead["/v1/whoami"] = (422, "application/problem+json", '{"title": "No"}')
     assert muniment("whoami").exit_code == 6
     assert muniment("why").exit_code == 2
     (governed.path / "conf/base/muniment.yml").unlink()
@@ -156,7 +309,7 @@ def test_init_writes_a_file_that_works_and_holds_no_secret(muniment, governed, s
     assert made.exit_code == 0, made.output
     assert 'governed: ["sales.*"]' in file.read_text()
     assert "never-to-be-seen" not in file.read_text()
-    assert {entry["name"] for entry in answer(muniment("list", "--json"))["datasets"]} == {
+    assert {entry["dataset"] for entry in answer(muniment("list", "--json"))["datasets"]} == {
         "sales.orders",
         "sales.report",
     }
@@ -167,9 +320,43 @@ def test_init_writes_a_file_that_works_and_holds_no_secret(muniment, governed, s
 
 def test_init_without_domains_leaves_every_known_domain_governed(muniment, governed, service):
     (governed.path / "conf/base/muniment.yml").unlink()
-    assert muniment("init", "--url", service.url).exit_code == 0
     governed.nodes("sales.nope", "own")
+    assert muniment("init", "--url", service.url).exit_code == 0
     assert muniment("check").exit_code == 1
+
+
+def test_init_maps_the_projects_names_to_governed_ones(muniment, governed, service):
+    (governed.path / "conf/base/muniment.yml").unlink()
+    service.discoverable.update({"finance.report", "sales.emea.report"})
+    made = muniment("init", "--url", service.url, "--domain", "sales", "--json")
+    assert made.exit_code == 0, made.output
+    # Two datasets of the domain end in `report`, so that nobody guesses which one is meant.
+    assert answer(made)["names"] == {"orders": "sales.orders"}
+    assert answer(made)["next"] == ["kedro muniment doctor", "kedro muniment check", "kedro run"]
+    assert "orders (sales.orders): load" in muniment("list").stdout
+
+
+def test_init_offers_a_person_at_a_terminal_the_domains_that_there_are(governed, service, monkeypatch):
+    from kedro_muniment.command_line import commands as module
+
+    (governed.path / "conf/base/muniment.yml").unlink()
+    service.discoverable.add("finance.targets")
+    monkeypatch.chdir(governed.path)
+    monkeypatch.setattr(module, "_is_asked", lambda: True)
+    made = CliRunner().invoke(commands, ["muniment", "init"], input=f"{service.url}\nfinance\n")
+    assert made.exit_code == 0, made.output
+    assert "Domains that this project uses, separated by commas [finance, sales]: finance" in made.output
+    assert 'governed: ["finance.*"]' in (governed.path / "conf/base/muniment.yml").read_text()
+
+
+def test_init_works_before_anybody_signed_in(muniment, governed, service):
+    (governed.path / "conf/base/muniment.yml").unlink()
+    made = muniment("init", "--url", service.url, MUNIMENT_TOKEN="")
+    assert made.exit_code == 0, made.output
+    assert "You are not signed in there yet." in made.output
+    assert "Next:\n  kedro muniment login\n" in made.output
+    (governed.path / "conf/base/muniment.yml").unlink()
+    assert muniment("init", "--url", CLOSED).exit_code == 0
 
 
 def test_init_refuses_an_address_that_is_none(muniment, governed):

@@ -8,9 +8,9 @@ import sys
 
 import pytest
 
-from kedro_muniment import device
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
-from kedro_muniment.providers import Issuer, discovered
+from kedro_muniment.sign_in import device
+from kedro_muniment.sign_in.providers import Issuer, discovered
 from tests.client.third_parties import Provider, running
 from tests.client.tracebacks import shown
 

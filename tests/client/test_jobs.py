@@ -10,10 +10,10 @@ from datetime import UTC, datetime, timedelta
 import httpx
 import pytest
 
-from kedro_muniment import jobs
 from kedro_muniment.problems import NotSignedIn
-from kedro_muniment.providers import Granted
-from kedro_muniment.tokens import Token
+from kedro_muniment.sign_in import jobs
+from kedro_muniment.sign_in.providers import Granted
+from kedro_muniment.sign_in.tokens import Token
 from tests.client.third_parties import Runner, jwt, running
 
 URL = "http://127.0.0.1:9"
@@ -65,7 +65,7 @@ def refused(*secrets):
     with pytest.raises(NotSignedIn) as raised:
         jobs.found(URL)
     shown = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
-    ours = shown[shown.index("kedro_muniment/jobs.py") :]  # this test's own frames hold what it made
+    ours = shown[shown.index("kedro_muniment/sign_in/jobs.py") :]  # this test's own frames hold what it made
     assert not [secret for secret in secrets if secret in ours]
     return raised.value.message
 

@@ -14,10 +14,10 @@ from click.testing import CliRunner
 from joserfc import jwt as signed
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
-from kedro_muniment import jobs
-from kedro_muniment.commands import commands
+from kedro_muniment.command_line.commands import commands
 from kedro_muniment.problems import MunimentError, NotSignedIn, ServiceRefused, Unreachable
 from kedro_muniment.service import Service
+from kedro_muniment.sign_in import jobs
 from tests.client.third_parties import Provider, jwt, running
 from tests.providers import canaille, oidc_provider
 from tests.providers.oidc_provider import JOB, JOB_SECRET, KEY_JOB, KEY_JOB_KEY, RESOURCE, OidcProvider
@@ -78,7 +78,7 @@ def refused(service, *secrets, kind=NotSignedIn):
         jobs.found(service.url)
     assert type(raised.value) is kind
     shown = "".join(traceback.TracebackException.from_exception(raised.value, capture_locals=True).format())
-    ours = shown[shown.index("kedro_muniment/jobs.py") :]
+    ours = shown[shown.index("kedro_muniment/sign_in/jobs.py") :]
     assert not [secret for secret in secrets if secret in ours]
     return raised.value.message
 
@@ -607,7 +607,7 @@ def test_without_an_exchange_the_platforms_token_is_presented_itself(environment
 def test_doctor_tells_which_credential_is_in_force_and_never_its_value(governed, service, provider, monkeypatch):
     monkeypatch.chdir(governed.path)
     monkeypatch.setattr(jobs, "_kept", {})
-    told = json.dumps({"issuers": [believed(provider.url)]})
+    told = json.dumps({"issuers": [believed(provider.url)], "lease_issuer": service.url})
     service.instead["/.well-known/muniment"] = (200, "application/json", told)
     given = jwt(iss=provider.url, sub="nightly")
     provider.give(access_token=given)

@@ -14,8 +14,8 @@ import pytest
 from click.testing import CliRunner
 
 from demo.issuer import running_issuer
-from kedro_muniment import jobs
-from kedro_muniment.commands import commands
+from kedro_muniment.command_line.commands import commands
+from kedro_muniment.sign_in import jobs
 from tests.api.running import serving
 from tests.client.third_parties import Runner, running
 from tests.providers import oidc_provider

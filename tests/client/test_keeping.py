@@ -15,11 +15,11 @@ import pytest
 from keyring.backend import KeyringBackend
 from keyring.errors import PasswordSetError
 
-from kedro_muniment import keeping
-from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import NotSignedIn
-from kedro_muniment.signing_in import token
-from kedro_muniment.tokens import Token
+from kedro_muniment.sign_in import keeping
+from kedro_muniment.sign_in.keeping import SignIn, Tokens
+from kedro_muniment.sign_in.signing_in import token
+from kedro_muniment.sign_in.tokens import Token
 from tests.client.tracebacks import shown
 
 SECRET = "never-to-be-seen-access"

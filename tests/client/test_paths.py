@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 from kedro.io import DatasetError
 
-from kedro_muniment.definitions import Building
-from kedro_muniment.paths import PATH_KEY
+from kedro_muniment.entries.definitions import Building
+from kedro_muniment.entries.paths import PATH_KEY
 from kedro_muniment.problems import Unusable
 from muniment.core.dataset_types import KnownTypes
 

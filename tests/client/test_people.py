@@ -14,9 +14,9 @@ import pexpect
 import pytest
 from nbclient import NotebookClient
 
-from kedro_muniment import keeping, people
 from kedro_muniment.problems import NotSignedIn
-from kedro_muniment.signing_in import token
+from kedro_muniment.sign_in import keeping, people
+from kedro_muniment.sign_in.signing_in import token
 from tests.providers import oidc_provider
 from tests.providers.oidc_provider import PEOPLE, RESOURCE
 
@@ -199,9 +199,9 @@ def test_eight_processes_at_once_renew_once(provider, signing_in, project):
     _end(sign_in, tokens)
     before = provider.asked("/token")
     code = (
-        "import sys; from kedro_muniment import keeping, renewing, providers, jobs; import httpx\n"
+        "import sys; from kedro_muniment.sign_in import keeping, renewing, providers, jobs; import httpx\n"
         "print('ready', flush=True); sys.stdin.readline()\n"
-        "import hashlib; from kedro_muniment.signing_in import token\n"
+        "import hashlib; from kedro_muniment.sign_in.signing_in import token\n"
         f"print(hashlib.sha256(token({signing_in.url!r}).revealed().encode()).hexdigest())"
     )
     processes = [

@@ -9,12 +9,12 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from kedro_muniment import keeping, people, renewing
-from kedro_muniment.keeping import SignIn, Tokens
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
 from kedro_muniment.service import Service
-from kedro_muniment.signing_in import token
-from kedro_muniment.tokens import Token
+from kedro_muniment.sign_in import keeping, people, renewing
+from kedro_muniment.sign_in.keeping import SignIn, Tokens
+from kedro_muniment.sign_in.signing_in import token
+from kedro_muniment.sign_in.tokens import Token
 from tests.client.third_parties import Provider, running
 from tests.client.tracebacks import shown
 
@@ -147,7 +147,8 @@ def test_a_provider_that_gives_no_new_refresh_token_leaves_the_old_one(provider)
 def test_eight_processes_at_once_make_one_renewal(provider):
     kept(provider.url, OVER)
     code = (
-        "import sys; from kedro_muniment import keeping, renewing, jobs; from kedro_muniment.signing_in import token\n"
+        "import sys; from kedro_muniment.sign_in import keeping, renewing, jobs\n"
+        "from kedro_muniment.sign_in.signing_in import token\n"
         "import httpx; print('ready', flush=True); sys.stdin.readline()\n"
         f"print(token({URL!r}).revealed())"
     )

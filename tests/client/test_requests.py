@@ -13,7 +13,7 @@ import pytest
 from click.testing import CliRunner
 
 from demo.issuer import RunningIssuer, running_issuer
-from kedro_muniment.commands import commands
+from kedro_muniment.command_line.commands import commands
 from tests.api.running import PEOPLE, Running, dataset, found_company, grant, serving, settings_for
 
 numbers = count(1)

@@ -8,10 +8,11 @@ import pytest
 from kedro.io import DatasetError
 from kedro.runner import SequentialRunner, ThreadRunner
 
-from kedro_muniment.problems import BadConfig, NotSignedIn, RunRefused, Unreachable
+from kedro_muniment.problems import BadConfig, NotSignedIn, RunRefused
 
 RUNNERS = ["SequentialRunner", "ThreadRunner", "ParallelRunner"]
 CLOSED = "http://127.0.0.1:9"
+USES = [("load", "orders", "sales.orders", "take_orders"), ("save", "report", "sales.report", "write_report")]
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -24,6 +25,8 @@ def test_a_permitted_pipeline_runs_under_its_own_names_in_every_runner(governed,
     preflight = service.asked[1].body
     assert (preflight["load"], preflight["save"]) == (["sales.orders"], ["sales.report"])
     assert "2 governed datasets (1 read-only) as user:ann, env dev, revision 812" in ran.stdout
+    assert service.uses() == USES
+    assert {use["run"] for use in service.reported} == {preflight["run"]}
 
 
 @pytest.mark.parametrize("runner", RUNNERS)
@@ -36,10 +39,13 @@ def test_a_refused_pipeline_runs_no_node_in_any_runner(governed, service, runner
     assert not governed.first_node_ran
 
 
-def test_workers_that_are_spawned_run_too(governed):
-    ran = governed.kedro("run", "--runner", "ParallelRunner", KEDRO_MP_CONTEXT="spawn")
+@pytest.mark.parametrize("start", ["spawn", "forkserver"])
+def test_workers_that_are_no_forks_run_too(governed, service, start):
+    ran = governed.kedro("run", "--runner", "ParallelRunner", KEDRO_MP_CONTEXT=start)
     assert ran.returncode == 0, ran.stdout + ran.stderr
     assert json.loads((governed.path.parent / "lake" / "report.json").read_text()) == {"report": {"lines": [1, 2]}}
+    assert service.uses() == USES
+    assert {use["run"] for use in service.reported} == {service.asked[-1].body["run"]}
 
 
 def test_each_run_of_a_service_session_is_asked_about_by_itself(governed, service):
@@ -247,32 +253,33 @@ def test_a_pipeline_of_more_names_than_one_question_holds_is_asked_about_in_seve
     assert {refusal.need.local for refusal in verdict.refusals} == {f"sales.y{number}" for number in range(20)}
 
 
-def test_save_only_data_is_not_loaded_and_read_only_data_not_saved(governed, service):
-    from kedro_muniment.hooks import hooks
-
+def test_a_pipeline_may_save_what_it_may_not_load(governed, service):
     service.actions["sales.report"] = ["save"]
     governed.session().run()
     with pytest.raises(RunRefused, match=r"report \(sales.report\): you may save, not load"):
-        hooks.before_dataset_loaded(dataset_name="report")
-    with pytest.raises(RunRefused, match=r"orders \(sales.orders\): you may load, not save"):
-        hooks.before_dataset_saved(dataset_name="orders")
+        governed.context().catalog["report"].load()
 
 
-def test_a_permission_that_has_ended_is_refused_by_name_and_the_others_hold(governed, service):
-    from kedro_muniment.hooks import hooks
-
+def test_a_permission_that_has_ended_is_refused_by_name_and_one_that_will_end_is_said(governed, service, said):
     service.ends = {"sales.report": "2020-01-01T00:00:00Z", "sales.orders": "2999-01-01T00:00:00+00:00"}
-    with pytest.raises(RunRefused, match=r"report \(sales.report\): your access has ended"):
+    with pytest.raises(RunRefused, match=r"report \(sales.report\), save: your access ended at 2020-01-01") as refused:
         governed.session().run()
-    assert governed.first_node_ran
-    hooks.before_dataset_loaded(dataset_name="orders")
+    assert "orders (sales.orders), load" not in str(refused.value)
+    assert not governed.first_node_ran
+    service.ends.pop("sales.report")
+    governed.session().run()
+    assert [
+        line
+        for line in said
+        if line.startswith("WARNING orders (sales.orders): your access ends at 2999-01-01 00:00 UTC")
+    ]
 
 
 def test_what_the_service_says_of_a_dataset_is_passed_on_and_the_run_goes_on(governed, service, said):
     service.notices["sales.orders"] = "deprecated; use sales.orders_v2"
     service.subject = r"user:bj\xf6rk"
     governed.session().run()
-    assert "WARNING sales.orders: deprecated; use sales.orders_v2" in said
+    assert "WARNING orders (sales.orders): deprecated; use sales.orders_v2" in said
     assert "as user:björk, env dev" in said[0]
 
 
@@ -285,30 +292,56 @@ def test_a_service_that_is_down_stops_the_run_with_one_sentence_and_its_address(
     assert not governed.first_node_ran
 
 
-def test_a_service_that_goes_down_before_the_question_stops_the_run(governed, service):
-    service.instead["/v1/preflight"] = (
-        503,
-        "application/problem+json",
-        json.dumps({"title": "No record, no answer", "detail": "The record could not be written.", "status": 503}),
-    )
-    with pytest.raises(Unreachable, match=r"No record, no answer: The record could not be written."):
-        governed.session().run()
-    assert not governed.first_node_ran
+AWAY = {
+    "cannot write its record": (
+        503, "application/problem+json", '{"title": "No record, no answer", "detail": "It could not be written."}'
+    ),
+    "asks to wait": (429, "application/problem+json", '{"title": "Too many", "detail": "Try again in 12 seconds."}'),
+    "is behind a portal": (200, "text/html", "<html>hello</html>"),
+    "sends something else": (200, "application/json", "[]"),
+    "nests without end": (200, "application/json", "[" * 100_000),
+}  # fmt: skip
 
 
-def test_a_service_that_asks_to_wait_is_told_in_words_and_asked_no_second_time(governed, service):
-    service.instead["/v1/preflight"] = (
-        429,
-        "application/problem+json",
-        json.dumps({"title": "Too many", "detail": "Muniment has refused you too often. Try again in 12 seconds."}),
-    )
-    with pytest.raises(Unreachable, match=r"Too many: .* Try again in 12 seconds\. \(Muniment at http"):
-        governed.session().run()
+@pytest.mark.parametrize("away", AWAY)
+def test_where_the_service_goes_away_before_the_question_the_lease_decides(governed, service, said, away):
+    service.instead["/v1/preflight"] = AWAY[away]
+    governed.session().run()
+    assert governed.first_node_ran
     assert service.paths().count("/v1/preflight") == 1
+    (line,) = [line for line in said if line.startswith("WARNING The lease has decided this")]
+    assert f"the service was not there to be asked: {problem_of(away)}" in line
+
+
+def problem_of(away):
+    return {"cannot write its record": "No record, no answer", "asks to wait": "Too many"}.get(away, "")
+
+
+@pytest.mark.parametrize("away", AWAY)
+def test_where_the_service_goes_away_what_the_lease_does_not_give_is_refused_in_the_same_words(governed, service, away):
+    governed.nodes("orders", "sales.secret")
+    service.actions["sales.orders"] = ["save"]
+    with pytest.raises(RunRefused) as refused:
+        governed.session().run()
+    asked = str(refused.value)
+    service.instead["/v1/preflight"] = AWAY[away]
+    with pytest.raises(RunRefused) as refused:
+        governed.session().run()
+    unasked = str(refused.value)
+    for line in (
+        "as user:ann in dev, 2 uses of data are refused",
+        "sales.secret, save: does not exist, or you may not know of it",
+        "explained by: kedro muniment why sales.orders --action load --environment dev",
+        "needed by: take_orders",
+    ):
+        assert line in asked
+        assert line in unasked
+    assert "orders (sales.orders), load: you may save, not load" in unasked
+    assert "The lease has decided this" in unasked
     assert not governed.first_node_ran
 
 
-@pytest.mark.parametrize("answer", ["<html>hello</html>", "[]", '{"verdicts": 7}', '{"verdicts": []}', "[" * 100_000])
+@pytest.mark.parametrize("answer", ['{"verdicts": 7}', '{"verdicts": []}', '{"verdicts": [{"allowed": true}]}', "{}"])
 def test_a_verdict_that_is_not_understood_never_lets_a_run_through(governed, service, answer):
     service.instead["/v1/preflight"] = (200, "application/json", answer)
     with pytest.raises(Exception, match=r"not as Muniment|does not understand|no verdict"):

@@ -10,7 +10,7 @@ import pytest
 from kedro.io import DatasetError
 from kedro.runner import SequentialRunner, ThreadRunner
 
-from kedro_muniment.definitions import ALLOWED, CODE_FORMATS, Building, canonical, is_name, most_specific
+from kedro_muniment.entries.definitions import ALLOWED, CODE_FORMATS, Building, canonical, is_name, most_specific
 from kedro_muniment.problems import RunRefused, Unusable
 from muniment.core.dataset_types import Accepts, KnownTypes
 
@@ -227,6 +227,9 @@ def test_runtime_parameters_are_filled_as_plain_values(governed, service):
         ("${runtime_params:n, a: b}", {}, "a: b"),
         ("${runtime_params:a.b, 1}", {"a": {"b": 2}}, 2),
         ("x-${runtime_params:n, 1}-y", {"n": "z"}, "x-z-y"),
+        ("${runtime_params:run-id, 1}", {"run-id": 2}, 2),
+        ("${runtime_params:n, 1}", {"n": None}, 1),
+        ("${runtime_params:n}", {"n": False}, False),
     ],
 )
 def test_a_runtime_parameter_or_its_default_becomes_the_value(text, params, value):
@@ -244,6 +247,86 @@ def test_a_runtime_parameter_or_its_default_becomes_the_value(text, params, valu
 def test_a_runtime_parameter_that_is_absent_or_no_plain_value_is_refused(text, params):
     with pytest.raises(Unusable, match=r"runtime parameter 'n'"):
         usable({**CSV, "load_args": {"n": text}}, runtime_params=params)
+
+
+@pytest.mark.parametrize(
+    "default",
+    ["10", "007", "-5", "1e3", ".5", "1_000", "true", "TRUE", "null", "inf", "c1", "2024-01-01", "'007'", "a b", "10%"],
+)
+def test_a_default_is_read_as_kedro_reads_it(default):
+    from omegaconf import OmegaConf
+
+    OmegaConf.register_new_resolver("as_kedro_does", lambda _, given: given, replace=True)
+    text = f"${{runtime_params:n, {default}}}"
+    read = OmegaConf.create({"n": text.replace("runtime_params", "as_kedro_does")}).n
+    assert repr(usable({**CSV, "load_args": {"n": text}})["load_args"]["n"]) == repr(read)
+
+
+@pytest.mark.parametrize(
+    ("path", "params", "filled"),
+    [
+        ("/lake/${runtime_params:client, c1}/x.json", {}, "/lake/c1/x.json"),
+        ("/lake/${runtime_params:client}/x.json", {"client": "c2"}, "/lake/c2/x.json"),
+        ("/lake/run_${runtime_params:ids.run}.json", {"ids": {"run": 7}}, "/lake/run_7.json"),
+        ("s3://lake/${runtime_params:client}/x.json", {"client": "eu=1.b"}, "s3://lake/eu=1.b/x.json"),
+        ("project://data/${runtime_params:client, c1}/x.json", {}, "/project/data/c1/x.json"),
+    ],
+)
+def test_a_runtime_parameter_stands_within_one_segment_of_a_path(path, params, filled):
+    assert usable({**CSV, "filepath": path}, runtime_params=params, project_paths=True)["filepath"] == filled
+
+
+@pytest.mark.parametrize(
+    "value", ["a/b", "..", ".", "", "a\\b", "~", "s3://x", "a::b", "x y", "*", "{name}", "${x}", "a\nb", "é"]
+)
+@pytest.mark.parametrize(
+    "path", ["/lake/${runtime_params:client}/x.json", "project://data/${runtime_params:client}/x.json"]
+)
+def test_a_value_that_is_no_plain_segment_is_refused_in_a_path(path, value):
+    with pytest.raises(Unusable, match=r"the runtime parameter 'client' may not choose a path"):
+        usable({**CSV, "filepath": path}, runtime_params={"client": value}, project_paths=True)
+
+
+def test_without_a_default_a_run_is_told_which_parameter_to_give(governed, service):
+    service.serve("sales.orders", {**CSV, "filepath": "/lake/${runtime_params:client}/x.csv"}, "load")
+    with pytest.raises(RunRefused, match=r"orders \(sales.orders\), load: it needs .* 'client': add --params client=…"):
+        governed.session().run()
+
+
+REFUSED_PATHS = [
+    "lake/x.csv",
+    "/lake/../x",
+    "~/x",
+    "/lake::x",
+    "file://x",
+    "project://conf/x",
+    "${oc.env:X}",
+    "",
+    7,
+    {"x": 1},
+    ["/x", "y"],
+]
+
+
+@pytest.mark.parametrize("path", REFUSED_PATHS)
+def test_a_path_is_checked_though_all_else_was_found_usable_before(path):
+    """Definitions that differ in their paths alone are checked once, but for these."""
+    building = Building(Path("/project"))
+    args = {"type": "pandas.CSVDataset", "load_args": {"sep": ";"}}
+    for good in ("/lake/a.csv", "/lake/b.csv"):
+        assert building.usable({**args, "filepath": good})["filepath"] == good
+    for one in (building, Building(Path("/project"))):
+        with pytest.raises(Unusable) as refused:
+            one.usable({**args, "filepath": path})
+        assert str(path) in str(refused.value) or "filepath" in str(refused.value)
+
+
+@pytest.mark.parametrize("definition", CODE)
+def test_what_is_refused_once_is_refused_again(definition):
+    building = Building(Path("/project"))
+    for _ in range(2):
+        with pytest.raises(Unusable):
+            building.usable(definition)
 
 
 def test_a_runtime_parameter_never_chooses_the_type():

@@ -12,12 +12,12 @@ import pytest
 from click.testing import CliRunner
 
 import kedro_muniment
-from kedro_muniment import keeping, people
-from kedro_muniment.commands import commands
-from kedro_muniment.keeping import SignIn, Tokens
+from kedro_muniment.command_line.commands import commands
 from kedro_muniment.problems import ServiceRefused
-from kedro_muniment.signing_in import token
-from kedro_muniment.tokens import Token
+from kedro_muniment.sign_in import keeping, people
+from kedro_muniment.sign_in.keeping import SignIn, Tokens
+from kedro_muniment.sign_in.signing_in import token
+from kedro_muniment.sign_in.tokens import Token
 from tests.client.conftest import token_of
 from tests.client.third_parties import Provider, running
 
@@ -227,7 +227,7 @@ def test_a_sign_in_that_still_holds_loads_nothing_of_oauth(governed, corp, monke
         f"""
         import sys
         from kedro_muniment.service import Service
-        from kedro_muniment.signing_in import token
+        from kedro_muniment.sign_in.signing_in import token
         print("ASKED", Service({corp.url!r}, token({corp.url!r})).whoami()["subject"], "authlib" in sys.modules)
         """,
         MUNIMENT_TOKEN=None,

@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -121,9 +122,9 @@ def _wait_until_ready(url: str, http: httpx.Client, process: subprocess.Popen[by
 
 
 @pytest.fixture(scope="session")
-def own_environment() -> Callable[..., dict[str, str]]:
-    """This environment without settings of Muniment and Kedro that are not the test's."""
-    return _own_environment
+def own_environment(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., dict[str, str]]:
+    """This environment without what is not the test's: settings of Muniment and Kedro, and uses to be reported."""
+    return partial(_own_environment, XDG_STATE_HOME=str(tmp_path_factory.mktemp("state")))
 
 
 @pytest.fixture(scope="session")

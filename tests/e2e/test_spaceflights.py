@@ -141,7 +141,7 @@ def governed(tmp_path_factory, service, entries) -> Project:
 
 
 @pytest.mark.parametrize("runner", ["SequentialRunner", "ThreadRunner", "ParallelRunner"])
-def test_a_governed_catalog_gives_the_results_of_the_projects_own(alone, governed, environment_of, runner):
+def test_a_governed_catalog_gives_the_results_of_the_projects_own(alone, governed, service, environment_of, runner):
     governed.forget_results()
     ran = governed.run(runner, environment_of("ann"))
     assert ran.returncode == 0, ran.stderr
@@ -151,6 +151,18 @@ def test_a_governed_catalog_gives_the_results_of_the_projects_own(alone, governe
         assert len(governed.table(name)) > 100
     assert governed.coefficients() == pytest.approx(alone.coefficients(), rel=1e-6)
     assert not (governed.folder / "data").exists()
+    _check_reported(service)
+
+
+def _check_reported(service) -> None:
+    """The ledger has of Ann's last run what it asked for, what she was given for it, and that she used just that."""
+    (asked,) = service.get("ann", "/v1/ledger", subject="user:ann", event="preflight.allowed", limit="1")["items"]
+    rows = service.get("ann", "/v1/ledger", subject="user:ann", event="use.reported", run=asked["run"])["items"]
+    used = [(row["details"]["action"], *row["datasets"]) for row in rows]
+    assert sorted(set(used)) == sorted((done, name) for done in ("load", "save") for name in asked["details"][done])
+    (receipt,) = {row["receipt"] for row in rows}
+    (lease,) = service.get("ann", "/v1/ledger", subject="user:ann", event="lease.served", receipt=receipt)["items"]
+    assert lease["at"] < asked["at"] < rows[-1]["at"]
 
 
 def test_every_entry_of_the_starter_is_served_as_it_was_written(service, governed, entries):

@@ -24,7 +24,7 @@ SOURCES = {
 #: What no page of ours imports, by what does so whenever it is there.
 LOADED_BY = {"httptools": "uvicorn", "uvloop": "uvicorn"}
 #: What is looked at where somebody works in it, and is imported nowhere else.
-WHERE_ONE_IS = {"client": {"ipython"}, "service": set()}
+WHERE_ONE_IS = {"client": {"ipython", "pytest"}, "service": set()}
 
 
 def declared(project: str) -> dict[str, Requirement]:

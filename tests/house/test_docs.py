@@ -8,8 +8,10 @@ reads such a text in earnest, and the tutorial is carried out, line by line, aga
 from __future__ import annotations
 
 import ast
+import importlib
 import json
 import os
+import pkgutil
 import re
 import shlex
 import shutil
@@ -17,11 +19,12 @@ import signal
 import socket
 import subprocess
 import sys
+import sysconfig
 import tempfile
 import time
 import tomllib
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, fields
 from functools import cache
 from importlib.machinery import SourceFileLoader
@@ -39,11 +42,13 @@ from packaging.requirements import Requirement
 from pydantic import BaseModel, TypeAdapter
 
 import kedro_muniment.config
-import kedro_muniment.definitions
-import kedro_muniment.jobs
+import kedro_muniment.entries.definitions
+import kedro_muniment.entries.refused
+import kedro_muniment.leases.recorded
 import kedro_muniment.problems
-from kedro_muniment.commands import muniment as client_commands
-from kedro_muniment.tokens import Token
+import kedro_muniment.sign_in.jobs
+from kedro_muniment.command_line.commands import muniment as client_commands
+from kedro_muniment.sign_in.tokens import Token
 from muniment.api import grants as grants_door
 from muniment.api import policies as policies_door
 from muniment.api.grants import GrantBody
@@ -64,12 +69,14 @@ from muniment.core import (
 )
 from muniment.core.cases import cases_of
 from muniment.core.dataset_types import KnownTypes
+from muniment.core.files import read_files
 from muniment.core.ledger import Event, Row
 from muniment.core.limits import Rates
 from muniment.core.lint import Doubt
 from muniment.core.locations import parse_location
 from muniment.core.masks import MaskAction
 from muniment.core.names import checked_dataset
+from muniment.core.projects import conf as projects
 from muniment.core.row_filters import read_row_filter
 from muniment.core.schema import Action, schema_text
 from muniment.identity.issuers import Introspection, Issuer, issuers_from
@@ -87,7 +94,7 @@ ENVIRONMENTS = ("dev", "prod")
 #: Languages of fenced blocks; each has a reader in :func:`test_every_example_is_read_by_what_reads_it_in_earnest`.
 LANGUAGES = {"bash", "cedar", "console", "json", "python", "text", "toml", "yaml"}
 #: Files of platforms that run jobs, which set variables for the client.
-PIPELINES = {".github/workflows/nightly.yml", ".gitlab-ci.yml", "cronjob.yaml"}
+PIPELINES = {".github/workflows/definitions.yml", ".github/workflows/nightly.yml", ".gitlab-ci.yml", "cronjob.yaml"}
 #: Programs in examples that are not ours to check.
 OTHERS = {"curl", "docker", "export", "pip", "zensical"}
 
@@ -203,7 +210,7 @@ def test_the_reference_lists_every_key_and_variable_of_the_client():
     )
     read_by_client = {
         name
-        for file in (ROOT / "client" / "kedro_muniment").glob("*.py")
+        for file in (ROOT / "client" / "kedro_muniment").rglob("*.py")
         for name in re.findall(r"environ\.get\(\"(MUNIMENT_\w+)\"", file.read_text(encoding="utf-8"))
     }
     assert set(named(section("reference/client.md", "Environment variables"))) == read_by_client
@@ -287,6 +294,8 @@ def test_the_reference_lists_every_event_and_every_field_of_a_row():
 
 
 def test_the_reference_lists_every_exit_code_of_the_client():
+    for module in pkgutil.walk_packages(kedro_muniment.__path__, "kedro_muniment."):
+        importlib.import_module(module.name)
     base = kedro_muniment.problems.MunimentError
     raised = {(kind.__name__, kind.exit_code) for kind in descendants(base)}
     told = rows(section("reference/client.md", "Exit codes"))
@@ -397,7 +406,12 @@ def test_the_reference_names_every_format_that_runs_code():
     service = section("reference/definitions.md", "Types and arguments")
     assert set(dataset_types.RUNS_CODE) <= set(words(service))
     client = section("reference/client.md", "What may be built")
-    assert set(named(client)) == set(kedro_muniment.definitions.CODE_FORMATS)
+    assert set(named(client)) == set(kedro_muniment.entries.definitions.CODE_FORMATS)
+
+
+def test_the_reference_lists_every_reason_why_an_entry_is_not_imported():
+    told = {words(row[0])[0]: row[1] for row in rows(section("reference/import.md", "Reasons"))}
+    assert told == {reason.value: words_of for reason, words_of in projects.REASONS.items()}
 
 
 def test_the_reference_gives_the_limits_of_a_policy():
@@ -547,6 +561,11 @@ def _check_data(block: Block, tmp_path: Path) -> None:
         _check_body(f"{method} {_template(method, address)}", address.rpartition("/")[2], block)
     elif block.title.endswith("muniment.yml"):
         assert _client_config(block.title, data, tmp_path)
+    elif block.title == "tests/catalog.yml":
+        (tmp_path / "catalog.yml").write_text(block.text, encoding="utf-8")
+        assert kedro_muniment.leases.recorded.read(tmp_path / "catalog.yml", tmp_path).catalog
+    elif block.page.stem == "keep-definitions-in-git" and block.title not in PIPELINES:
+        assert read_files({block.title: block.text}, KnownTypes.newest()).things
     elif block.title == "MUNIMENT_ISSUERS":
         assert len(issuers_from(block.text)) == len(data)
     elif block.title == "read restrictions":
@@ -555,7 +574,7 @@ def _check_data(block: Block, tmp_path: Path) -> None:
     elif block.title in PIPELINES:
         # What a job's environment says must be one whole credential, as the client reads it.
         named = {variable: Token(value) for variable, value in _variables_in(data) if variable != "MUNIMENT_URL"}
-        assert kedro_muniment.jobs.credential_in(named, "https://muniment.example.org")
+        assert kedro_muniment.sign_in.jobs.credential_in(named, "https://muniment.example.org")
     elif block.title == "a problem":
         assert STATUS[next(k for k in STATUS if data["type"] == f"/problems/{name_of(k)}")] == data["status"]
     else:
@@ -675,114 +694,143 @@ def _check_curl(arguments: list[str]) -> None:
 # --- the tutorial, carried out ------------------------------------------------------------------
 
 
+#: What the tutorial installs, as it stands in this checkout and this environment; nothing is fetched.
+INSTALLED = """
+echo {packages} > "$(echo {venv}/lib/python*/site-packages)/of_these_tests.pth"
+uv pip install --quiet --offline --no-cache --no-deps --no-build-isolation --python {venv}/bin/python ./service ./client
+printf '#!{venv}/bin/python\\nfrom kedro.framework.cli import main\\nmain()\\n' > {venv}/bin/kedro
+chmod +x {venv}/bin/kedro
+"""
+#: What goes on running, and the address at which it answers then.
+SERVERS = {"demo.issuer": "http://127.0.0.1:9000/jwks", "muniment serve": "http://127.0.0.1:8420/readyz"}
+
+
 @pytest.mark.skipif(os.name == "nt", reason="the tutorial is written for a POSIX shell")
 def test_the_tutorial_does_what_it_says():
-    with _place() as place:
-        ports = _free_ports(2)
-        tutorial = _Tutorial(place, dict(zip(("8420", "9000"), map(str, ports), strict=True)))
-        with tutorial.started("terminal 1"), tutorial.started("terminal 2"):
-            tutorial.await_answer(f"http://127.0.0.1:{ports[0]}/readyz")
-            tutorial.await_answer(f"http://127.0.0.1:{ports[1]}/jwks")
-            outputs = tutorial.carried_out()
-        for said, shown in outputs:
-            told = " ".join(said.split())
-            for line in shown.text.splitlines():
-                assert " ".join(tutorial.here(line).split()) in told, f"{shown.place}: {line!r} is not in\n{said}"
+    with _place() as place, ExitStack() as opened:
+        tutorial = _Tutorial(place, dict(zip(("8420", "9000"), map(str, _free_ports(2)), strict=True)))
+        terminals: dict[str, _Terminal] = {}
+        said, shown = "", False
+        for block in (block for block in blocks() if block.page == TUTORIAL):
+            if block.language == "text":
+                told, shown = " ".join(said.split()), True
+                for line in tutorial.here(block.text).splitlines():
+                    assert " ".join(line.split()) in told, f"{block.place}: {line!r} is not in\n{said}"
+            elif block.language == "bash":
+                name = block.title.removesuffix(" fails")
+                if name not in terminals:
+                    terminals[name] = opened.enter_context(_Terminal.opened(name, tutorial))
+                # Two blocks that follow one another show two parts of one output.
+                said = ("" if shown else said) + terminals[name].carried_out(block)
+                shown = False
+            else:
+                tutorial.write(block)
 
 
+@dataclass(frozen=True)
 class _Tutorial:
-    """The tutorial's blocks, in a place and on ports of our own."""
+    """The tutorial in a place and on ports of our own."""
 
-    def __init__(self, place: Path, ports: Mapping[str, str]) -> None:
-        self._place = place
-        self._ports = ports
-        self._blocks = [block for block in blocks() if block.page == TUTORIAL]
+    place: Path
+    ports: Mapping[str, str]
 
     def here(self, written: str) -> str:
-        moved = written.replace("/tmp/muniment-first", str(self._place))
-        # `./dev up` is `muniment serve` after making an environment, which these tests run in already.
-        moved = moved.replace("./dev up", "muniment serve").replace(".venv/bin/python", sys.executable)
-        return re.sub(r"(?<=127\.0\.0\.1:)(8420|9000)|(?<=--port )9000", lambda found: self._ports[found[0]], moved)
+        venv = self.place / "venv"
+        installed = INSTALLED.format(venv=venv, packages=sysconfig.get_path("purelib"))
+        moved = written.replace("/tmp/muniment-first", str(self.place))
+        moved = moved.replace("python3 -m venv", f"{sys.executable} -m venv --without-pip")
+        moved = re.sub(r"^pip install .*$", lambda _: installed, moved, flags=re.MULTILINE)
+        return re.sub(r"(?<=127\.0\.0\.1:)(8420|9000)|(?<=--port )9000", lambda found: self.ports[found[0]], moved)
 
+    def write(self, block: Block) -> None:
+        """A file where a folder for it is: beside the project, or in it."""
+        places = [folder / block.title for folder in (self.place / "revenue", self.place)]
+        file = next(each for each in places if each.parent.is_dir())
+        file.write_text(self.here(block.text), encoding="utf-8")
+
+    def environment(self) -> dict[str, str]:
+        left = {name: value for name, value in os.environ.items() if not name.startswith(("MUNIMENT_", "XDG_"))}
+        path = os.pathsep.join([str(Path(sys.executable).parent), left["PATH"]])
+        ours = {"MUNIMENT_PORT": self.ports["8420"], "COLUMNS": "300", "PATH": path, "TMPDIR": str(self.place)}
+        return {**left, **ours, "PYTHON_KEYRING_BACKEND": "keyring.backends.null.Keyring", "DO_NOT_TRACK": "1"}
+
+
+class _Terminal:
+    """A shell that stays open, and the person in front of it: whoever the title of its blocks names."""
+
+    def __init__(self, name: str, tutorial: _Tutorial, process: subprocess.Popen[bytes], log: Path) -> None:
+        self._name = name
+        self._tutorial = tutorial
+        self._process = process
+        self._log = log
+        self._read = 0
+        self._answered: set[str] = set()
+
+    @classmethod
     @contextmanager
-    def started(self, terminal: str) -> Iterator[None]:
-        (block,) = [block for block in self._blocks if block.title == terminal]
-        log = self._place / f"{terminal}.log"
+    def opened(cls, name: str, tutorial: _Tutorial) -> Iterator[_Terminal]:
+        log = tutorial.place / f"{name}.log"
         with log.open("wb") as told:
             process = subprocess.Popen(
-                ["bash", "-ec", self.here(block.text)],
+                ["bash"],
                 cwd=ROOT,
-                env=self._environment(),
+                env=tutorial.environment(),
                 stdin=subprocess.PIPE,
                 stdout=told,
                 stderr=subprocess.STDOUT,
                 start_new_session=True,
             )
         try:
-            yield
+            yield cls(name, tutorial, process, log)
         finally:
             process.stdin.close()
-            os.killpg(process.pid, signal.SIGINT)
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGINT)
             try:
                 process.wait(timeout=30)
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 process.wait()
 
-    def await_answer(self, address: str) -> None:
-        end = time.monotonic() + 60
-        while time.monotonic() < end:
-            try:
-                if httpx.get(address, trust_env=False).is_success:
-                    return
-            except httpx.HTTPError:
-                pass
-            time.sleep(0.1)
-        logs = "\n".join(log.read_text() for log in self._place.glob("*.log"))
-        pytest.fail(f"{address} does not answer:\n{logs}")
+    def carried_out(self, block: Block) -> str:
+        """What is said while it happens; a server has begun to answer then, and everything else has ended."""
+        text = self._tutorial.here(block.text)
+        if block.title.endswith(" fails"):
+            text = f"if ( {text.strip()} ); then exit 9; fi\n"
+        address = next((address for program, address in SERVERS.items() if program in text), None)
+        self._type(f"set -e\n{text}set +e\necho ==done==\n")
+        return self._until(self._tutorial.here(address) if address else None, block)
 
-    def carried_out(self) -> list[tuple[str, Block]]:
-        """What the third terminal said up to each block that shows what one sees, since the last such block."""
-        script, shown = ["set -e"], []
-        worked = False
-        for block in self._blocks:
-            if block.language == "bash" and not block.title.startswith("terminal"):
-                worked = True
-                script.append(_failing(block.text) if block.title == "fails" else block.text)
-            elif block.language in {"yaml", "python"}:
-                script.append(f"cat > {shlex.quote(block.title)} <<'EndOfFile'\n{block.text}EndOfFile")
-            elif block.language == "text" and worked:
-                shown.append(block)
-                script.append(f"echo; echo =={len(shown)}==")
-        done = subprocess.run(
-            ["bash", "-c", self.here("\n".join(script))],
-            cwd=ROOT,
-            env=self._environment(),
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            timeout=300,
-            check=False,
-        )
-        assert done.returncode == 0, done.stdout
-        parts = re.split(r"^==\d+==$", done.stdout, flags=re.MULTILINE)
-        # Two blocks that follow one another show two parts of one output.
-        outputs: list[tuple[str, Block]] = []
-        before = ""
-        for said, block in zip(parts, shown, strict=False):
-            before = said if said.strip() else before
-            outputs.append((before, block))
-        return outputs
+    def _type(self, text: str) -> None:
+        self._process.stdin.write(text.encode())
+        self._process.stdin.flush()
 
-    def _environment(self) -> dict[str, str]:
-        left = {name: value for name, value in os.environ.items() if not name.startswith("MUNIMENT_")}
-        path = os.pathsep.join([str(Path(sys.executable).parent), left["PATH"]])
-        ours = {"MUNIMENT_PORT": self._ports["8420"], "COLUMNS": "300", "DO_NOT_TRACK": "1", "PATH": path}
-        return {**left, **ours, "XDG_CACHE_HOME": str(self._place / "cache")}
+    def _until(self, address: str | None, block: Block) -> str:
+        end = time.monotonic() + 120
+        while time.monotonic() < end and self._process.poll() is None:
+            said = self._log.read_text(encoding="utf-8", errors="replace")[self._read :]
+            if _answers(address) if address else "==done==\n" in said:
+                said = self._log.read_text(encoding="utf-8", errors="replace")[self._read :]
+                self._read += len(said)
+                return said
+            self._sign_in(said)
+            time.sleep(0.05)
+        pytest.fail(f"{block.place}:\n{self._log.read_text(encoding='utf-8', errors='replace')[self._read :]}")
+
+    def _sign_in(self, said: str) -> None:
+        """Follow each link that is shown, and say who this is: what a person does in a browser."""
+        for link, code in re.findall(r"(http://127\.0\.0\.1:\d+/device)\?user_code=([A-Z-]+)", said):
+            if code not in self._answered:
+                self._answered.add(code)
+                answer = httpx.post(link, data={"user_code": code, "subject": self._name.lower()}, trust_env=False)
+                assert answer.is_success, answer.text
 
 
-def _failing(commands: str) -> str:
-    return f"if ( {commands.strip()} ); then echo 'this should have failed'; exit 9; fi"
+def _answers(address: str) -> bool:
+    try:
+        return httpx.get(address, trust_env=False).is_success
+    except httpx.HTTPError:
+        return False
 
 
 @contextmanager

@@ -77,14 +77,25 @@ def test_the_systems_keyring_is_the_clients_one_extra(wheels):
 
 
 def test_the_client_imports_those_and_what_kedro_brings_its_plugins():
-    """What another distribution happens to bring may go away with it."""
+    """What another distribution happens to bring may go away with it: so Authlib must still ask for `cryptography`."""
     modules = [ast.parse(path.read_text(encoding="utf-8")) for path in (ROOT / "client/kedro_muniment").rglob("*.py")]
     named = {name.partition(".")[0] for module in modules for name in imported(module)}
     of = metadata.packages_distributions()
     found = {each.lower() for name in named - sys.stdlib_module_names - {"kedro_muniment"} for each in of[name]}
     kedros = {Requirement(text).name.lower() for text in metadata.requires("kedro") or () if "extra ==" not in text}
-    optional = {"keyring", "ipython"}  # an extra; and only inside of a notebook, which runs it
-    assert found - kedros - optional == {"kedro", "httpx", "authlib"}
+    optional = {"keyring", "ipython", "pytest"}  # an extra; and only inside of a notebook, or of pytest, which run it
+    signing = {"cryptography"} & {Requirement(text).name.lower() for text in metadata.requires("authlib") or ()}
+    assert found - kedros - optional - signing == {"kedro", "httpx", "authlib"}
+
+
+def test_pytest_is_known_to_its_plugin_alone():
+    """Nothing else imports that module, so nothing but pytest needs pytest."""
+    users = {
+        path.name: [*imported(ast.parse(path.read_text(encoding="utf-8")))]
+        for path in (ROOT / "client/kedro_muniment").rglob("*.py")
+    }
+    assert [name for name, modules in users.items() if "pytest" in modules] == ["testing.py"]
+    assert not [name for name, modules in users.items() if "kedro_muniment.testing" in modules]
 
 
 def test_authlib_is_known_to_one_module_of_the_client():
@@ -113,7 +124,7 @@ def test_neither_distribution_needs_the_other(wheels):
 def test_kedro_finds_the_client_and_the_shell_finds_the_service(wheels):
     client = read(wheels["client"], "entry_points.txt")
     assert "[kedro.hooks]\nmuniment = kedro_muniment.hooks:hooks" in client
-    assert "[kedro.global_commands]\nmuniment = kedro_muniment.commands:commands" in client
+    assert "[kedro.global_commands]\nmuniment = kedro_muniment.command_line.commands:commands" in client
     assert "[console_scripts]\nmuniment = muniment.cli:main" in read(wheels["service"], "entry_points.txt")
 
 

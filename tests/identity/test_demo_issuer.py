@@ -17,6 +17,7 @@ from authlib.oidc.discovery import OpenIDProviderMetadata
 from joserfc.jwk import KeySet
 from joserfc.jwt import decode
 
+from demo.devices import GRANT as DEVICE_GRANT
 from demo.issuer import DEMO_GRANT
 
 SECRET = "a-secret-of-the-demonstration"
@@ -35,6 +36,34 @@ def test_a_service_gets_a_token_of_rfc_9068_by_its_secret(corp, lab):
             "iss": issuer.url, "sub": "nightly", "aud": "muniment", "client_id": "nightly",
             "kind": "service", "groups": ["jobs"],
         }  # fmt: skip
+
+
+def test_a_person_signs_in_by_a_code_and_says_on_a_page_who_they_are(corp):
+    given = corp.http.post(corp.url + "/device_authorization", data={"client_id": "kedro-muniment"}).json()
+    form = {"grant_type": DEVICE_GRANT, "device_code": given["device_code"], "client_id": "kedro-muniment"}
+    assert corp.http.post(corp.url + "/token", data=form).json()["error"] == "authorization_pending"
+    page = corp.http.get(given["verification_uri_complete"])
+    assert given["user_code"] in page.text
+    assert 'value="ann"' in page.text
+    assert 'value="nightly"' not in page.text, "a service is no person"
+    code = {"user_code": given["user_code"]}
+    assert corp.http.post(corp.url + "/device", data={**code, "subject": "nobody"}).status_code == 200
+    assert corp.http.post(corp.url + "/token", data=form).json()["error"] == "authorization_pending"
+    assert "Signed in as" in corp.http.post(corp.url + "/device", data={**code, "subject": "ann"}).text
+    keys = KeySet.import_key_set(corp.http.get(corp.url + "/jwks").json())
+    token = decode(corp.http.post(corp.url + "/token", data=form).json()["access_token"], keys, algorithms=["RS256"])
+    assert (token.claims["sub"], token.claims["client_id"]) == ("ann", "kedro-muniment")
+    again = corp.http.post(corp.url + "/device", data={**code, "subject": "ann"})
+    assert again.status_code == 400, "a code is used once"
+
+
+@pytest.mark.parametrize(
+    ("changed", "error"), [({"client_id": "nightly"}, "invalid_client"), ({"device_code": "x"}, "invalid_request")]
+)
+def test_a_code_is_of_the_command_that_asked_for_it(corp, changed, error):
+    given = corp.http.post(corp.url + "/device_authorization", data={"client_id": "kedro-muniment"}).json()
+    form = {"grant_type": DEVICE_GRANT, "device_code": given["device_code"], "client_id": "kedro-muniment"}
+    assert corp.http.post(corp.url + "/token", data={**form, **changed}).json()["error"] == error
 
 
 def test_a_service_with_another_secret_gets_none(corp):

@@ -1,0 +1,1 @@
+"""What was used, noted where it is used and told to the service."""
