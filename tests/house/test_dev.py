@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("up", "demo", "test", "check", "fix", "lock", "bench", "matrix", "help")
+VERBS = ("up", "demo", "test", "check", "fix", "lock", "bench", "matrix", "projects", "help")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the environment is imitated with POSIX scripts")
 
 
@@ -83,6 +83,12 @@ def test_a_warm_start_installs_nothing_and_passes_everything_on(checkout):
     assert commands(done) == [".venv/bin/python -m pytest -n logical --dist loadfile tests/core -x"]
     assert done.stdout.splitlines()[-1] == "['-m', 'pytest', '-n', 'logical', '--dist', 'loadfile', 'tests/core', '-x']"
     assert done.returncode == 5
+
+
+def test_what_it_starts_keeps_bytecode_even_where_that_is_forbidden(checkout, monkeypatch):
+    monkeypatch.setenv("PYTHONDONTWRITEBYTECODE", "1")
+    make_ready(checkout, "import sys; print(sys.dont_write_bytecode)")
+    assert dev(checkout, "test").stdout.splitlines()[-1] == "False"
 
 
 def test_a_cold_start_installs_what_is_locked_and_then_only_our_own(checkout):
