@@ -138,7 +138,10 @@ def audit() -> None:
 @click.option("--subject", help="Only what was decided for this subject, as user:ann.")
 @click.option("--json", "as_json", is_flag=True, help="A line of JSON for each decision, and one for all.")
 def replay_ledger(since: str | None, until: str | None, subject: str | None, as_json: bool) -> None:
-    """Compute every recorded decision again; exit code 1 when any is not the one that was recorded."""
+    """Compute every recorded decision again.
+
+    Exit code 1 when any is not the one that was recorded.
+    """
     from muniment.core.ledger import Question
 
     question = Question(subject=subject, since=_moment("--since", since), until=_moment("--until", until))
@@ -298,7 +301,10 @@ def _as_told(examined: Examination) -> str:
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def config(as_json: bool) -> None:
-    """Show every setting in force and where its value came from; secrets are hidden."""
+    """Show every setting in force and its source.
+
+    Secrets are hidden.
+    """
     rows = in_force(read())
     if as_json:
         click.echo(json.dumps([{"name": r.name, "value": r.value, "source": r.source} for r in rows], indent=2))

@@ -202,6 +202,7 @@ async def test_no_report_is_too_long_to_be_read_and_none_longer_is_taken(service
         {"id": "seven"},
         {"at": "yesterday"},
         {"at": "2026-01-01T00:00:00"},
+        {"at": "0001-01-01T00:00:00+14:00"},
         {"action": "discover"},
         {"outcome": "perhaps"},
         {"run": "a\nb"},

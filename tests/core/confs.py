@@ -60,7 +60,7 @@ def same(value, key=""):
         return TYPES.renamed(value) or value
     plain = re.sub(r"(?<!:)//+", "/", value)
     if key in {"filepath", "path"} or (
-        key.endswith(("path", "file", "dir")) and plain.startswith(("data/", "./data/"))
+        str(key).endswith(("path", "file", "dir")) and plain.startswith(("data/", "./data/"))
     ):
         return re.sub(r"^(?:\./)+(?=data/)", "", re.sub(r"^file:/(?!/)", "file:///", plain))
     return value

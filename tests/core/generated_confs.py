@@ -21,7 +21,8 @@ FILLED = (
     "${_root}", "${_options.sep}", "${_options}", "${_list.0}", "${_list}", "${_nested}",
     "${runtime_params:client, c1}", "${runtime_params:year, 2024}", "${runtime_params:who}",
     "${globals:zone}", "${globals:bucket}", "${globals:deep.one}", "${globals:absent, here}", "${globals:number}",
-    "${runtime_params:size, ${globals:number}}", "${runtime_params:quoted, 'a, b'}",
+    "${runtime_params:size, ${globals:number}}", "${runtime_params:place, ${globals:zone}}",
+    "${runtime_params:quoted, 'a, b'}",
 )  # fmt: skip
 UNREAD = ("${acme:x}", "\\${_root}", "${globals:deep}")
 PLAIN = (

@@ -216,6 +216,12 @@ def test_a_dataset_is_kedros_entry_with_a_block_beside_it() -> None:
         ("domains.yml", "sales: {lease_hours: true}\n", 1, "lease_hours should be a number of hours"),
         ("grants.yml", "g: {to: {}, actions: [load], on: {domain: all}}\n", 1, "to is group:<name>"),
         ("grants.yml", "g: {to: user:a, actions: [load], on: {domain: all}, until: tomorrow}\n", 1, "until is a time"),
+        (
+            "grants.yml",
+            "g: {to: user:a, actions: [load], on: {domain: all}, until: 9999-12-31T23:59:59-14:00}\n",
+            1,
+            "until is a time",
+        ),
         ("policies/p.yml", "p: {reason: Why}\n", 1, "policy has no text"),
         ("policies/P.cedar", "permit(principal, action, resource);", None, "An id is made of"),
         ("policies.yml", "p: {cedar: x, review_by: soon}\n", 1, "review_by is a day"),

@@ -176,6 +176,12 @@ def test_aliases_that_grow_without_bounds_are_refused_before_they_grow():
     assert left == {"orders": Reason.REFERENCE}
 
 
+@pytest.mark.parametrize("level", ["[", "{a: ", "- ", "? "])
+def test_what_is_nested_without_end_is_refused_before_it_overflows_the_stack(level):
+    with pytest.raises(Invalid, match="nested too deep"):
+        projects_yaml.parse("a:\n  " + level * 100_000)
+
+
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
@@ -237,6 +243,13 @@ def test_a_name_is_governed_in_all_environments_or_in_none():
     }
 
 
+def test_a_directory_whose_files_say_nothing_is_no_environment():
+    entry = "orders: {type: text.TextDataset, filepath: data/x}"
+    silent = {"local/catalog.yml": "", "dev/catalog.yml": "# To come.\n", "test/catalog.yml": "_root: data\n"}
+    imported = _imported({"base/catalog.yml": entry, **silent, "prod/globals.yml": "zone: north\n"})
+    assert imported.environments == {"prod": "prod"}
+
+
 # --- governing ----------------------------------------------------------------------------------
 
 
@@ -256,6 +269,25 @@ def test_a_variable_at_the_beginning_of_a_path_is_filled_in():
     text = "orders: {type: text.TextDataset, filepath: '${globals:bucket}/x.txt'}"
     taken, _ = _catalog(text, **{"base/globals.yml": "bucket: s3://lake/raw\n"})
     assert taken.environments["base"]["filepath"] == "s3://lake/raw/x.txt"
+
+
+def test_a_variable_that_is_a_runtime_parameters_default_is_filled_in():
+    text = "orders: {type: text.TextDataset, filepath: 'data/${globals:zone}/${runtime_params:at, ${globals:zone}}'}"
+    taken, left = _catalog(text, **{"base/globals.yml": "zone: north\n"})
+    assert not left
+    assert taken.environments["base"]["filepath"] == "project://data/north/${runtime_params:at, north}"
+
+
+def test_a_reference_that_leads_nowhere_is_named_with_what_kedro_writes_today():
+    def told(reference):
+        text = f"orders: {{type: text.TextDataset, filepath: 'data/{reference}/x'}}\n_key: {CANARY}\n"
+        (left,) = _imported({"base/catalog.yml": text, "base/globals.yml": "paths: {raw: 01_raw}\n"}).left
+        assert left.reason is Reason.REFERENCE
+        return left.message
+
+    assert told("${absent}") == "Nothing in its catalog is what ${absent} refers to."
+    assert told("${paths.raw}").endswith("globals.yml gives it: Kedro writes ${globals:paths.raw} for that since 0.19.")
+    assert told("${${_key}}") == "A reference in it leads to nothing."
 
 
 def test_a_secret_that_a_variable_holds_is_no_variable_of_the_service():
@@ -292,8 +324,22 @@ def test_a_factory_keeps_its_placeholders_and_its_literal_part():
 
 def test_a_factory_whose_names_would_be_taken_for_another_dataset_is_left():
     entry = "{type: text.TextDataset, filepath: 'data/%s'}\n"
-    text = "companies_raw: " + entry % "exact" + "'{name}.raw': " + entry % "{name}"
-    assert _imported({"base/catalog.yml": text}).names == {"companies_raw": "shop.companies_raw"}
+    exact = "companies_raw: " + entry % "exact"
+    text = exact + "companies__raw: " + entry % "other" + "'{name}.raw': " + entry % "{name}"
+    imported = _imported({"base/catalog.yml": text})
+    assert imported.names == {name: f"shop.{name}" for name in ("companies_raw", "companies__raw")}
+    assert [(left.name, left.reason) for left in imported.left] == [("{name}.raw", Reason.NAME)]
+
+
+def test_factories_of_one_namespace_are_told_apart_by_more_than_one_underscore():
+    entry = "{type: pickle.PickleDataset, filepath: 'data/{space}/{kind}/x'}\n"
+    names = ["{space}.{kind}.model", "{space}.{kind}.study", "{space}.{kind}.node_done_{step}"]
+    imported = _imported({"base/catalog.yml": "".join(f"'{name}': {entry}" for name in names)})
+    assert imported.names == {
+        "{space}.{kind}.model": "shop.{space}__{kind}__model",
+        "{space}.{kind}.study": "shop.{space}__{kind}__study",
+        "{space}.{kind}.node_done_{step}": "shop.{space}__{kind}__node_done_{step}",
+    }
 
 
 def test_data_can_be_moved_to_another_place_on_the_way():

@@ -131,3 +131,15 @@ def test_what_the_service_says_cannot_play_with_the_terminal(served: Served, tmp
     with answering(403, body) as (url, _):
         told = said(served, tmp_path, 1, MUNIMENT_URL=url)
     assert not {"\x1b", "\u202e", "\x07"} & set(told)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"{}", b'{"revision": 1, "items": [{}], "gone": [], "next": null}', b'{"revision": 1, "items": 5, "gone": []}'],
+    ids=["nothing", "an empty thing", "a number"],
+)
+def test_what_this_version_does_not_understand_is_said_in_a_sentence(
+    served: Served, tmp_path: Path, body: bytes
+) -> None:
+    with answering(200, body) as (url, _):
+        assert "does not understand. Install the version" in said(served, tmp_path, 4, MUNIMENT_URL=url)

@@ -201,6 +201,48 @@ def test_a_steward_imports_what_needs_no_administrator_and_is_told_what_does(ser
     assert not [each for each in served.pieces("sam", "dataset") if each["id"] == "sales.more"]
 
 
+def test_what_another_project_declared_is_not_changed_by_an_import_unless_that_is_said(
+    served: Served, tmp_path: Path
+) -> None:
+    def project(name: str, kind: str) -> Path:
+        catalog = tmp_path / name / "conf/base/catalog.yml"
+        catalog.parent.mkdir(parents=True, exist_ok=True)
+        catalog.write_text(f"plans: {{type: {kind}, filepath: data/plans}}\n")
+        return tmp_path / name
+
+    arguments = ("--domain", "sales", "--yes", "--write")
+    assert served.muniment("sam", "import", project("one", "text.TextDataset"), *arguments).exit_code == 0
+    other = project("other", "json.JSONDataset")
+
+    refused = served.muniment("sam", "import", other, *arguments)
+
+    assert (refused.exit_code, "as something else than the conf says: sales.plans." in refused.output) == (1, True)
+    assert "plans" in (other / "conf/base/catalog.yml").read_text()
+    assert not (other / "conf/base/muniment.yml").exists()
+    own = served.muniment("sam", "import", project("one", "pickle.PickleDataset"), *arguments)
+    assert own.exit_code == 0, own.output
+    assert served.muniment("sam", "import", other, *arguments, "--overwrite").exit_code == 0
+    (plans,) = [each["body"] for each in served.pieces("sam", "dataset") if each["id"] == "sales.plans"]
+    assert plans["environments"]["base"]["type"] == "json.JSONDataset"
+
+
+def test_an_environment_without_a_catalog_can_be_named_and_one_that_is_not_there_is_refused(
+    served: Served, tmp_path: Path
+) -> None:
+    project = conf(tmp_path, "named")
+    arguments = ("import", project, "--domain", "named", "--owner", "stewards", "--dry-run")
+
+    named = served.muniment("root", *arguments, "--environment", "local=dev", "--json")
+
+    settings = yaml.safe_load(json.loads(named.output)["settings"])
+    assert settings["environments"] == {"local": "dev", "prod": "prod"}
+    mistyped = served.muniment("root", *arguments, "--environment", "lokal=dev")
+    assert mistyped.exit_code == 1
+    assert "has no environment lokal, as --environment says. It has: local, prod." in mistyped.output
+    under_all = served.muniment("root", *arguments, "--environment", "local=base")
+    assert (under_all.exit_code, "base is under all environments" in under_all.output) == (1, True)
+
+
 @pytest.mark.skipif(not CATALOGS.is_dir(), reason="no real catalogs beside the checkout")
 @pytest.mark.parametrize(
     "conf_path",

@@ -201,7 +201,7 @@ def test_a_refusal_names_the_file_and_the_line(served: Served, tmp_path: Path) -
     directory = written(tmp_path, datasets__hr_yml=f"# Not Sam's.\n{text}")
     refused = served.muniment("sam", "plan", directory)
     assert refused.exit_code == 1
-    assert refused.output.startswith("muniment: Not found: changes.0 (put dataset hr.salaries)")
+    assert refused.output.startswith("muniment: Not found: dataset hr.salaries")
     assert "in datasets/hr.yml:2" in refused.output
 
 

@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from muniment.core.comparing import compare
+from muniment.core.comparing import ABSENT, Compared, Difference, Live, Side, Verdict, compare
 from muniment.core.files import Written
-from muniment.steward import directories
-from muniment.steward.plans import MOST_BYTES, MOST_CHANGES, parts_of, placed, told_people
+from muniment.core.projects.written import Naming
+from muniment.steward import directories, exporting
+from muniment.steward.plans import MOST_BYTES, MOST_CHANGES, parts_of, placed, told_people, told_things
 from muniment.steward.refusals import Refused
 from tests.steward.conftest import written
 
@@ -33,6 +34,13 @@ def answer(**sides: Any) -> dict[str, Any]:
 
 def told(**sides: Any) -> list[str]:
     return list(told_people(answer(**sides)))
+
+
+def test_a_new_thing_is_shown_without_what_it_does_not_say() -> None:
+    body = {"description": "", "members": ["user:sam"], "tags": [], "until": None, "active": False}
+    fields = tuple(Difference(name, ABSENT, wanted, Side.FILES) for name, wanted in body.items())
+    told = list(told_things([Compared("group", "stewards", Verdict.CREATE, fields)]))
+    assert told == ["+ group stewards", '    + members: ["user:sam"]', "    + active: false"]
 
 
 def test_people_who_gain_alike_are_told_together() -> None:
@@ -86,7 +94,10 @@ def test_what_is_too_much_for_one_revision_comes_in_parts() -> None:
 
 def test_a_refusal_is_told_with_the_places_that_it_names() -> None:
     refused = Refused("Invalid: changes.1 (put dataset x): no", 422, {"change": 1})
-    assert placed(refused, ("a.yml:1", "b.yml:7")).message.endswith("\n  in b.yml:7")
+    assert placed(refused, ("a.yml:1", "b.yml:7")).message == "Invalid: dataset x: no\n  in b.yml:7"
+    fields = Refused("Invalid: no\n  changes.0.locations: none\n  changes.9.owner: none")
+    told = "Invalid: no\n  a.yml:1, locations: none\n  changes.9.owner: none\n  in a.yml:1"
+    assert placed(fields, ("a.yml:1",)).message == told
     assert placed(Refused("Not allowed: no"), ("a.yml:1",)).message == "Not allowed: no"
 
 
@@ -115,3 +126,32 @@ def test_a_policy_is_adopted_where_it_stands(tmp_path: Path) -> None:
     directories.adopt(directory, directories.read(directory).things["policy", "p"], None)
     assert {each.key for each in directories.read(directory).things.values()} == {"q"}
     assert not (directory / "policies" / "p.cedar").exists()
+
+
+@pytest.mark.parametrize(
+    "path", ["../x.yml", "a/../../x.yml", "/x.yml", "a\\..\\x.yml", "a\x00.yml", "\x1b[2J.yml"], ids=ascii
+)
+def test_no_name_that_a_service_gives_is_written_outside_of_the_directory(tmp_path: Path, path: str) -> None:
+    with pytest.raises(Refused, match="leads out of") as refused:
+        directories.write(tmp_path / "here", {"about.yml": "name: x\n", path: "x"})
+    assert refused.value.message.isprintable()
+    assert [*tmp_path.rglob("*")] == []
+
+
+def test_no_environment_that_a_service_gives_is_a_place_outside_of_the_conf(tmp_path: Path) -> None:
+    body = {"lifecycle": "active", "environments": {"../../base": {"type": "x", "filepath": "s3://lake/x"}}}
+    governed = exporting.Governed({("dataset", "sales.x"): live("dataset", "sales.x", body)}, ["sales"])
+    with pytest.raises(Refused, match="leads out of"):
+        [*exporting.export(governed, Naming(), tmp_path / "a" / "conf", None)]
+    assert [*tmp_path.rglob("*")] == []
+
+
+def test_a_plan_writes_nothing_to_a_terminal_but_what_can_be_read() -> None:
+    thing = Written("group", "a\x1b[2J", {"members\x1b[2J": ["b"]}, "groups\x1b[2J.yml")
+    lines = [*told_things(compare({thing.address: thing}, {}, "here"))]
+    assert len(lines) > 1
+    assert all(line.isprintable() for line in lines)
+
+
+def live(kind: str, key: str, body: dict[str, Any]) -> Live:
+    return Live(kind, key, 1, body, "2027-01-01T00:00:00Z", "user:sam")

@@ -39,7 +39,10 @@ def _moment(given: Any) -> datetime:
 def _zoned(read: datetime) -> datetime:
     if read.tzinfo is None:
         raise ValueError("must say its time zone, such as 2027-03-31T00:00:00Z")
-    return read.astimezone(UTC)
+    try:
+        return read.astimezone(UTC)
+    except OverflowError as refused:
+        raise ValueError("must be a time that is in the years 1 to 9999 in UTC too") from refused
 
 
 #: A moment (RFC 3339) with its time zone.

@@ -368,11 +368,11 @@ def _moment(value: str | None) -> str | None:
         return None
     try:
         read = datetime.fromisoformat(value)
-    except ValueError:
-        read = None
-    if read is None or read.tzinfo is None:
-        _refuse("until is a time with its zone, such as 2027-03-31T00:00:00Z.")
-    return write_moment(read.astimezone(UTC))
+        if read.tzinfo is not None:
+            return write_moment(read.astimezone(UTC))
+    except (ValueError, OverflowError):
+        pass
+    _refuse("until is a time with its zone, such as 2027-03-31T00:00:00Z.")
 
 
 def _day(value: str | None) -> str | None:

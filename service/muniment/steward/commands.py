@@ -72,9 +72,10 @@ def plan(
     as_json: bool,
     **how: bool,
 ) -> None:
-    """Show what the files in DIRECTORY would change: things, fields, and people; changes nothing.
+    """Show what files would change.
 
-    What was changed by hand since the files were last applied is shown with who changed it and when.
+    What the files in DIRECTORY say is held against what stands: things, fields and people. Nothing is changed. What
+    was changed by hand since the files were last applied is shown with who changed it and when.
     """
     drawn = _drawn(directory, url, source, how)
     foreseen = drawn.foreseen()
@@ -110,10 +111,11 @@ def apply(
     as_json: bool,
     **how: bool,
 ) -> None:
-    """Make things as the files in DIRECTORY say: tried, shown, and after a yes made, all or none, in one revision.
+    """Make things as files say.
 
-    What was changed by hand since the last time stays as it is, unless --overwrite says otherwise. Where files and
-    hands changed the same, nothing is applied until somebody decides.
+    What the files in DIRECTORY say is tried, shown, and after a yes made, all or none, in one revision. What was
+    changed by hand since the last time stays as it is, unless --overwrite says otherwise. Where files and hands
+    changed the same, nothing is applied until somebody decides.
     """
     from muniment.steward.refusals import Refused
 
@@ -146,10 +148,10 @@ def apply(
 @_URL
 @_SOURCE
 def adopt(directory: Path, names: Sequence[str], url: str | None, source: str | None) -> None:
-    """Take what was changed by hand into the files in DIRECTORY: of all things, or of those of these NAMES.
+    """Take what was changed by hand into the files.
 
-    Each such thing's entry is written anew; the rest of its file stays as it is, comments included. What comes next is
-    a commit.
+    They are those in DIRECTORY; of all things, or of those of these NAMES. Each such thing's entry is written anew;
+    the rest of its file stays as it is, comments included. What comes next is a commit.
     """
     from muniment.steward import directories
     from muniment.steward.adopting import adopted
@@ -180,9 +182,10 @@ def adopt(directory: Path, names: Sequence[str], url: str | None, source: str | 
 def export_files(
     directory: Path, url: str | None, source: str | None, kedro: bool, domain: str | None, project: Path | None
 ) -> None:
-    """Write all that you may change into files in DIRECTORY, for git; a plan of them says that there are no changes.
+    """Write all that you may change into files.
 
-    With --kedro, write the conf of a Kedro project instead.
+    They stand in DIRECTORY, for git, and a plan of them says that there are no changes. With --kedro, write the
+    conf of a Kedro project instead.
     """
     if kedro:
         export_conf(directory, domain, project, url)
@@ -214,7 +217,8 @@ def _drawn(directory: Path, url: str | None, source: str | None, how: dict[str, 
     files = with_texts(connection, files)
     take_over = how.get("take_over", False)
     # Asked first: what is read later is no older, and a part that only keeps things is refused if it is newer.
-    revision = connection.get("/v1/whoami")["revision"]
+    with connection.understood():
+        revision = connection.get("/v1/whoami")["revision"]
     compared = compare(
         files.things,
         read_live(connection),
@@ -297,7 +301,8 @@ class _Drawn:
         from muniment.core.comparing import Verdict
 
         kept = sum(each.verdict is Verdict.KEEP and not each.differences for each in self.compared)
-        said = [f"{kept} stand as the files say; {self.source} keeps them from the next apply on."] * bool(kept)
+        what, them = ("1 thing stands", "it") if kept == 1 else (f"{kept} things stand", "them")
+        said = [f"{what} as the files say; {self.source} keeps {them} from the next apply on."] * bool(kept)
         if len(self.parts) > 1:
             said.append(f"People and runs are of the first of {len(self.parts)} parts (apply --in-parts).")
         if foreseen is not None and foreseen.answer["runs"]["complete"] is False:

@@ -13,6 +13,7 @@ goes through no proxy, which would read it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from importlib.metadata import entry_points, version
 from typing import Any, Final, Protocol
@@ -94,6 +95,17 @@ class Connection:
                 return
             asked["after"] = page["next"]
 
+    @contextmanager
+    def understood(self) -> Iterator[None]:
+        """Within it an answer is read; one that does not hold what it should is refused in words."""
+        try:
+            yield
+        except (KeyError, TypeError):
+            raise Unreachable(
+                f"{self.url} answered in a way that this version of muniment does not understand. Install the version "
+                "of muniment that the service has."
+            ) from None
+
     def post(self, path: str, body: object, *, revision: int | None = None, **params: Any) -> Any:
         """Ask for something to be done; ``revision`` is the one that it was tried at."""
         headers = {} if revision is None else {"If-Match": f'"{revision}"'}
@@ -150,7 +162,9 @@ class Connection:
         words = f"{plain(said['title'])}: {plain(said.get('detail') or 'no reason was given')}"
         listed = said.get("errors")
         places = [each for each in listed if isinstance(each, dict)] if isinstance(listed, list) else []
-        words += "".join(f"\n  {plain(each.get('at'))}: {plain(each.get('message'))}" for each in places)
+        told = [(plain(each.get("at")), plain(each.get("message"))) for each in places]
+        # The detail is often the first of them, or the only one.
+        words += "".join(f"\n  {at}: {message}" for at, message in dict.fromkeys(told) if message not in words)
         status = response.status_code
         if status == _UNAUTHORIZED:
             return NotSignedIn(f"{words} {self.signed.advice} (Muniment at {self.url})")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Final
 
 from muniment.core.dataset_types import KnownTypes
@@ -12,7 +12,7 @@ from muniment.core.file_texts import entry_of_fields, policy_files, replaced
 from muniment.core.files import Files, Written, is_read, read_files
 from muniment.core.keeping import Address
 from muniment.core.problems import Fault, Invalid
-from muniment.steward.refusals import BadFiles, Refused
+from muniment.steward.refusals import BadFiles, Refused, plain
 
 #: The most bytes of one file.
 LARGEST: Final = 4 * 1024 * 1024
@@ -36,8 +36,15 @@ def write(directory: Path, texts: Mapping[str, str]) -> None:
             f"{directory} holds files already. Export into another directory; muniment adopt takes what was changed by "
             "hand into files that are there."
         )
-    for path, text in texts.items():
-        _put(directory / path, text)
+    for file, text in [(inside(directory, path), text) for path, text in texts.items()]:
+        put(file, text)
+
+
+def inside(directory: Path, path: str) -> Path:
+    """The file of that path in a directory; a path is made of names that a service gave, and may lead nowhere else."""
+    if not path.isprintable() or "\\" in path or ".." in PurePath(path).parts or PurePath(path).is_absolute():
+        raise Refused(f"The service gave a name that leads out of {directory}: {plain(path)}. Nothing was written.")
+    return directory / path
 
 
 def adopt(directory: Path, written: Written, fields: Mapping[str, object] | None) -> tuple[str, ...]:
@@ -53,12 +60,12 @@ def adopt(directory: Path, written: Written, fields: Mapping[str, object] | None
             if text is None:
                 (directory / path).unlink()
             else:
-                _put(directory / path, text)
+                put(directory / path, text)
         _check(directory, written, fields, before)
     except (BadFiles, Refused):
         for path in changes:
             if path in held:
-                _put(directory / path, held[path])
+                put(directory / path, held[path])
             else:
                 (directory / path).unlink(missing_ok=True)
         raise
@@ -140,12 +147,12 @@ def _text(directory: Path, path: str) -> str:
         raise BadFiles("One file cannot be read. Nothing was sent.", [Fault(path, "it is no text in UTF-8.")]) from None
 
 
-def _put(file: Path, text: str) -> None:
+def put(file: Path, content: str | bytes) -> None:
     """Write a file whole or not at all."""
     unfinished = file.with_name(f".{file.name}.unfinished")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        unfinished.write_bytes(text.encode())
+        unfinished.write_bytes(content if isinstance(content, bytes) else content.encode())
         unfinished.replace(file)
     except OSError as failed:
         unfinished.unlink(missing_ok=True)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import Any
 
 from muniment.core.comparing import Live
 from muniment.core.datasets import SERVED
@@ -15,6 +14,7 @@ from muniment.core.names import ROOT, domain_of, lineage
 from muniment.core.problems import Invalid
 from muniment.core.projects import texts as projects_yaml
 from muniment.core.projects.written import Naming, naming_of, write_conf
+from muniment.steward.directories import inside, put
 from muniment.steward.importing import SETTINGS, conf_of, read_texts, text_of
 from muniment.steward.refusals import Refused
 
@@ -88,9 +88,12 @@ def export(governed: Governed, naming: Naming, directory: Path, conf: Path | Non
     in_place = conf is not None and directory.resolve() == conf.resolve()
     if not in_place and directory.exists() and any(directory.iterdir()):
         raise Refused(f"{directory} holds something already. Name a new directory, or the project's own conf.")
-    for path, text in write_conf(datasets, naming, governed.shared_variables(), own).items():
+    texts = write_conf(datasets, naming, governed.shared_variables(), own)
+    files = {path: inside(directory, path) for path in texts}
+    for path, text in texts.items():
         if not (in_place and own.get(path) == text):
-            yield _written(directory / path, text)
+            put(files[path], text)
+            yield files[path]
     if conf is not None and not in_place:
         yield from _copied(conf, directory)
 
@@ -127,13 +130,5 @@ def _copied(conf: Path, directory: Path) -> Iterator[Path]:
     for file in sorted(conf.rglob("*")):
         path = file.relative_to(conf)
         if file.is_file() and not file.name.startswith(_NOT_COPIED) and path.as_posix() not in catalogs:
-            yield _written(directory / path, file.read_bytes())
-
-
-def _written(file: Path, content: Any) -> Path:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(content if isinstance(content, bytes) else content.encode())
-    except OSError as failed:
-        raise Refused(f"{file} cannot be written: {failed.strerror}.") from None
-    return file
+            put(directory / path, file.read_bytes())
+            yield directory / path

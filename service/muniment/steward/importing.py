@@ -7,7 +7,7 @@ among it. The conf itself is changed only when that is asked for, and only after
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -18,13 +18,14 @@ from muniment.core.datasets import Lifecycle
 from muniment.core.environments import BASE
 from muniment.core.files import Written
 from muniment.core.keeping import Address
-from muniment.core.names import ROOT, lineage
+from muniment.core.names import ROOT, checked_environment, lineage
 from muniment.core.problems import Invalid
 from muniment.core.projects import texts as projects_yaml
 from muniment.core.projects.conf import REASONS, Left, filled_in, is_catalog, read_conf
 from muniment.core.projects.governed import Aim, Imported, govern
 from muniment.core.projects.written import naming_of, settings_text, without
 from muniment.steward.connection import Connection
+from muniment.steward.directories import put
 from muniment.steward.refusals import Refused, plain
 
 #: What a project says about Muniment, in its base.
@@ -59,6 +60,8 @@ class Read:
     settings: str
     imported: Imported
     wanted: Wanted
+    #: What the project's ``names:`` maps already.
+    known: frozenset[str] = frozenset()
 
 
 def conf_of(place: Path) -> Path:
@@ -100,6 +103,7 @@ def read(place: Path, wanted: Wanted, standing: Mapping[Address, Live]) -> Read:
     texts = read_texts(conf)
     if not texts:
         raise Refused(f"{conf} holds no catalog: no base/catalog.yml, nor any other file that Kedro would read as one.")
+    _refuse_unknown_environments(conf, wanted)
     domain = _domain_in_force(standing, wanted.domain)
     file = conf / SETTINGS
     settings = text_of(file) if file.is_file() else ""
@@ -111,7 +115,24 @@ def read(place: Path, wanted: Wanted, standing: Mapping[Address, Live]) -> Read:
         tuple(domain["locations"]),
         _names_in(settings),
     )
-    return Read(conf, texts, settings, govern(read_conf(filled_in(texts, wanted.fills or {})), aim), wanted)
+    imported = govern(read_conf(filled_in(texts, wanted.fills or {})), aim)
+    # Of an environment without entries only its name is said: `local`, in which Kedro runs, has seldom any.
+    spoiled = {left.environment for left in imported.left}
+    silent = {kedro: service for kedro, service in (wanted.environments or {}).items() if kedro not in spoiled}
+    imported = replace(imported, environments={**silent, **imported.environments})
+    return Read(conf, texts, settings, imported, wanted, frozenset(aim.names.values()))
+
+
+def _refuse_unknown_environments(conf: Path, wanted: Wanted) -> None:
+    for service in (wanted.environments or {}).values():
+        if checked_environment(service) == BASE:
+            raise Refused(f"{BASE} is under all environments of the service, and none of them: name another one.")
+    unknown = [name for name in wanted.environments or () if name == BASE or not (conf / name).is_dir()]
+    if unknown:
+        known = ", ".join(sorted(each.name for each in conf.iterdir() if each.is_dir() and each.name != BASE))
+        raise Refused(
+            f"{conf} has no environment {', '.join(unknown)}, as --environment says. It has: {known or 'none'}."
+        )
 
 
 def _names_in(settings: str) -> Mapping[str, str]:
@@ -160,7 +181,7 @@ def things(read: Read, standing: Mapping[Address, Live]) -> dict[Address, Writte
     """Everything as it shall be: environments, the domain, and the datasets; only what the conf says of each."""
     imported, wanted = read.imported, read.wanted
     found: dict[Address, Written] = {}
-    for kedro, service in imported.environments.items():
+    for kedro, service in sorted(imported.environments.items()):
         if ("environment", service) not in standing:
             _put(found, Written("environment", service, {}, f"{read.directory.name}/{kedro}"))
     domain = _domain_fields(imported, wanted, standing)
@@ -210,6 +231,20 @@ def compared(read: Read, standing: Mapping[Address, Live]) -> tuple[Compared, ..
     return tuple(each for each in compare(things(read, standing), standing, "") if each.changes or each.blocked)
 
 
+def others(read: Read, compared: Sequence[Compared]) -> tuple[Compared, ...]:
+    """Datasets that stand as something else, and that this project's names do not say are its own.
+
+    Another project's import may have declared them: what is called the same need not be the same.
+    """
+    return tuple(each for each in compared if each.key not in read.known and _is_something_else(each))
+
+
+def _is_something_else(compared: Compared) -> bool:
+    body = compared.live.body if compared.kind == "dataset" and compared.live is not None else None
+    stands = body is not None and body["environments"] and body["lifecycle"] != Lifecycle.RETIRED
+    return bool(stands) and any(each.name.startswith("environments.") for each in compared.differences)
+
+
 def needed_of_an_administrator(compared: Sequence[Compared]) -> str:
     """What of an import only an administrator can make, in words."""
     said = []
@@ -252,23 +287,15 @@ def settings(read: Read, url: str, default_environment: str | None, known: Seque
 def rewrite(read: Read, text: str) -> Iterator[Path]:
     """Make the conf say what is governed, by ``muniment.yml`` and by cutting out its entries; gives what changed."""
     if text != read.settings:
-        _write(read.directory / SETTINGS, text)
+        put(read.directory / SETTINGS, text)
         yield read.directory / SETTINGS
     governed = {taken.name for taken in read.imported.taken}
     for path, held in read.texts.items():
         _, _, within = path.partition("/")
         cut = without(held, governed) if is_catalog(within) and held != _NO_TEXT else held
         if cut != held:
-            _write(read.directory / path, cut)
+            put(read.directory / path, cut)
             yield read.directory / path
-
-
-def _write(file: Path, text: str) -> None:
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(text, encoding="utf-8")
-    except OSError as failed:
-        raise Refused(f"{file} cannot be written: {failed.strerror}.") from None
 
 
 # --- the report -----------------------------------------------------------------------------------
@@ -284,7 +311,7 @@ def told(read: Read) -> Iterator[str]:
     for left in imported.left:
         yield plain(f"  ? {_named(left)}: {left.reason.value}. {left.message}")
     if imported.credentials:
-        yield f"Credentials that the project provides: {', '.join(imported.credentials)}."
+        yield plain(f"Credentials that the project provides: {', '.join(imported.credentials)}.")
 
 
 def _named(left: Left) -> str:

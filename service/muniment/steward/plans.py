@@ -26,6 +26,7 @@ MOST_BYTES: Final = 900_000
 MOST_TOLD: Final = 1_000
 _MOST_NAMED = 3
 _WIDEST = 100
+_EMPTY: Final[tuple[object, ...]] = (None, "", [], {})
 
 _SIGNS: Final = {
     Verdict.CREATE: "+",
@@ -38,6 +39,8 @@ _SIGNS: Final = {
     Verdict.LET_GO: "?",
 }
 _CHANGE = re.compile(r"changes\.(\d+)")
+_CHANGED = re.compile(r"changes\.\d+ \((?:put|delete) ([^()]+)\)")
+_FIELD_OF_CHANGE = re.compile(r"changes\.(\d+)\.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +111,8 @@ def foresee(connection: Connection, part: Part, source: str | None = None, *, ta
         answer = connection.post("/v1/try", part.body(source, take_over=take_over), limit=MOST_TOLD)
     except Refused as refused:
         raise placed(refused, part.places) from None
-    return Foreseen(answer["revision"], answer)
+    with connection.understood():
+        return Foreseen(answer["revision"], answer)
 
 
 def carry_out(
@@ -127,12 +131,18 @@ def carry_out(
 
 
 def placed(refused: Refused, places: Sequence[str]) -> Refused:
-    """A refusal with the places in files of the changes that it names."""
+    """A refusal about things and the places in files where they stand, instead of changes by their numbers."""
     found = {int(number) for number in _CHANGE.findall(refused.message)}
     told = [places[number] for number in sorted(found) if number < len(places)]
     if not told:
         return refused
-    return type(refused)(f"{refused.message}\n  in {', '.join(told)}", refused.status, refused.problem)
+    message = _CHANGED.sub(r"\1", refused.message)
+    message = _FIELD_OF_CHANGE.sub(lambda found: _place_in(places, int(found[1])), message)
+    return type(refused)(f"{message}\n  in {', '.join(told)}", refused.status, refused.problem)
+
+
+def _place_in(places: Sequence[str], number: int) -> str:
+    return f"{places[number]}, " if number < len(places) else f"changes.{number}."
 
 
 def place_of(compared: Compared) -> str:
@@ -154,9 +164,9 @@ def told_things(compared: Iterable[Compared]) -> Iterator[str]:
     for each in compared:
         if each.verdict in {Verdict.KEEP, Verdict.SAME} and not each.differences:
             continue
-        place = f"   ({each.written.place})" if each.written is not None else ""
-        yield f"{_sign(each)} {each.kind} {each.key}{place}"
-        yield from (f"    {line}" for line in _told_of(each))
+        place = f"   ({plain(each.written.place)})" if each.written is not None else ""
+        yield f"{_sign(each)} {each.kind} {plain(each.key)}{place}"
+        yield from (f"    {plain(line)}" for line in _told_of(each))
 
 
 def _sign(compared: Compared) -> str:
@@ -177,7 +187,8 @@ def _told_of(each: Compared) -> Iterator[str]:
         yield f"! was ended by hand ({_by(live.by, live.at)})"
         return
     for difference in each.differences:
-        yield from _told_difference(each, difference)
+        if each.verdict is not Verdict.CREATE or difference.wanted not in _EMPTY:  # Of a new thing it says nothing.
+            yield from _told_difference(each, difference)
 
 
 def _told_difference(each: Compared, difference: Difference) -> Iterator[str]:

@@ -66,6 +66,7 @@ class _Pairs(click.ParamType):  # type: ignore[type-arg]
     metavar="NAME=VALUE",
     help="What stands for {{ cookiecutter.NAME }} in a project template.",
 )
+@click.option("--overwrite", is_flag=True, help="Also change what stands there as something else than in CONF.")
 @click.option("--dry-run", is_flag=True, help="Show what would change, and change nothing.")
 @click.option("--yes", is_flag=True, help="Import without being asked.")
 @click.option(
@@ -87,9 +88,10 @@ def import_project(
     reason: str,
     **how: bool,
 ) -> None:
-    """Declare the catalog in CONF, of a Kedro project, for all its environments: shown first, then all or nothing.
+    """Declare the catalog of a Kedro project.
 
-    Every entry is governed, or listed with the reason why it stays the project's own. No secret is sent.
+    That in CONF is declared for all its environments: shown first, then all or nothing. Every entry is governed, or
+    listed with the reason why it stays the project's own. No secret is sent.
     """
     from muniment.core.names import checked_domain
     from muniment.steward.importing import Wanted
@@ -138,11 +140,11 @@ class _Import:
         known = [key for kind, key in standing if kind == "environment"]
         self.settings = importing.settings(self.read, self.connection.url, default_environment, known)
 
-    def run(self, *, dry_run: bool, yes: bool, write: bool, reason: str, as_json: bool) -> None:
+    def run(self, *, dry_run: bool, yes: bool, write: bool, overwrite: bool, reason: str, as_json: bool) -> None:
         """Show it, and make it so once somebody says yes."""
         if not as_json:
             self._tell_things()
-        self._refuse_undecided()
+        self._refuse_undecided(overwrite=overwrite)
         foreseen = self._foreseen()
         if not as_json:
             self._tell_people(foreseen)
@@ -158,7 +160,7 @@ class _Import:
         if write:
             for path in written:
                 click.echo(f"Written: {path}")
-        else:
+        elif self.settings != self.read.settings:
             click.echo()
             click.echo(f"This belongs into {self.read.directory}/base/muniment.yml (--write does it):")
             click.echo()
@@ -194,7 +196,8 @@ class _Import:
             revision = carry_out(self.connection, part, tried.revision, take_over=False, reason=because)
         return revision
 
-    def _refuse_undecided(self) -> None:
+    def _refuse_undecided(self, *, overwrite: bool) -> None:
+        from muniment.steward.importing import others
         from muniment.steward.plans import told_things
         from muniment.steward.refusals import Refused
 
@@ -202,6 +205,14 @@ class _Import:
         if blocked:
             told = "\n".join(told_things(blocked))
             raise Refused(f"Files in git keep some of these; import into those: --to DIR. Nothing was changed.\n{told}")
+        standing = () if overwrite else others(self.read, self.compared)
+        if standing:
+            named = ", ".join(each.key for each in standing)
+            raise Refused(
+                f"These stand already, as something else than the conf says: {named}. Nothing was changed. If they are "
+                "another project's, import into another domain, or give these names of their own under names: in "
+                "base/muniment.yml. If they are this project's, say --overwrite."
+            )
 
     def _written(self) -> list[str]:
         from muniment.steward.importing import rewrite

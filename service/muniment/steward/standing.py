@@ -26,12 +26,12 @@ def read_live(connection: Connection) -> dict[Address, Live]:
         asked: dict[str, Any] = {"kind": kind, "limit": PAGE}
         while True:
             page = connection.get("/v1/realm", asked)
-            for item in (*page["items"], *page["gone"]):
-                live = _live(item)
-                found[live.address] = live
-            if page["next"] is None:
+            with connection.understood():
+                read, after = [_live(item) for item in (*page["items"], *page["gone"])], page["next"]
+            found |= {live.address: live for live in read}
+            if after is None:
                 break
-            asked["after"] = page["next"]
+            asked["after"] = after
     return found
 
 

@@ -105,6 +105,11 @@ class Layer:
         """The names of the entries that can be looked at, in their order, each with its file."""
         return {name: file for name, file in self.files.items() if name in self.tree}
 
+    @property
+    def says_something(self) -> bool:
+        """Whether it holds entries or variables: a file of comments makes no environment."""
+        return bool(self.files or self.left or self.globals_tree or self.globals_fault)
+
 
 @dataclass(frozen=True)
 class Conf:
@@ -120,7 +125,7 @@ class Conf:
     @property
     def environments(self) -> tuple[str, ...]:
         """The environments that say something of their own."""
-        return tuple(name for name in self.layers if name != BASE)
+        return tuple(name for name, layer in self.layers.items() if name != BASE and layer.says_something)
 
     @property
     def left(self) -> tuple[Left, ...]:

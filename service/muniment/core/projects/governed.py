@@ -22,7 +22,7 @@ from muniment.core.names import is_dataset, is_environment
 from muniment.core.problems import Fault, Invalid
 from muniment.core.projects.conf import BASE, Conf, Left, Reason
 from muniment.core.projects.names import Named, governed_names, is_pattern
-from muniment.core.projects.values import Text, Unread, Why
+from muniment.core.projects.values import NOTHING, Text, Unread, Why
 
 _URL = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*://")
 _ABSOLUTE = re.compile(rf"/|(?!{PROJECT}:)[A-Za-z][A-Za-z0-9+.-]*://")
@@ -204,9 +204,17 @@ class _Candidate:
 def _candidate(conf: Conf, name: str, aim: Aim, kept: Kept) -> _Candidate:
     notes: dict[str, None] = {}
     filled = _variants(conf, name, aim, notes, None)
-    open_ones = _variants(conf, name, aim, {}, kept) if kept.any else {}
+    open_ones = _variants_with_variables(conf, name, aim, kept)
     uses = any(map(variables_of, open_ones.values()))
     return _Candidate(name, open_ones if uses else None, filled, tuple(notes))
+
+
+def _variants_with_variables(conf: Conf, name: str, aim: Aim, kept: Kept) -> dict[str, Mapping[str, object]]:
+    """The same with variables kept; none where one stands where none can be kept, such as in another's default."""
+    try:
+        return _variants(conf, name, aim, {}, kept) if kept.any else {}
+    except _Refused:
+        return {}
 
 
 def _variants(
@@ -235,12 +243,22 @@ def _definition(
     try:
         entry = _written(conf.resolved(layer, name, environment, kept=kept or (lambda _: False)))
     except Unread as unread:
-        raise _Refused(_WHY[unread.why], _sentence(unread.message)) from None
+        message = _sentence(unread.message) + _of_an_older_kedro(conf, environment, unread.reference)
+        raise _Refused(_WHY[unread.why], message) from None
     if not isinstance(entry, dict):
         raise _Refused(Reason.NOT_A_DATASET, "It is no mapping with a type.")
     if not is_pattern(name) and any(_TEMPLATE.search(text) for text in texts_in(entry)):
         raise _Refused(Reason.TEMPLATE, "Its {{ … }} are not filled in yet.")
     return _Rewriting(aim, notes).dataset(entry)
+
+
+def _of_an_older_kedro(conf: Conf, environment: str, reference: str | None) -> str:
+    """What helps where a reference means a variable, as it did with the ``TemplatedConfigLoader`` before Kedro 0.19."""
+    try:
+        known = reference is not None and conf.globals_of(environment).value(reference) is not NOTHING
+    except Unread:
+        return ""
+    return f" globals.yml gives it: Kedro writes ${{globals:{reference}}} for that since 0.19." if known else ""
 
 
 class Kept:

@@ -56,12 +56,25 @@ def governed_names(
 ) -> tuple[Mapping[str, Named], Mapping[str, Unnamed]]:
     """A governed name for each that can have one, the same whatever the order; and why the others have none.
 
-    ``standing`` is what the project's ``names:`` says already: that stays, and is nobody else's.
+    ``standing`` is what the project's ``names:`` says already: that stays, and is nobody else's. Where one underscore
+    for the dot of a namespace would leave patterns that are taken for each other, two stand for it.
     """
+    all_names = tuple(names)
+    found, unnamed = _named({name: leaf_of(name) for name in all_names}, domain, standing)
+    if any(is_pattern(name) for name in unnamed):
+        doubled = {name: leaf_of(name.replace(".", "__") if is_pattern(name) else name) for name in all_names}
+        apart = _named(doubled, domain, standing)
+        if len(apart[1]) < len(unnamed):
+            return apart
+    return found, unnamed
+
+
+def _named(
+    leafs: Mapping[str, str], domain: str, standing: Mapping[str, str]
+) -> tuple[Mapping[str, Named], Mapping[str, Unnamed]]:
     found: dict[str, Named] = {}
     unnamed: dict[str, Unnamed] = {}
     given = {*standing.values()}
-    leafs = {name: leaf_of(name) for name in names}
     # Names that are governed names already keep them; of the others the first in the alphabet goes first.
     for name in sorted(leafs, key=lambda each: (leafs[each] != each, is_pattern(each), each)):
         placeholders = _placeholders(name)

@@ -19,6 +19,8 @@ from muniment.core.problems import Fault, Invalid
 #: The most bytes of one file, and the most values it may hold once its aliases are written out.
 MOST_BYTES = 4 * 1024 * 1024
 MOST_VALUES = 200_000
+#: How deep its values may be nested: libyaml's composer calls itself for each level, and has no bound of its own.
+DEEPEST = 500
 
 _TWICE = "a key stands twice in it"
 _CIRCLE = "an alias in it stands inside its own anchor"
@@ -68,8 +70,10 @@ def parse(text: str, *, of_kedro: bool = True) -> dict[object, object]:
     """The mapping that a conf file holds; raises :class:`Invalid` with the line where it cannot be read."""
     if len(text) > MOST_BYTES:
         raise _refusal("is bigger than is read here")
-    loader = (_Loader if of_kedro else _PlainLoader)(text)
+    kind = _Loader if of_kedro else _PlainLoader
+    loader = kind(text)
     try:
+        _refuse_depth(text, kind)
         node = loader.get_single_node()
         if node is None:
             return {}
@@ -94,6 +98,20 @@ def names_in(text: str) -> Iterator[tuple[str, int]]:
         found = _TOP_KEY.match(line)
         if found:
             yield next(key for key in found.groups() if key is not None), number
+
+
+def _refuse_depth(text: str, kind: type[_Loader]) -> None:
+    """Refuse what would overflow the stack as it is composed: that ends the process, and no handler sees it.
+
+    Nothing begins a level without one of these but an indentation, and those grow too long before they are too many.
+    """
+    if sum(map(text.count, "[{-?")) <= DEEPEST:
+        return
+    depth = 0
+    for event in yaml.parse(text, Loader=kind):
+        depth += isinstance(event, yaml.CollectionStartEvent) - isinstance(event, yaml.CollectionEndEvent)
+        if depth > DEEPEST:
+            raise RecursionError
 
 
 def _refuse_doubles_and_growth(root: yaml.Node) -> None:

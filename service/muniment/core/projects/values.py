@@ -23,10 +23,12 @@ DEEPEST = 60
 class Unread(Exception):
     """A value that cannot be known here; ``why`` is a :class:`Why`, the message says it for this one."""
 
-    def __init__(self, why: Why, message: str) -> None:
+    def __init__(self, why: Why, message: str, reference: str | None = None) -> None:
         super().__init__(message)
         self.why = why
         self.message = message
+        #: What is written between the braces of a reference that leads to nothing.
+        self.reference = reference
 
 
 class Why(StrEnum):
@@ -130,7 +132,8 @@ class Reading:
         if isinstance(part, Call):
             return self._called(part, path)
         keys = [key for each in part.keys for key in self._keys(each, path)]
-        return self._at(part.dots, keys, path)
+        written = ".".join(key for key in part.keys if isinstance(key, str)) if keys == [*part.keys] else None
+        return self._at(part.dots, keys, path, written)
 
     def _keys(self, key: str | Reference | Call, path: tuple[object, ...]) -> list[str]:
         if isinstance(key, str):
@@ -140,14 +143,17 @@ class Reading:
             raise Unread(Why.REFERENCE, "a reference in it is named by something that only a run knows, or by no name")
         return str(value).split(".")
 
-    def _at(self, dots: int, keys: Sequence[str], path: tuple[object, ...]) -> object:
+    def _at(self, dots: int, keys: Sequence[str], path: tuple[object, ...], written: str | None) -> object:
         if dots > len(path):
             raise Unread(Why.REFERENCE, "a reference in it leads above the top")
         place: tuple[object, ...] = path[: len(path) - dots] if dots else ()
         found = self._held(place)
         for key in keys:
-            found, step = self._step(found, key, place)
-            place = (*place, step)
+            step = self._step(found, key, place)
+            if step is None:
+                raise _leads_to_nothing(dots, written)
+            found, key_found = step
+            place = (*place, key_found)
         if found == "???":
             raise Unread(Why.REFERENCE, "a reference in it leads to a value that is missing (???)")
         return self._read(found, place)
@@ -158,7 +164,8 @@ class Reading:
             found = found[key]  # type: ignore[index]
         return found
 
-    def _step(self, found: object, key: str, place: tuple[object, ...]) -> tuple[object, object]:
+    def _step(self, found: object, key: str, place: tuple[object, ...]) -> tuple[object, object] | None:
+        """What a key leads to, and the key as it stands there; none if it leads to nothing."""
         if isinstance(found, str) and "${" in found:
             found = self._read(found, place)
         if isinstance(found, Mapping):
@@ -166,7 +173,7 @@ class Reading:
                 return found[key], key
         elif isinstance(found, list) and re.fullmatch(r"-?\d+", key) and -len(found) <= int(key) < len(found):
             return found[int(key)], int(key)
-        raise Unread(Why.REFERENCE, "a reference in it leads to nothing")
+        return None
 
     def _called(self, call: Call, path: tuple[object, ...]) -> object:
         name = ".".join(key for each in call.name for key in self._keys(each, path))
@@ -184,6 +191,13 @@ class Reading:
         if argument.plain is not NOTHING:
             return argument.plain
         return self._joined(argument.parts, path)
+
+
+def _leads_to_nothing(dots: int, written: str | None) -> Unread:
+    """Names the reference where it is written out: one that is made of values could show what nobody may see."""
+    if written is None or dots:
+        return Unread(Why.REFERENCE, "a reference in it leads to nothing")
+    return Unread(Why.REFERENCE, f"nothing in its catalog is what ${{{written}}} refers to", written)
 
 
 def runtime_parameter(arguments: Sequence[object]) -> object:
