@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import json
 import os
@@ -13,13 +14,26 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import click
 import httpx
 import psutil
 import psycopg
 import pytest
 
 from demo.issuer import RunningIssuer, running_issuer
-from tests.api.running import MUNIMENT, PEOPLE, Served, environment_for, free_port, grant, serving
+from muniment.app import prepare
+from muniment.cli import main as service_commands
+from tests.api.running import (
+    MUNIMENT,
+    PEOPLE,
+    Served,
+    environment_for,
+    free_port,
+    grant,
+    running,
+    serving,
+    settings_for,
+)
 
 SECRET = "hunter2-is-secret"
 #: How long a worker may take to start: a machine may be busy with other things.
@@ -148,9 +162,8 @@ def test_a_database_of_a_newer_release_is_left_alone(run: Run, database: str) ->
 # --- what has changed since the last start --------------------------------------------------------------------------
 
 
-def test_an_issuer_that_has_moved_is_refused(run: Run, issuer: RunningIssuer, database: str, tmp_path: Path) -> None:
-    with serving(issuer, tmp_path / "said", database_url=database):
-        pass
+def test_an_issuer_that_has_moved_is_refused(run: Run, issuer: RunningIssuer, database: str) -> None:
+    asyncio.run(prepare(settings_for(issuer), database))
     moved = [{"name": "corp", "issuer": "https://elsewhere.example.org", "audience": "muniment", "default": True}]
 
     refused = said(run("serve", database_url=database, issuers=json.dumps(moved)))
@@ -158,30 +171,15 @@ def test_an_issuer_that_has_moved_is_refused(run: Run, issuer: RunningIssuer, da
     assert f"The issuer 'corp' in MUNIMENT_ISSUERS was {issuer.url} when it was first used" in refused
 
 
-def test_an_attribute_that_a_policy_uses_cannot_be_taken_away(
-    run: Run, issuer: RunningIssuer, database: str, tmp_path: Path
+@pytest.mark.anyio
+async def test_an_attribute_that_a_policy_uses_cannot_be_taken_away(
+    run: Run, issuer: RunningIssuer, database: str
 ) -> None:
-    mapped = [
-        {
-            "name": "corp",
-            "issuer": issuer.url,
-            "audience": "muniment",
-            "default": True,
-            "attributes": {"clearance": {"claim": "clr", "type": "long"}},
-        }
-    ]
     cedar = 'forbid (principal, action == Action::"load", resource) unless { principal has clearance };'
-    with serving(issuer, tmp_path / "said", database_url=database, issuers=json.dumps(mapped)) as served:
-        made = httpx.put(
-            f"{served.base}/v1/policies/cleared",
-            json={"cedar": cedar},
-            headers={"Authorization": f"Bearer {issuer.token('root')}", "If-None-Match": "*"},
-            trust_env=False,
-        )
-        assert made.status_code == 201, made.text
-    del mapped[0]["attributes"]
+    async with running(issuer, database) as service:
+        await service.root.make("/v1/policies/cleared", {"cedar": cedar})
 
-    refused = said(run("serve", database_url=database, issuers=json.dumps(mapped), bootstrap_admin=""))
+    refused = said(run("serve", database_url=database, bootstrap_admin=""))
 
     assert "The policy cleared does not fit the attributes that MUNIMENT_ISSUERS maps" in refused
 
@@ -228,7 +226,9 @@ def test_a_signal_stops_the_service_and_all_that_it_started(
             assert unwanted not in text
 
 
-def test_two_workers_serve_one_realm(issuer: RunningIssuer, database: str, tmp_path: Path) -> None:
+def test_two_workers_serve_one_realm_and_one_that_dies_is_replaced(
+    issuer: RunningIssuer, database: str, tmp_path: Path
+) -> None:
     """A change at one is honoured at the other: connections are new, so both are asked."""
     headers = {"Authorization": f"Bearer {issuer.token('root')}"}
     with serving(issuer, tmp_path / "said", database_url=database, workers=2) as served:
@@ -245,9 +245,6 @@ def test_two_workers_serve_one_realm(issuer: RunningIssuer, database: str, tmp_p
                 assert read.json()["because"] == f"turn {turn}"
         assert served.process.poll() is None
 
-
-def test_a_worker_that_dies_is_replaced(issuer: RunningIssuer, database: str, tmp_path: Path) -> None:
-    with serving(issuer, tmp_path / "said", database_url=database, workers=2) as served:
         before = workers_of(served)
         assert len(before) == 2
         psutil.Process(min(before)).kill()
@@ -266,6 +263,18 @@ def workers_of(served: Served) -> set[int]:
             if "resource_tracker" not in " ".join(child.cmdline()):
                 found.add(child.pid)
     return found
+
+
+def test_no_summary_of_a_command_is_cut_off() -> None:
+    def summaries(group: click.Group) -> Iterator[str]:
+        for command in group.commands.values():
+            yield command.get_short_help_str(limit=64)
+            if isinstance(command, click.Group):
+                yield from summaries(command)
+
+    told = list(summaries(service_commands))
+    assert len(told) > len(service_commands.commands)
+    assert [each for each in told if each.endswith("...")] == []
 
 
 def test_help_names_every_command(run: Run) -> None:

@@ -46,8 +46,17 @@ function newKey() {
 
 function rotate({ withdraw }) {
   keys = [newKey(), ...(withdraw ? [] : keys)];
-  provider = new Provider(issuer, configuration());
+  build();
   return { key_id: keys[0].kid };
+}
+
+function build() {
+  provider = new Provider(issuer, configuration());
+  provider.use(async (context, next) => {
+    await next();
+    // RFC 8628, 3.2: else a device waits five seconds before it asks, and each test with it.
+    if (context.oidc?.route === 'device_authorization') context.body = { ...context.body, interval: 1 };
+  });
 }
 
 // --- what the provider is told ----------------------------------------------------------------------------
@@ -192,7 +201,7 @@ const COMMANDS = {
 };
 
 function rebuilt() {
-  provider = new Provider(issuer, configuration());
+  build();
   return {};
 }
 
