@@ -18,7 +18,6 @@ from pathlib import Path, PurePosixPath
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
-from urllib.request import url2pathname
 
 from kedro_muniment import sources
 from kedro_muniment.problems import BadConfig
@@ -109,6 +108,8 @@ def read(loader: AbstractConfigLoader) -> Config | None:
 
 def _local(source: str) -> str:
     """A conf source as a path, where it is one: Kedro takes ``file://`` addresses too."""
+    from urllib.request import url2pathname  # with it come http.client and ssl
+
     return url2pathname(urlsplit(source).path) if source.lower().startswith("file://") else source
 
 

@@ -21,9 +21,9 @@ from kedro_muniment.entries.credentials import Credentials, Own, Secrets
 from kedro_muniment.entries.definitions import Building
 from kedro_muniment.entries.factories import named_in_pipelines, with_made_names
 from kedro_muniment.entries.guarded import Guard, Terms
-from kedro_muniment.entries.merging import Merged, merge
+from kedro_muniment.entries.merging import Entry, Merged, merge
+from kedro_muniment.leases import following, recorded
 from kedro_muniment.leases import lease as leases
-from kedro_muniment.leases import recorded
 from kedro_muniment.leases.lease import Lease
 from kedro_muniment.service import Service
 from kedro_muniment.sign_in.signing_in import asker
@@ -53,13 +53,17 @@ class Governed:
 
     def catalog(self, secrets: Secrets) -> dict[str, Any]:
         """What Kedro is given: each governed dataset under its guard, secrets by their names."""
-        terms = Terms.of(self.lease, self.service.url)
+        terms = Terms.of(self.lease, self.service.url, {} if isinstance(self.service, recorded.Unasked) else self.asked)
         catalog = self.merged.catalog()
         for name, entry in self.merged.entries.items():
             if entry.provenance == "service" and entry.refusal is None:
-                guard = Guard(entry.governed or name, name, entry.actions, entry.end, terms)
-                catalog[name] = guarded.definition(catalog[name], guard, secrets)
+                catalog[name] = guarded.definition(catalog[name], self._guard(entry, terms), secrets)
         return catalog
+
+    def _guard(self, entry: Entry, terms: Terms) -> Guard:
+        governed = entry.governed or entry.name
+        given = following.fingerprint(self.lease.catalog[governed])
+        return Guard(governed, entry.name, entry.actions, entry.end, terms, given, governed in self.lease.made)
 
     def summary(self) -> str:
         served = self.merged.served()

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 EXCEPT: Final = "!"
 TRANSCODED: Final = "@"
 
-_NAMED: Final = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
+NAMED: Final = re.compile(r"\{([A-Za-z_]\w*)\}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,13 +48,13 @@ class NamePattern:
     def of(cls, local: str, governed: str) -> NamePattern:
         """The pattern, if both sides can be read from the other; else :class:`BadConfig` says what is wrong."""
         said = f"`names:` maps {local!r} to {governed!r}"
-        placeholders = [sorted(_NAMED.findall(side)) for side in (local, governed)]
+        placeholders = [sorted(NAMED.findall(side)) for side in (local, governed)]
         for side, found in zip((local, governed), placeholders, strict=True):
-            if {"{", "}"} & {*_NAMED.sub("", side)} or len(set(found)) != len(found):
+            if {"{", "}"} & {*NAMED.sub("", side)} or len(set(found)) != len(found):
                 raise BadConfig(f"{said}: a placeholder is a name in braces, such as {{region}}, once on each side.")
         if placeholders[0] != placeholders[1]:
             raise BadConfig(f"{said}: both sides need the same placeholders, so that each name can be read from both.")
-        if not is_name(_NAMED.sub("x", governed)):
+        if not is_name(NAMED.sub("x", governed)):
             raise BadConfig(f"{said}: a governed name begins with its domain, such as sales.{{region}}_orders.")
         # Kedro reads a project's patterns without regard to case; governed names are in lower case.
         readable = _readable(local, re.IGNORECASE), _readable(governed)
@@ -80,7 +80,7 @@ def ends_of(pattern: str) -> tuple[str, str]:
 
 def _readable(pattern: str, flags: re.RegexFlag = re.NOFLAG) -> re.Pattern[str]:
     """The pattern as Kedro's own matching reads it: each placeholder takes as little as it can."""
-    parts = _NAMED.split(pattern)
+    parts = NAMED.split(pattern)
     texts = [re.escape(part) if at % 2 == 0 else f"(?P<{part}>.+?)" for at, part in enumerate(parts)]
     return re.compile("".join(texts), flags | re.DOTALL)
 
@@ -132,11 +132,20 @@ class Names:
 
     def by_pattern(self, name: str) -> str | None:
         """By the most specific of the patterns that match, if that makes a name that a governed dataset can have."""
+        _, made = self._made(name)
+        return made if made is not None and is_name(made) else None
+
+    def unnamed(self, name: str) -> str | None:
+        """What a pattern with text of its own makes of a name, where no governed dataset can be called so.
+
+        A project that has such a pattern keeps what it matches: to hand that on in memory would be to lose it.
+        """
+        pattern, made = self._made(name)
+        return None if pattern is None or made is None or is_name(made) or not NAMED.sub("", pattern.local) else made
+
+    def _made(self, name: str) -> tuple[NamePattern | None, str | None]:
         pattern, found = self._most_specific(name)
-        if pattern is None or found is None:
-            return None
-        made = pattern.governed.format_map(found)
-        return made if is_name(made) else None
+        return pattern, None if pattern is None or found is None else pattern.governed.format_map(found)
 
     def _most_specific(self, name: str) -> tuple[NamePattern | None, Mapping[str, str] | None]:
         """The pattern that counts for a name, and what stands in its placeholders."""
@@ -218,6 +227,11 @@ class Naming:
             return None
         return bare if bare in self.given else made
 
+    def unnamed(self, name: str) -> str | None:
+        """A name that is claimed, if only a pattern maps it and no governed dataset can be called what that makes."""
+        made = None if self.governed(name) is not None else self.names.unnamed(name)
+        return made if made is not None and self._matches(made, name.partition(TRANSCODED)[0]) else None
+
     def leaves(self, name: str) -> str | None:
         """The governed name that a pattern would make of a name which is nonetheless the project's own."""
         if self.governed(name) is not None:
@@ -225,10 +239,25 @@ class Naming:
         made = self.names.by_pattern(name)
         return None if made is None or self._is_excepted(made, name.partition(TRANSCODED)[0]) else made
 
+    def perhaps(self, name: str) -> str | None:
+        """The one governed dataset that is given and whose name ends in this one, where no line of ``names:`` says so.
+
+        That line may be missing. What ``governed:`` takes out again is not meant.
+        """
+        bare = name.partition(TRANSCODED)[0]
+        found = [each for each in self.given - self._named if each.endswith(f".{bare}")]
+        if len(found) != 1 or is_parameter(name) or self.names.by_pattern(name) is not None:
+            return None
+        return None if self._is_excepted(found[0], bare) else found[0]
+
     @property
     def is_drawn(self) -> bool:
         """Whether the project's settings say which names are governed."""
         return self._claimed is not None
+
+    def is_taken_out(self, name: str) -> bool:
+        """Whether ``governed:`` says of a name that it is the project's own."""
+        return self._is_excepted(name, name)
 
     def is_mapped_by_itself(self, governed: str) -> bool:
         return governed in self._named

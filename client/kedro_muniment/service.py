@@ -16,13 +16,13 @@ import json
 import ssl
 import time
 import zlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from kedro_muniment import __version__, patience
+from kedro_muniment import __version__, connecting, patience
 from kedro_muniment.problems import Denied, MunimentError, NotSignedIn, NotTaken, ServiceRefused, Unreachable, plain
 from kedro_muniment.sign_in.tokens import Token
 
@@ -43,10 +43,11 @@ AWAY_SECONDS: Final = 30.0
 OK: Final = 200
 NOT_MODIFIED: Final = 304
 UNAUTHORIZED: Final = 401
+NOT_FOUND: Final = 404
 REFUSALS: Final[Mapping[int, type[MunimentError]]] = {
     UNAUTHORIZED: NotSignedIn,
     403: Denied,
-    404: Denied,
+    NOT_FOUND: Denied,
     413: NotTaken,
     422: NotTaken,
     429: Unreachable,
@@ -116,8 +117,11 @@ class Service:
         return self._ask("POST", "/v1/preflight", body=body, within=PREFLIGHT_SECONDS).body
 
     def use(self, events: Sequence[Mapping[str, Any]], within: float = TIMEOUT_SECONDS) -> None:
-        """Report what was used."""
-        self._ask("POST", "/v1/use", body={"events": list(events)}, within=within)
+        """Report what was used. Only the service's own word that it has all of it is taken for that."""
+        answer = self._ask("POST", "/v1/use", body={"events": list(events)}, within=within)
+        counts = [answer.body.get(name) for name in ("recorded", "repeated")]
+        if not all(isinstance(count, int) for count in counts) or sum(counts) != len(events):
+            raise self.strange(answer.status)
 
     def described(self, within: float = TIMEOUT_SECONDS) -> Answer:
         """What the service says of itself, with the headers of its answer."""
@@ -131,10 +135,12 @@ class Service:
         return self._ask("GET", "/v1/whoami").body
 
     def explain(self, asked: Mapping[str, str], action: str, dataset: str) -> Any:
-        return self._ask("GET", "/v1/explain", params={**asked, "action": action, "dataset": dataset}).body
+        params = {**asked, "action": action, "dataset": dataset}
+        return self._ask("GET", "/v1/explain", params=params, about=[dataset]).body
 
-    def request(self, wished: Mapping[str, object]) -> Any:
-        return self._ask("POST", "/v1/requests", body=wished).body
+    def request(self, wished: Mapping[str, object], datasets: Sequence[str]) -> Any:
+        body = {**wished, "datasets": list(datasets)}
+        return self._ask("POST", "/v1/requests", body=body, about=datasets).body
 
     def requests(self, asked: Mapping[str, str]) -> Any:
         return self._ask("GET", "/v1/requests", params=asked).body
@@ -152,7 +158,9 @@ class Service:
         headers: Mapping[str, str] | None = None,
         body: object = None,
         within: float = TIMEOUT_SECONDS,
+        about: Sequence[str] = (),
     ) -> Answer:
+        """The answer to a question, which may be about datasets: then those are named if they are not there."""
         if isinstance(self.token.problem, Unreachable):
             raise self.token.problem
         agent = f"kedro-muniment/{__version__}"
@@ -165,7 +173,9 @@ class Service:
                 f"Muniment cannot be reached at {self.url} ({response}). Nothing was run. Check the address "
                 "(`url:` in muniment.yml, or MUNIMENT_URL) and that the service is up."
             )
-        return self._understood(response)
+        if response.status == NOT_MODIFIED and headers is not None:
+            return response
+        return self._understood(response, about)
 
     def _sent(self, method: str, path: str, within: float, **said: Any) -> Answer | str:
         """The answer, or why there is none, in words."""
@@ -189,27 +199,23 @@ class Service:
                 if isinstance(content, str):
                     return content
                 return Answer(response.status_code, response.headers, None, content)
-        except UnicodeError:  # as it is looked up: a label is too long, say, or empty
-            return "no host can have that name"
         except zlib.error:
             return "its answer broke off, or is not what it says"
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            return _cause(error)
+        except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+            return connecting.fault(error)
 
     def _signed(self, request: httpx.Request) -> httpx.Request:
         self.token.authorize(request.headers)
         return request
 
-    def _understood(self, answer: Answer) -> Answer:
-        if answer.status == NOT_MODIFIED:
-            return answer
+    def _understood(self, answer: Answer, about: Sequence[str]) -> Answer:
         try:
             body = json.loads(answer.content)
         except (ValueError, RecursionError):
             body = None
         if OK <= answer.status < OK + 100 and isinstance(body, dict):
             return Answer(answer.status, answer.headers, body, answer.content)
-        raise self._refusal(answer.status, body)
+        raise self._refusal(answer.status, body, about)
 
     def strange(self, status: int) -> Unreachable:
         """Somebody answered, and it was not the service."""
@@ -218,21 +224,28 @@ class Service:
             "muniment.yml, or MUNIMENT_URL), and that no proxy or sign-in page of the network answers in its place."
         )
 
-    def _refusal(self, status: int, body: object) -> MunimentError:
+    def _refusal(self, status: int, body: object, about: Sequence[str]) -> MunimentError:
         if not isinstance(body, dict) or "title" not in body:
             return self.strange(status)
+        if about and status == NOT_FOUND:
+            asked = plain(" or ".join(about))
+            return Denied(f"{asked} does not exist, or you may not know of it. See: kedro muniment list")
         kind = Unreachable if status >= _SERVER_ERRORS else REFUSALS.get(status, ServiceRefused)
         said = f"{plain(body['title'])}: {plain(body.get('detail') or 'no reason was given')}"
-        faults = body.get("errors")
-        if isinstance(faults, list):
-            said += "".join(
-                f"\n  {plain(f.get('at'))}: {plain(f.get('message'))}" for f in faults if isinstance(f, dict)
-            )
+        said += "".join(_faults(body))
         if kind is NotSignedIn and self.token.problem is not None:
             return self.token.problem
         if kind is NotSignedIn:
             said += f" {self.token.advice}"
         return kind(f"{said} (Muniment at {self.url})")
+
+
+def _faults(body: Mapping[str, Any]) -> Iterator[str]:
+    """What a refusal says of each place, a line each, unless the whole of it says the same already."""
+    listed = body.get("errors")
+    for fault in listed if isinstance(listed, list) else ():
+        if isinstance(fault, dict) and fault.get("message") != body.get("detail"):
+            yield f"\n  {plain(fault.get('at'))}: {plain(fault.get('message'))}"
 
 
 def _whole(response: httpx.Response) -> bytes | str:
@@ -261,7 +274,3 @@ def _trusted(*, is_plain: bool) -> ssl.SSLContext:
     import httpx
 
     return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT) if is_plain else httpx.create_ssl_context()
-
-
-def _cause(error: Exception) -> str:
-    return plain(str(error) or type(error).__name__)

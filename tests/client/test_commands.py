@@ -9,6 +9,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
+from kedro_muniment.command_line import showing
 from kedro_muniment.command_line.commands import commands
 
 CLOSED = "http://127.0.0.1:9"
@@ -67,6 +68,20 @@ def test_list_gives_what_is_searched_for(muniment, governed, service):
     assert found("--action", "save") == ["report"]
     assert found("orders", "--action", "save") == []
     assert muniment("list", "--action", "own").exit_code == 2
+
+
+def test_a_table_says_a_name_once_where_both_are_the_same(muniment, governed, service, monkeypatch):
+    monkeypatch.setattr(showing, "in_terminal", lambda: True)
+    service.serve("sales.targets", governed.json_at("targets"), "load")
+    assert "in Muniment" in muniment("list").stdout
+    assert muniment("list", COLUMNS="100").stdout.count("sales.targets") == 1
+    assert "in Muniment" not in muniment("list", "targets").stdout
+
+
+@pytest.mark.parametrize("arguments", [["nowhere"], ["--domain", "finance"]], ids=" ".join)
+def test_a_list_says_that_nothing_matches(muniment, arguments):
+    assert "None of them is what you look for." in muniment("list", *arguments).stdout
+    assert "None of them" not in muniment("list").stdout
 
 
 def test_deprecated_names_show_their_successor_and_ends_their_time(muniment, governed, service):
@@ -144,6 +159,53 @@ def test_the_command_that_a_refusal_names_works_as_it_stands(muniment, governed,
     governed.write("conf/base/muniment.yml", governed.yaml({"url": service.url}))  # no environment is mapped
     assert muniment(*refusal["explain"].split()[2:]).exit_code == 1
     assert service.asked[-1].query == {"action": "save", "dataset": "sales.report", "environment": "dev"}
+
+
+@pytest.mark.parametrize("command", ["why", "request"])
+def test_a_name_that_is_not_there_is_named(muniment, service, command):
+    because = ["--because", "x"] if command == "request" else []
+    missing = {"title": "Not found", "detail": "There is nothing here, or nothing that you may know of."}
+    for path in ("/v1/explain", "/v1/requests"):
+        service.instead[path] = (404, "application/problem+json", json.dumps(missing))
+    result = muniment(command, "sales.ordres", *because)
+    assert result.exit_code == 1
+    assert "sales.ordres does not exist, or you may not know of it. See: kedro muniment list" in result.output
+
+
+@pytest.mark.parametrize("command", ["why", "request"])
+def test_a_name_without_a_domain_is_not_asked_about(muniment, service, command):
+    result = muniment(command, "ordres", *(["--because", "x"] if command == "request" else []))
+    assert result.exit_code == 1
+    assert "ordres is no governed name, which has its domain before it" in result.output
+    assert service.paths() == []
+
+
+def test_a_slip_in_names_is_told_with_what_is_meant_perhaps(muniment, governed, service):
+    governed.configure(service.url, names={"orders": "sales.ordres", "report": "sales.report"})
+    refused = muniment("check")
+    assert refused.exit_code == 1
+    assert "orders (sales.ordres), load: does not exist, or you may not know of it" in refused.output
+    assert "is meant perhaps: sales.orders" in refused.output
+
+
+@pytest.mark.parametrize(("missing", "is_told"), [("orders", True), ("report", True), ("lines", False)])
+def test_a_name_that_stands_nowhere_is_told_with_the_governed_one_that_ends_in_it(
+    muniment, governed, service, missing, is_told
+):
+    service.serve("sales.lines", governed.json_at("lines"), "load", "save")
+    names = {"orders": "sales.orders", "report": "sales.report"}
+    names.pop(missing, None)
+    governed.configure(service.url, names=names, governed=["sales.*"])
+    line = f"{missing}: stands in no catalog; if sales.{missing} is meant, write under `names:` in muniment.yml:"
+    assert (line in muniment("check").stdout) is is_told
+    governed.configure(service.url, names=names, governed=["sales.*", f"!{missing}"])
+    assert line not in muniment("check").stdout, "said to be the project's own"
+
+
+def test_check_says_once_what_is_to_be_known(muniment, service, said):
+    service.notices["sales.orders"] = "deprecated; use sales.order_lines"
+    assert "orders (sales.orders): deprecated; use sales.order_lines" in muniment("check").stdout
+    assert not [line for line in said if "deprecated" in line]
 
 
 def test_check_asks_what_a_run_asks_and_runs_nothing(muniment, governed, service):
@@ -300,6 +362,21 @@ def test_a_problem_is_shown_with_title_detail_and_each_error(muniment, service):
     assert "Unknown environment: There is no environment dev." in result.output
     assert "environment: choose prod" in result.output
     assert "\u001b" not in result.output
+
+
+def test_what_the_whole_of_a_problem_says_is_not_said_again(muniment, service):
+    problem = {"title": "Unknown environment", "detail": "There is none such.", "status": 422}
+    problem["errors"] = [{"at": "environment", "message": "There is none such."}]
+    service.instead["/v1/leases"] = (422, "application/problem+json", json.dumps(problem))
+    assert muniment("list").output.count("There is none such.") == 1
+
+
+@pytest.mark.parametrize("command", ["login", "logout", "whoami", "requests"])
+def test_outside_of_a_project_a_command_about_a_service_asks_for_its_address(muniment, tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path.parent)
+    result = muniment(command)
+    assert result.exit_code == 2
+    assert "Say which service, with --url or MUNIMENT_URL." in result.output
 
 
 def test_init_writes_a_file_that_works_and_holds_no_secret(muniment, governed, service):

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
 import pytest
 from click.shell_completion import ShellComplete
 
@@ -89,3 +95,43 @@ def test_through_kedro_itself_help_and_tab_open_no_connection_and_load_nothing_h
     )
     assert "SAID True True True" in ran.stdout, ran.stdout + ran.stderr
     assert "LOADED []" in ran.stdout, ran.stdout
+
+
+# --- the lines for a shell's start-up file, as the documentation has them ---------------------------
+
+LINES: dict[str, str] = dict(
+    re.findall(
+        r'^```bash title="~/\.(bash|zsh)rc"\n(.+?)\n```$',
+        (Path(__file__).parents[2] / "docs/how-to/use-it-in-a-kedro-project.md").read_text(encoding="utf-8"),
+        re.MULTILINE | re.DOTALL,
+    )
+)
+
+
+@pytest.fixture
+def bash(governed):
+    """What bash says to a script inside the governed project, on standard output and on standard error."""
+
+    def run(script):
+        path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+        env = {**os.environ, "PATH": path, "DO_NOT_TRACK": "1"}
+        said = subprocess.run(
+            ["bash", "-c", script], cwd=governed.path, env=env, capture_output=True, text=True, check=False
+        )
+        return said.stdout, said.stderr
+
+    return run
+
+
+def test_the_line_for_bash_makes_names_come_at_tab_and_says_nothing(bash):
+    typed = "COMP_WORDS=(kedro muniment show sales.); COMP_CWORD=3; _kedro_completion kedro"
+    assert bash(f'{LINES["bash"]}; {typed}; echo "${{COMPREPLY[@]}}"') == ("sales.orders sales.report\n", "")
+
+
+def test_the_line_for_zsh_keeps_the_log_out_of_what_zsh_reads(bash):
+    """Zsh takes lines three by three, so one of the log would shift all of them."""
+    made, said = bash(LINES["zsh"].replace('eval "$(', "").removesuffix(')"'))
+    assert (made.splitlines()[0], said) == ("#compdef kedro", "")
+    asking = re.search(r'"\$\{\(@f\)\$\((.+)\)\}"', made)[1]
+    asking = re.sub(r"COMP_WORDS=.* COMP_CWORD=\S+", 'COMP_WORDS="kedro muniment show sales." COMP_CWORD=3', asking)
+    assert bash(asking) == ("plain\nsales.orders\n_\nplain\nsales.report\n_\n", "")

@@ -30,6 +30,7 @@ from kedro_muniment import service as services
 from kedro_muniment.leases import lease
 from kedro_muniment.problems import MunimentError, RunRefused, Unreachable
 from kedro_muniment.service import Service
+from kedro_muniment.sign_in import providers
 from kedro_muniment.sign_in.tokens import Token
 from tests.client.conftest import token_of
 
@@ -187,6 +188,33 @@ def test_what_does_not_speak_tls_is_told():
         lease.fetch(Service(f"https://127.0.0.1:{port}", ANN), DEV)
 
 
+HERE = {
+    "no certificates": ("SSL_CERT_FILE", "/proc/self/nowhere", "the certificates cannot be read that SSL_CERT_FILE"),
+    "others' files": ("SSL_CERT_FILE", "/etc/passwd", "the certificates cannot be read that SSL_CERT_FILE"),
+    "a proxy of no kind": ("HTTPS_PROXY", "foo://ann:secret@bar", "a proxy's in HTTPS_PROXY or ALL_PROXY"),
+    "a proxy without a host": ("HTTPS_PROXY", "http://ann:sec/ret@bar", "a proxy's in HTTPS_PROXY or ALL_PROXY"),
+    "a proxy that httpx alone does not speak to": ("ALL_PROXY", "socks5://127.0.0.1:9", "Using SOCKS proxy"),
+}
+
+
+@pytest.mark.parametrize("what", HERE)
+def test_what_this_machine_says_wrongly_of_the_network_is_told(monkeypatch, what):
+    """Seen to fail: each ended as a traceback."""
+    name, value, told = HERE[what]
+    for proxy in ("HTTPS_PROXY", "https_proxy", "ALL_PROXY", "all_proxy"):
+        monkeypatch.delenv(proxy, raising=False)
+    monkeypatch.setenv(name, value)
+    services._trusted.cache_clear()
+    with pytest.raises(Unreachable) as refused:
+        lease.fetch(Service("https://127.0.0.1:9", ANN), DEV)
+    services._trusted.cache_clear()
+    assert told in refused.value.message
+    assert "ret@" not in refused.value.message
+    answer = providers.asked("GET", "https://127.0.0.1:9")
+    assert isinstance(answer, str)
+    assert told in answer
+
+
 SLOW = {
     "silent": [60.0],
     "a trickle of a head": [piece for byte in HEAD.format(200, "x").encode() for piece in (bytes([byte]), 0.05)],
@@ -245,9 +273,9 @@ START = """
 
 
 def process(service, code, prepare=None):
-    """A start in a process of its own."""
+    """A start in a process of its own. It keeps no bytecode: on a full disk half of that would stay for the others."""
     return subprocess.run(
-        [sys.executable, "-c", dedent(START) + dedent(code), service.url],
+        [sys.executable, "-B", "-c", dedent(START) + dedent(code), service.url],
         capture_output=True, text=True, timeout=60, check=False, preexec_fn=prepare,
     )  # fmt: skip
 
@@ -330,7 +358,7 @@ KILLED = """
 def test_a_start_that_is_killed_at_any_step_of_keeping_leaves_what_the_next_can_use(served, folder):
     """Killed as it enters the n-th thing that it does to the disk: four for the lease, and four for its mark."""
     with subprocess.Popen(
-        [sys.executable, "-c", dedent(START) + dedent(KILLED), served.url],
+        [sys.executable, "-B", "-c", dedent(START) + dedent(KILLED), served.url],
         stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
     ) as starting:  # fmt: skip
         for step in range(1, 10):

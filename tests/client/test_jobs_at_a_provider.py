@@ -15,7 +15,7 @@ from joserfc import jwt as signed
 from joserfc.jwk import ECKey, OctKey, OKPKey, RSAKey
 
 from kedro_muniment.command_line.commands import commands
-from kedro_muniment.problems import MunimentError, NotSignedIn, ServiceRefused, Unreachable
+from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
 from kedro_muniment.service import Service
 from kedro_muniment.sign_in import jobs
 from tests.client.third_parties import Provider, jwt, running
@@ -502,7 +502,7 @@ def test_what_a_service_says_that_no_form_can_hold_is_not_asked_for(by_secret, s
 @pytest.mark.parametrize("told", ["<html>", "{}", '{"issuers": 7}'])
 def test_what_is_not_muniment_is_told_nothing(by_secret, service, told):
     service.instead["/.well-known/muniment"] = (200, "text/html", told)
-    assert "not as Muniment does" in refused(service, SECRET, kind=ServiceRefused)
+    assert "not as Muniment does" in refused(service, SECRET, kind=Unreachable)
 
 
 def test_a_token_of_unknown_end_is_asked_for_at_each_use(by_secret, service, provider):

@@ -229,6 +229,18 @@ def test_names_that_a_pattern_maps_are_asked_for_where_a_factory_pattern_may_mak
     assert json.loads((lake / "report.json").read_text()) == {"report": {"lines": [7]}}
 
 
+def test_a_name_that_its_pattern_cannot_name_is_refused_and_not_handed_on_in_memory(mapped, service):
+    mapped.configure(service.url, names={"{region}.orders": "sales.{region}_orders"}, governed=["sales.*"])
+    mapped.nodes("UK.orders", "own_report")
+    with pytest.raises(RunRefused, match=r"UK.orders \(sales.UK_orders\), load: no governed dataset can be called"):
+        mapped.session().run()
+
+
+def test_a_name_that_a_catch_all_cannot_name_is_the_projects_own():
+    found = merged([], CATCH_ALL, used=["X_train"])
+    assert (found.governed("X_train"), "X_train" in found.entries) == (None, False)
+
+
 # --- Transcoding ---------------------------------------------------------------------------------
 
 
@@ -340,7 +352,7 @@ def test_the_verdict_as_json_tells_refusals_notices_ends_and_what_stays_the_proj
     }
     assert verdict.told().splitlines() == [
         "It may run as user:ann in dev: 2 uses of governed data allowed.",
-        "  report (sales.report): your access ends at 2999-01-01 00:00 UTC. What uses it later in this run is refused.",
+        "  report (sales.report): your access ends at 2999-01-01 00:00 UTC. What uses it later asks again.",
         "  orders (sales.orders): deprecated; use sales.orders_v2",
     ]
 
@@ -368,6 +380,7 @@ def test_without_the_service_the_lease_says_what_is_deprecated_and_refuses_in_th
         "owner": None,
         "explain": "kedro muniment why sales.report --action save --environment dev",
         "request": None,
+        "similar": None,
     }
 
 

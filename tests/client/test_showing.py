@@ -7,6 +7,7 @@ import json
 import logging
 import sys
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 
@@ -57,6 +58,13 @@ def test_a_table_fits_its_terminal_and_loses_nothing(terminal, width):
     if width == 200:
         assert "[red]deprecated[/red]; use sales.order_lines" in told, "markup in a text is text"
         assert "sales.{region}_orders: load" in told
+
+
+def test_the_title_of_a_narrow_table_is_not_broken(terminal, monkeypatch):
+    monkeypatch.setattr(
+        f"{__name__}.TABLE", replace(TABLE, title="a title much wider than it", rows=[("a", *[""] * 4)])
+    )
+    assert "a title much wider than it\n" in terminal(60, NO_COLOR="1")
 
 
 def test_colours_are_left_out_where_nobody_wants_them(terminal):

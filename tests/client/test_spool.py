@@ -7,6 +7,7 @@ service answers, with the last line read that its writer died in, and with nothi
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import resource
 import socket
@@ -16,12 +17,14 @@ import sys
 import tempfile
 from collections import Counter
 from contextlib import contextmanager
+from pathlib import Path
 from textwrap import dedent
 
 import pytest
 from hypothesis import settings
 
 from kedro_muniment import locks
+from kedro_muniment.hooks import MunimentHooks
 from kedro_muniment.service import Service
 from kedro_muniment.sign_in.tokens import Token
 from kedro_muniment.use import reporting, spool
@@ -258,6 +261,30 @@ def test_a_child_that_is_forked_keeps_nothing_of_its_parents_open(ann):
         os.waitpid(child, 0)
 
 
+@pytest.mark.parametrize("start", ["fork", "spawn"])
+def test_a_worker_that_outlives_its_run_keeps_nothing_to_itself(service, ann, start):
+    """Killed, a run leaves its workers waiting for ever. Seen to fail: what they had used waited with them."""
+    context = multiprocessing.get_context(start)
+    here, there = context.Pipe()
+    worker = context.Process(target=work, args=(service.url, there))
+    worker.start()
+    here.recv()
+    assert [event["name"] for event in found(ann)] == ["orders"]
+    here.send("go on")
+    here.recv()
+    assert {event["name"] for event in found(ann)} == {"orders", "report"}
+    worker.kill()
+    worker.join()
+
+
+def work(url, there):
+    for name in ("orders", "report"):
+        use(url, name)
+        MunimentHooks().after_dataset_loaded()
+        there.send(name)
+        there.recv()
+
+
 # --- What is sent -------------------------------------------------------------------------------
 
 
@@ -305,6 +332,9 @@ REFUSING = {
     "an error of its own": (500, "application/problem+json", '{"title": "x", "detail": "y"}'),
     "too busy": (429, "application/problem+json", '{"title": "x", "detail": "y"}'),
     "a portal": (200, "text/html", "<html>Sign in to this network</html>"),
+    "a portal's object": (200, "application/json", '{"login": "here"}'),
+    "a portal's cache": (304, "", ""),
+    "only some of it": (200, "application/json", '{"recorded": 0, "repeated": 0}'),
     "an older service": (404, "application/problem+json", '{"title": "x", "detail": "y"}'),
     "not any more": (403, "application/problem+json", '{"title": "x", "detail": "y"}'),
 }
@@ -321,6 +351,57 @@ def test_what_the_service_did_not_take_waits_with_the_same_ids(service, ann, own
     del service.instead["/v1/use"]
     send(service)
     assert service.reported == [waiting]
+
+
+def test_a_long_report_that_breaks_off_goes_on_where_it_did(places, service, ann, own, monkeypatch):
+    """Seen to fail with a file sent as a whole or not at all: what takes longer than one sending was never sent."""
+    took = Service.use
+
+    def once(self, events, within):
+        took(self, events, within)
+        service.instead["/v1/use"] = REFUSING["too busy"]
+
+    monkeypatch.setattr(Service, "use", once)
+    died(written(ann, *range(1_500)))
+    died(written(ann, *range(1_500, 2_300)))
+    for _ in range(4):
+        service.instead.clear()
+        send(service)
+    assert sorted(int(each["id"]) for each in service.reported) == list(range(2_300))
+    assert files(places) == []
+
+
+def test_what_could_not_be_written_down_goes_on_where_it_broke_off(service, own, ann, monkeypatch):
+    os.environ["XDG_STATE_HOME"] = NOWHERE
+    monkeypatch.setattr(tempfile, "tempdir", NOWHERE)
+    for event in named(*range(1_200)):
+        own.add(ann, event)
+    took = Service.use
+
+    def once(self, events, within):
+        took(self, events, within)
+        service.instead["/v1/use"] = REFUSING["too busy"]
+
+    monkeypatch.setattr(Service, "use", once)
+    for _ in range(2):
+        service.instead.clear()
+        send(service)
+    assert [int(each["id"]) for each in service.reported] == list(range(1_200))
+
+
+def test_many_files_are_sent_by_a_process_that_may_open_few(places, service, ann, own):
+    """As after a week of killed runs. Seen to fail with all of them open at once: no connection could be made."""
+    for number in range(250):
+        died(written(ann, number))
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    highest = max(int(file.name) for file in Path("/dev/fd").iterdir())
+    resource.setrlimit(resource.RLIMIT_NOFILE, (highest + 150, limits[1]))
+    try:
+        send(service)
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+    assert len({each["id"] for each in service.reported}) == 250
+    assert files(places) == []
 
 
 def test_a_service_that_says_nothing_is_not_waited_for(own, said):

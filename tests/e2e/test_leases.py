@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from kedro_muniment.leases import lease
+from kedro_muniment.entries.guarded import Guard, Terms
+from kedro_muniment.entries.refused import UseRefused
+from kedro_muniment.leases import following, lease
 from kedro_muniment.problems import Unreachable
 from kedro_muniment.service import Service
 from kedro_muniment.sign_in.tokens import Token
@@ -66,3 +69,19 @@ def test_a_body_that_was_changed_on_its_way_is_refused(ann: Service, monkeypatch
     monkeypatch.setattr(Service, "lease", changed)
     with pytest.raises(Exception, match="what came with it is not what was signed"):
         lease.fetch(ann, ASKED)
+
+
+@pytest.mark.parametrize("name", ["harbour.tides", "harbour.ost_tides"])
+def test_past_the_end_of_a_lease_the_service_is_asked_for_the_next(
+    ann: Service, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setenv("MUNIMENT_TOKEN", ann.token._secret)
+    is_made = name == "harbour.ost_tides"
+    given = lease.fetch(ann, {**ASKED, "names": name} if is_made else ASKED)
+    terms = replace(Terms.of(given, ann.url, ASKED), until=given.issued)
+    mark = following.fingerprint(given.catalog[name])
+    later = Guard(name, name, ("load",), None, terms, mark, is_made).allowing("load")
+    assert later.terms.until > given.issued + timedelta(hours=11)
+    assert later.terms.receipt != given.receipt
+    with pytest.raises(UseRefused, match="with another definition now"):
+        Guard(name, name, ("load",), None, terms, mark + 1, is_made).allowing("load")

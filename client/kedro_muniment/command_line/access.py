@@ -54,7 +54,7 @@ def request(
         wished["purpose"] = config.purpose
     made = []
     for names in requests.by_domain(project.meant(config, name) for name in datasets):
-        made.append(service.request({**wished, "datasets": names}))
+        made.append(service.request(wished, names))
         if not as_json:  # Each as it is made: a later one may be refused.
             showing.show(made[-1], as_json, partial(requests.lines, made[-1]))
     if as_json:

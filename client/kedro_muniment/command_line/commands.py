@@ -34,8 +34,8 @@ from kedro_muniment.problems import Denied, plain
 BEGINNING = """\
 \b
 To begin:
+  kedro muniment login --url https://muniment.example.org
   kedro muniment init
-  kedro muniment login
   kedro muniment doctor
 and then, as ever:
   kedro run
@@ -187,7 +187,8 @@ def whoami(url: str | None, env: str | None, as_json: bool) -> None:
         "until": ends.isoformat() if ends else None,
     }
     told |= answer
-    showing.show(told, as_json, lambda: showing.pairs({key: held for key, held in told.items() if held}))
+    said = {**told, "until": showing.moment(ends) if ends else None}
+    showing.show(told, as_json, lambda: showing.pairs({key: held for key, held in said.items() if held}))
 
 
 # --- what is there -------------------------------------------------------------------------------
@@ -227,12 +228,12 @@ def list_(
             "datasets": [describing.as_json(entry, governed) for entry in entries],
             "patterns": {name: list(actions) for name, actions in lease.patterns.items()},
         }
-        patterns = [describing.pattern_line(name, actions) for name, actions in lease.patterns.items()]
         lines = [describing.line(entry, governed) for entry in entries]
+        notes = list(describing.notes(entries, governed))
     showing.show(
         told,
         as_json,
-        lambda: [governed.summary(), *lines, *patterns],
+        lambda: [governed.summary(), *lines, *notes],
         lambda: describing.table(entries, governed),
     )
 

@@ -8,7 +8,7 @@ not said yet that anything should happen. Names of datasets come from the leases
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,8 +21,10 @@ MOST_LEASES: Final = 8
 
 def datasets(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
     """Governed names, and the project's names for them."""
-    known = {*_kept_names(), *_mapped_names()}
-    return sorted(name for name in known if name.startswith(typed) and "{" not in name)
+    from kedro_muniment.leases import kept
+
+    known = {*kept.names(MOST_LEASES), *_mapped_names()}
+    return sorted(name for name in known if name.startswith(typed) and "{" not in name and name.isprintable())
 
 
 def pipelines(_context: click.Context, _parameter: click.Parameter, typed: str) -> list[str]:
@@ -40,28 +42,6 @@ def environments(_context: click.Context, _parameter: click.Parameter, typed: st
     project = _project()
     found = (project / "conf").glob("*/") if project else ()
     return sorted(each.name for each in found if each.is_dir() and each.name.startswith(typed))
-
-
-def _kept_names() -> Iterator[str]:
-    from kedro_muniment.leases import kept
-
-    directory = kept.directory()
-    if directory is None:
-        return
-    with contextlib.suppress(OSError):
-        files = sorted(directory.glob("*.lease"), key=lambda file: file.stat().st_mtime, reverse=True)
-        for file in files[:MOST_LEASES]:
-            yield from _names_in(file)
-
-
-def _names_in(file: Path) -> Iterable[str]:
-    """The names in a kept lease: a line about it, and its body."""
-    import json
-
-    try:
-        return [str(name) for name in json.loads(file.read_bytes().partition(b"\n")[2])["actions"]]
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return ()
 
 
 def _mapped_names() -> Iterator[str]:

@@ -84,8 +84,12 @@ def may(actions: Sequence[str]) -> str:
     return plain(" and ".join(actions)) or "nothing"
 
 
-def pattern_line(name: str, actions: Sequence[str]) -> str:
-    return f"  {plain(name)}: {may(actions)}, each name that it makes for itself"
+def notes(entries: Sequence[Entry], governed: Governed) -> Iterator[str]:
+    """What stands below a list: that it is empty because nothing matches, and the factory patterns that may be used."""
+    if not entries and governed.merged.served():
+        yield "  None of them is what you look for."
+    for name, actions in governed.lease.patterns.items():
+        yield f"  {plain(name)}: {may(actions)}, each name that it makes for itself"
 
 
 def table(entries: Sequence[Entry], governed: Governed) -> Table:
@@ -96,18 +100,14 @@ def table(entries: Sequence[Entry], governed: Governed) -> Table:
         [
             (
                 entry.name,
-                str(entry.governed),
-                "-"
-                if entry.refusal
-                else "as the project says"
-                if entry.provenance == "project"
-                else may(entry.actions),
+                "" if entry.governed == entry.name else str(entry.governed),
+                _standing(entry),
                 moment(entry.end) if entry.end else "",
                 "; ".join(filter(None, (entry.refusal, notice(entry, governed)))),
             )
             for entry in entries
         ],
-        [pattern_line(name, actions) for name, actions in governed.lease.patterns.items()],
+        list(notes(entries, governed)),
     )
 
 
@@ -144,7 +144,7 @@ def full_lines(told: Mapping[str, Any]) -> Iterator[str]:
     yield both_names(told["name"], told["dataset"])
     said = {
         "you may": may(told["actions"]) if told["actions"] else None,
-        "until": told["ends"],
+        "until": moment(told["ends"]) if told["ends"] else None,
         "comes from": told["from"] + (f", {told['file']}" if told["file"] else ""),
         "by the project's pattern": told["pattern"],
         "called so by": f"{told['named_by']!r} under `names:`" if told["named_by"] else None,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from kedro_muniment.command_line import project
+from kedro_muniment.command_line import project, showing
 from kedro_muniment.problems import plain
 
 if TYPE_CHECKING:
@@ -52,7 +52,8 @@ def overriding() -> str | None:
 
 
 def login_line(told: Mapping[str, Any]) -> str:
-    lasting = "it is renewed by itself" if told["renewed"] else f"it ends at {told['until'] or 'a time nobody said'}"
+    ends = showing.moment(told["until"]) if told["until"] else "at a time nobody said"
+    lasting = "it is renewed by itself" if told["renewed"] else f"it ends {ends}"
     line = f"Signed in to {told['service']} as {plain(told['subject'])}. Kept in {told['kept']}; {lasting}."
     if told["overridden_by"] is not None:
         line += f" But {told['overridden_by']} is set, and goes before it: unset it to use what you signed in with."

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
+import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import click
 
-from kedro_muniment.problems import BadConfig
+from kedro_muniment.problems import BadConfig, Denied
 
 if TYPE_CHECKING:
     from kedro.config import AbstractConfigLoader
@@ -30,13 +31,19 @@ if TYPE_CHECKING:
 def here() -> Path:
     """The project around the current directory, made ready as Kedro does it."""
     from kedro.framework.startup import bootstrap_project
+
+    found = _around()
+    if found is None:
+        raise click.UsageError("This is not inside a Kedro project. Change into one, and run this again.")
+    bootstrap_project(found)
+    return found
+
+
+def _around() -> Path | None:
     from kedro.utils import find_kedro_project
 
     found = find_kedro_project(Path.cwd())
-    if found is None:
-        raise click.UsageError("This is not inside a Kedro project. Change into one, and run this again.")
-    bootstrap_project(Path(found))
-    return Path(found)
+    return None if found is None else Path(found)
 
 
 def conf_source() -> Path:
@@ -49,12 +56,14 @@ def loader(env: str | None) -> AbstractConfigLoader:
     """The project's own config loader, without a context: nothing is fetched."""
     from kedro.framework.project import settings
 
-    made: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
-        conf_source=str(conf_source()),
-        env=env or os.environ.get("KEDRO_ENV"),
-        runtime_params=None,
-        **settings.CONFIG_LOADER_ARGS,
-    )
+    source = str(conf_source())
+    with warnings.catch_warnings(action="ignore"):  # Kedro's loader warns of what OmegaConf calls deprecated.
+        made: AbstractConfigLoader = settings.CONFIG_LOADER_CLASS(
+            conf_source=source,
+            env=env or os.environ.get("KEDRO_ENV"),
+            runtime_params=None,
+            **settings.CONFIG_LOADER_ARGS,
+        )
     return made
 
 
@@ -89,7 +98,13 @@ def meant(config: Config, name: str) -> str:
     """The governed name of what a person calls so, by the project's name for it or by its own."""
     from kedro_muniment.naming import Names
 
-    return Names.of(config.names).meant(name)
+    found = Names.of(config.names).meant(name)
+    if "." not in found:
+        raise Denied(
+            f"{name} is no governed name, which has its domain before it, and nothing under `names:` in muniment.yml "
+            "maps it. See: kedro muniment list"
+        )
+    return found
 
 
 def address(url: str | None, env: str | None) -> str:
@@ -98,7 +113,9 @@ def address(url: str | None, env: str | None) -> str:
     from kedro_muniment.sign_in import people
 
     given = url or os.environ.get("MUNIMENT_URL", "").strip()
-    return people.address(given) if given else people.address(configured(settings.read(loader(env))).url)
+    if not given and _around() is None:
+        raise click.UsageError("This is not inside a Kedro project. Say which service, with --url or MUNIMENT_URL.")
+    return people.address(given or configured(settings.read(loader(env))).url)
 
 
 def recording() -> Recording | None:

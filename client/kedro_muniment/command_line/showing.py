@@ -39,7 +39,7 @@ class Table:
         from rich.text import Text
 
         shown = [number for number in range(len(self.columns)) if any(row[number] for row in self.rows)]
-        drawn = RichTable(box=box.SIMPLE_HEAD, title=Text(self.title), title_justify="left", title_style="bold")
+        drawn = RichTable(box=box.SIMPLE_HEAD)
         for number in shown:
             drawn.add_column(self.columns[number], overflow="fold")
         for row in self.rows:
@@ -80,10 +80,10 @@ def _draw(table: Table) -> None:
     from rich.text import Text
 
     console = Console(color_system=None if os.environ.get("NO_COLOR") else "auto", highlight=False)
+    # Beside the table and not in it: there rich would break the title at the table's width.
+    console.print(Text(table.title, style="bold"))
     if table.rows:
         console.print(table.drawn())
-    else:
-        console.print(Text(table.title))
     for note in table.notes:
         console.print(Text(note))
 
@@ -99,5 +99,6 @@ def _inline(value: Any) -> str:
     return plain(value) if isinstance(value, str) else plain(json.dumps(value, ensure_ascii=False, default=str))
 
 
-def moment(at: datetime) -> str:
+def moment(at: datetime | str) -> str:
+    at = datetime.fromisoformat(at) if isinstance(at, str) else at
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M} UTC"

@@ -93,7 +93,7 @@ DEFAULT_CHECKPOINT: Final = "text.TextDataset"
 #: What is handed on to the library that reads or writes, and may use the word "type" for columns.
 HANDED_ON: Final = frozenset({"load_args", "save_args"})
 
-RUNTIME_PARAMETER: Final = re.compile(r"\$\{runtime_params:\s*([A-Za-z_][\w.-]*)\s*(?:,\s*([^${}]*?)\s*)?\}")
+RUNTIME_PARAMETER: Final = re.compile(r"\$\{runtime_params:\s*([A-Za-z_][\w.-]*)\s*(?:,([^${}]*))?\}")
 NAME: Final = re.compile(r"(?:[a-z][a-z0-9_]*\.)+[a-z0-9_]+")
 #: Digits that begin with a zero are a code and no number.
 _CODE: Final = re.compile(r"[+-]?0\d+")
@@ -181,7 +181,7 @@ class Building:
                 return found
         if match[2] is None:
             raise Unusable(f"it needs the runtime parameter {match[1]!r}: add --params {match[1]}=…")
-        return _plain_value(match[2])
+        return _plain_value(match[2].strip())
 
     def _check(self, definition: Mapping[str, Any]) -> None:
         kind = definition.get("type")

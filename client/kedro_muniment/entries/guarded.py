@@ -14,7 +14,9 @@ good manners, and the log of what was used. Decision: 0033.
 
 from __future__ import annotations
 
+import contextlib
 import copy
+import sys
 from abc import ABCMeta
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass, replace
@@ -30,7 +32,7 @@ from kedro.io.core import parse_dataset_definition
 from kedro_muniment.entries.credentials import Secrets, holds_secrets, revealed_in
 from kedro_muniment.entries.refused import UseRefused
 from kedro_muniment.naming import both_names
-from kedro_muniment.problems import BadConfig
+from kedro_muniment.problems import BadConfig, MunimentError
 
 if TYPE_CHECKING:
     from kedro_muniment.leases.lease import Lease
@@ -54,10 +56,13 @@ class Terms:
     until: datetime
     #: It is no earlier than this, whatever this machine's clock says.
     seen: datetime
+    #: What the service was asked, and is again once the lease has ended; nothing: there is no service to be asked.
+    asked: tuple[tuple[str, str], ...] = ()
 
     @classmethod
-    def of(cls, lease: Lease, url: str) -> Self:
-        return cls(url, lease.subject, lease.environment, lease.receipt, lease.until, lease.seen)
+    def of(cls, lease: Lease, url: str, asked: Mapping[str, str]) -> Self:
+        said = tuple(sorted(asked.items()))
+        return cls(url, lease.subject, lease.environment, lease.receipt, lease.until, lease.seen, said)
 
     def now(self) -> datetime:
         return max(datetime.now(UTC), self.seen)
@@ -72,6 +77,10 @@ class Guard:
     actions: tuple[str, ...]
     end: datetime | None
     terms: Terms
+    #: What its definition was, to tell whether a later lease still gives the same.
+    fingerprint: int = 0
+    #: Whether a factory pattern makes it: then it is in no lease for which its name is not asked.
+    is_made: bool = False
     #: In which run the dataset was built, where it was in one: workers, and other threads, learn it from here.
     run: Run | None = None
 
@@ -82,20 +91,43 @@ class Guard:
         run = reporting.run_here()
         return self if run is None else replace(self, run=run)
 
-    def refuse_unless(self, action: str | None) -> None:
-        """Whether this may be done now; ``None`` is what any of the permitted actions includes."""
+    def allowing(self, action: str | None) -> Guard:
+        """The guard under which this may be done now, or a refusal; ``None`` is what any permitted action includes.
+
+        It is this one, or past its end one of the lease that follows.
+        """
         if action is not None and action not in self.actions:
             allowed = " and ".join(self.actions) or "do nothing with it"
             self._refuse(action, f"you may {allowed}, not {action}. Ask why: kedro muniment why {self.governed}")
         now = self.terms.now()
         if self.end is not None and self.end <= now:
-            self._refuse(action, f"your access has ended. Ask why: kedro muniment why {self.governed}")
+            return self._following(action, f"your access ended at {_told(self.end)}")
         if self.terms.until <= now:
-            self._refuse(
-                action,
-                f"the lease that gives it ended at {self.terms.until.astimezone(UTC):%Y-%m-%d %H:%M} UTC. "
-                "Start again for a new one (in a notebook: %reload_kedro).",
-            )
+            return self._following(action, f"the lease that gives it ended at {_told(self.terms.until)}")
+        return self
+
+    def _following(self, action: str | None, over: str) -> Guard:
+        """The same by the lease that the service gives now; a refusal where that does not give the same."""
+        if not self.terms.asked:
+            self._refuse(action, f"{over}, by the recorded catalog.")
+        from kedro_muniment.leases import following
+
+        asked = (*self.terms.asked, ("names", self.governed)) if self.is_made else self.terms.asked
+        try:
+            lease = following.lease(self.terms.url, asked, self.governed)
+        except MunimentError as problem:
+            said = problem.message.replace(" Nothing was run.", "")
+            self._refuse(action, f"{over}, and no new lease can be had. {said}")
+        if lease.subject != self.terms.subject:
+            self._refuse(action, f"{over}, and it was given to {self.terms.subject}: you are {lease.subject} now.")
+        given = lease.actions.get(self.governed, ()) if self.governed in lease.catalog else ()
+        if lease.is_over(self.governed) or not (action in given if action else given):
+            self._refuse(action, f"{over}, and is not given again. Ask why: kedro muniment why {self.governed}")
+        if following.fingerprint(lease.catalog[self.governed]) != self.fingerprint:
+            again = "Start again with the new one (in a notebook: %reload_kedro)."
+            self._refuse(action, f"{over}, and Muniment gives it with another definition now. {again}")
+        terms = Terms.of(lease, self.terms.url, dict(self.terms.asked))
+        return replace(self, end=lease.ends.get(self.governed), terms=terms)
 
     def used(self, action: str, version: str | None = None) -> None:
         """Noted for the report of what was used, once it has succeeded."""
@@ -121,6 +153,10 @@ class Guard:
             run=self.run,
             version=version,
         )
+
+
+def _told(moment: datetime) -> str:
+    return f"{moment.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 @dataclass(slots=True)
@@ -165,8 +201,8 @@ class Kind(str):
     def __reduce__(self) -> tuple[Any, ...]:
         """Flat: Kedro's ParallelRunner sends the whole catalog with every task."""
         guard = self.guard
-        held = (guard.governed, guard.local, guard.actions, guard.end, guard.terms, guard.run)
-        return _again, (str(self), *held)
+        held = (guard.governed, guard.local, guard.actions, guard.end, guard.terms)
+        return _again, (str(self), *held, guard.fingerprint, guard.is_made, guard.run)
 
     def opening(self) -> type[AbstractDataset[Any, Any]]:
         """What Kedro takes for the class: called, it gives the real dataset under its guard.
@@ -174,7 +210,7 @@ class Kind(str):
         It lives as long as Kedro's question. A lasting subclass for each dataset would make every ``isinstance`` in
         Kedro walk through all of them.
         """
-        real, _ = parse_dataset_definition({"type": str(self)})
+        real = _class_of(str(self))
         guard = self.guard.in_run()
 
         def build(_: type, *given: Any, **arguments: Any) -> Any:
@@ -195,6 +231,19 @@ class Kind(str):
 def _again(real: str, *held: Any) -> Kind:
     return Kind.of(real, Guard(*held))
 
+
+def _class_of(name: str) -> Any:
+    """The class that Kedro finds for a type. It is looked for once, and anew when its module was loaded again.
+
+    Kedro looks for it under several packages, most of which have none, and that for each dataset of a catalog.
+    """
+    known = _classes.get(name)
+    if known is None or getattr(sys.modules.get(known.__module__), known.__name__, None) is not known:
+        known = _classes[name] = parse_dataset_definition({"type": name})[0]
+    return known
+
+
+_classes: dict[str, type[AbstractDataset[Any, Any]]] = {}
 
 #: The types that Kedro has just asked for, each under the name that it was sent here with.
 _looked_up: WeakValueDictionary[str, Kind] = WeakValueDictionary()
@@ -256,6 +305,7 @@ def guarded(real: Hashable) -> type[Any]:
     # After the class is made: Kedro puts its own wrappers around what it finds as it makes one.
     made.__init__ = kind.__init__
     made.__reduce_ex__, made.__deepcopy__, made.__getattr__ = _reduced, _copied, _missing
+    made._init_config = _configured  # noqa: SLF001 - what Kedro's `to_config` asks
     for name, action in USES.items():
         method = getattr(kind, name, None)
         if callable(method):
@@ -276,8 +326,7 @@ USES: Final[Mapping[str, str | None]] = {
 def _asking(method: Callable[..., Any], action: str | None) -> Callable[..., Any]:
     @wraps(method)
     def ask(self: Any, *given: Any, **named: Any) -> Any:
-        guard = _held(self).guard
-        guard.refuse_unless(action)
+        guard = _held(self).guard.allowing(action)
         _build(self)
         done = method(self, *given, **named)
         if action is not None:
@@ -291,10 +340,14 @@ def _asking(method: Callable[..., Any], action: str | None) -> Callable[..., Any
 
 
 def _version(dataset: Any, action: str) -> str | None:
-    """Which version was used just now; Kedro remembers it from the use."""
-    if not isinstance(dataset, AbstractVersionedDataset) or not dataset._version:  # noqa: SLF001
-        return None
-    return dataset.resolve_load_version() if action == "load" else dataset.resolve_save_version()
+    """Which version was used just now; Kedro remembers it from the use.
+
+    Of a dataset that does not look at its version Kedro asks the storage only now: what fails there fails no use.
+    """
+    if isinstance(dataset, AbstractVersionedDataset) and dataset._version:  # noqa: SLF001
+        with contextlib.suppress(Exception):
+            return dataset.resolve_load_version() if action == "load" else dataset.resolve_save_version()
+    return None
 
 
 def _parts_under(guard: Guard, loaded: Any) -> Any:
@@ -309,7 +362,7 @@ def _loads_later(part: Any) -> bool:
 
 
 def _load_part(guard: Guard, part: Callable[[], Any]) -> Any:
-    guard.refuse_unless("load")
+    guard.allowing("load")
     return part()
 
 
@@ -335,6 +388,12 @@ def _copied(dataset: Any, memo: dict[int, Any]) -> Any:
     memo[id(dataset)] = made
     _set_state(made, copy.deepcopy(rest[0] if rest else None, memo))
     return made
+
+
+def _configured(dataset: Any) -> dict[str, Any]:
+    """For ``to_config``: what a catalog builds of that again stands under the same guard."""
+    config: dict[str, Any] = _real(type(dataset))._init_config(dataset)  # noqa: SLF001
+    return {**config, "type": Kind.of(config["type"], _held(dataset).guard)}
 
 
 def _missing(dataset: Any, name: str) -> Any:

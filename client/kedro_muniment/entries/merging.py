@@ -22,7 +22,7 @@ import parse  # type: ignore[import-untyped]
 
 from kedro_muniment.config import Config, Precedence
 from kedro_muniment.entries import refused
-from kedro_muniment.entries.definitions import PLACEHOLDER, Building, is_name, most_specific, specificity
+from kedro_muniment.entries.definitions import LONGEST_NAME, PLACEHOLDER, Building, is_name, specificity
 from kedro_muniment.leases.lease import Lease
 from kedro_muniment.naming import TRANSCODED, Naming, both_names, ends_of, is_parameter
 from kedro_muniment.problems import BadConfig, Unusable, plain
@@ -33,6 +33,10 @@ OBLIGED: Final = (
     "ask its owner, or upgrade the plugin"
 )
 UNLISTED: Final = "is not in this project's catalog under that name; list it under `names:` in muniment.yml"
+UNNAMED: Final = (
+    "no governed dataset can be called that: governed names are made of a-z, 0-9 and _; "
+    "map this one by itself under `names:` in muniment.yml"
+)
 PROVENANCE: Final[Mapping[str, str]] = {"service": "Muniment", "project": "the project's catalog"}
 
 logger = logging.getLogger("kedro_muniment")
@@ -61,14 +65,14 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class OwnPatterns:
-    """The factory patterns of the project's own catalog, in Kedro's order."""
+class Patterns:
+    """Factory patterns in Kedro's order."""
 
     #: Each with what every name that it matches begins and ends with: most are told apart by that alone.
     _ordered: tuple[tuple[str, str, str], ...] = ()
 
     @classmethod
-    def of(cls, names: Collection[str]) -> OwnPatterns:
+    def of(cls, names: Collection[str]) -> Patterns:
         patterns = sorted((name for name in names if PLACEHOLDER.search(name)), key=specificity)
         return cls(tuple((name, *ends_of(name.lower())) for name in patterns))
 
@@ -102,7 +106,7 @@ class Merged:
 
     entries: Mapping[str, Entry]
     naming: Naming
-    _patterns: OwnPatterns = field(default_factory=OwnPatterns, repr=False)
+    _patterns: Patterns = field(default_factory=Patterns, repr=False)
     #: Names for which the project's own pattern is used, because ``precedence:`` says so.
     _stood_in_for: frozenset[str] = frozenset()
 
@@ -174,8 +178,10 @@ class _Merging:
     ) -> None:
         self._own, self._lease, self._config, self._building = own, lease, config, building
         self._used = sorted(name for name in used if not is_parameter(name) and "{" not in name)
+        self._used_bare = {name.partition(TRANSCODED)[0] for name in self._used}
         self._naming = Naming.of(config, lease)
-        self._patterns = OwnPatterns.of(own.keys())
+        self._patterns = Patterns.of(own.keys())
+        self._served_patterns = Patterns.of(lease.patterns.keys())
         self._local_wins = "local" in {config.default_precedence, *config.precedence.values()}
         self._gives_way: dict[str, str] = {}
         self._stood_in_for: set[str] = set()
@@ -231,7 +237,8 @@ class _Merging:
         names = self._naming.names
         for local, governed in names.exact.items():
             yield local, governed, local
-        listed = [name for name in self._lease.catalog if self._is_listed(name)]
+        listed = [name for name in self._lease.catalog if is_name(name)]
+        self._say_unlisted()
         withheld = sorted(name for name in self._lease.obliged - self._lease.catalog.keys() if is_name(name))
         unmapped: list[str] = []
         for governed in [*listed, *withheld]:
@@ -243,18 +250,40 @@ class _Merging:
             else:
                 yield found[0], governed, found[1]
         for governed in unmapped:
-            yield governed, governed, None
+            if not self._is_left_to_the_project(governed):
+                yield governed, governed, None
 
-    def _is_listed(self, name: str) -> bool:
-        if is_name(name):
+    def _is_left_to_the_project(self, name: str) -> bool:
+        """Whether pipelines use a name that the project took out of what is governed. One that it forgot is told."""
+        if name not in self._used_bare or self._naming.governed(name) is not None:
+            return False
+        if self._naming.is_taken_out(name):
             return True
-        # Not even as a refusal: Kedro would resolve other names by a pattern, denied ones and the project's own.
-        logger.warning("The service gave an entry named %r, which no governed dataset can have.", plain(name))
+        logger.warning(
+            "Muniment gives %s, which this project's pipelines use and `governed:` in muniment.yml does not name: what "
+            'Muniment gives is used. Name it there; or "!%s", if it is the project\'s own.',
+            name,
+            name,
+        )
         return False
+
+    def _say_unlisted(self) -> None:
+        """Not even as a refusal: Kedro would resolve other names by a pattern, denied ones and the project's own."""
+        unlisted = [name for name in self._lease.catalog if not is_name(name)]
+        if unlisted:
+            logger.warning(
+                "The service gave %s, which no governed dataset can have. Nothing of that is used; tell whoever runs "
+                "Muniment.",
+                f"an entry named {plain(unlisted[0])[:LONGEST_NAME]!r}"
+                + (f", and {len(unlisted) - 1:,} more with names" if len(unlisted) > 1 else ""),
+            )
 
     def _used_entry(self, local: str) -> Iterator[Entry]:
         """What a pipeline calls by a name that is not listed: mapped by a pattern, transcoded, or not given."""
         governed = self._naming.governed(local) or self._given_as_written(local)
+        unnamed = self._naming.unnamed(local) if governed is None else None
+        if unnamed is not None and self._patterns.match(local, catch_all=False) is None:
+            yield self._refusal(local, unnamed, UNNAMED, self._naming.names.given_for(local))
         if governed is None or self._is_own_by_pattern(local, governed):
             return
         key = self._naming.names.given_for(local)
@@ -266,6 +295,8 @@ class _Merging:
     def _given_as_written(self, local: str) -> str | None:
         """The service's own name for what it gives, in a project that says nothing of this name."""
         bare = local.partition(TRANSCODED)[0]
+        if self._naming.is_taken_out(bare):
+            return None
         return bare if bare in self._naming.given and self._patterns.match(local, catch_all=False) is None else None
 
     def _is_own_by_pattern(self, local: str, governed: str) -> bool:
@@ -293,12 +324,12 @@ class _Merging:
             actions=tuple(lease.actions.get(governed, ())),
             end=lease.ends.get(governed),
             named_by=key,
-            made_by=most_specific(list(lease.patterns), governed) if governed in lease.made else None,
+            made_by=self._served_patterns.match(governed) if governed in lease.made else None,
             instead_of=self._gives_way.get(local),
         )  # fmt: skip
 
     def _refusal(self, local: str, governed: str, why: str, key: str | None) -> Entry:
-        said = why if why in {UNKNOWN, UNLISTED} else f"is served and not usable here: {why}"
+        said = why if why in {UNKNOWN, UNLISTED, UNNAMED} else f"is served and not usable here: {why}"
         return Entry(
             local, refused.definition(f"{both_names(local, governed)} {said}."), "service", governed,
             actions=tuple(self._lease.actions.get(governed, ())),

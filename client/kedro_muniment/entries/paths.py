@@ -132,6 +132,8 @@ def _check_path(key: str, text: str) -> None:
 
 def _check_argument(key: str, value: Any) -> None:
     """An argument that is no path by its name, and everything in it."""
+    if key == "credentials" and not isinstance(value, str | None):
+        raise Unusable("it holds credentials itself, where it may only name some of the project's")
     if key in NO_PLACES or value is None:
         return
     if REDIRECTING.fullmatch(_STYLE.sub("_", key).lower()):

@@ -15,12 +15,15 @@ from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, Final
+
+from typing_extensions import override
 
 from kedro_muniment.entries.definitions import is_name
 from kedro_muniment.entries.merging import OBLIGED, UNKNOWN, Merged
 from kedro_muniment.leases.lease import Lease
-from kedro_muniment.naming import both_names, is_parameter
+from kedro_muniment.naming import TRANSCODED, both_names, is_parameter
 from kedro_muniment.problems import RunRefused, ServiceRefused, Unreachable, plain
 
 if TYPE_CHECKING:
@@ -30,6 +33,8 @@ if TYPE_CHECKING:
 
 #: How many names the service answers about at once.
 MOST_NAMES: Final = 2_000
+#: How much alike two names are of which one may be a slip for the other.
+LIKE: Final = 0.85
 #: How many names one line of a log gives.
 MOST_SHOWN: Final = 10
 NOWHERE_MADE: Final = f"{UNKNOWN}; and no node of this run makes it"
@@ -57,9 +62,12 @@ class Refusal:
     owner: str | None = None
     explain: str | None = None
     request: str | None = None
+    #: A name much like it that is given here.
+    similar: str | None = None
 
     def told(self) -> str:
         lines = [f"{both_names(self.need.local, self.need.governed)}, {self.need.action}: {self.reason}"]
+        lines += [f"    is meant perhaps: {self.similar}"] if self.similar else []
         lines.append(f"    needed by: {', '.join(self.need.nodes)}")
         lines += [f"    owner to ask: {self.owner}"] if self.owner else []
         lines += [f"    explained by: {self.explain}"] if self.explain else []
@@ -84,6 +92,15 @@ class Notice:
 
 
 @dataclass(frozen=True, slots=True)
+class Unmapped(Notice):
+    """A name that stands in no catalog, while a governed dataset ends in it that may be meant."""
+
+    @override
+    def told(self) -> str:
+        return f"{self.local}: {self.text}"
+
+
+@dataclass(frozen=True, slots=True)
 class Ending:
     """A permission that ends before the lease does, perhaps while the pipeline runs."""
 
@@ -94,7 +111,7 @@ class Ending:
     def told(self) -> str:
         return (
             f"{both_names(self.local, self.governed)}: your access ends at {moment(self.at)}. "
-            "What uses it later in this run is refused."
+            "What uses it later asks again."
         )
 
 
@@ -118,8 +135,11 @@ class Verdict:
         return not self.refusals
 
     def enforce(self) -> None:
+        """Stop a run that may not happen; of one that may, say what is to be known as it begins."""
         if self.refusals:
             raise RunRefused(self.told())
+        for line in self._remarks():
+            logger.warning("%s", line)
 
     def told(self) -> str:
         """The whole verdict for a person, refusals first."""
@@ -135,11 +155,6 @@ class Verdict:
         lines += [f"  {line}" for line in self._remarks()]
         lines += [f"  {decided_by_lease(self.away)}"] if self.away is not None else []
         return "\n".join(lines)
-
-    def say(self) -> None:
-        """What a run says of itself as it begins."""
-        for line in self._remarks():
-            logger.warning("%s", line)
 
     def _remarks(self) -> list[str]:
         return [*(each.told() for each in self.endings), *(each.told() for each in self.notices)]
@@ -213,6 +228,17 @@ def own_of(pipeline: Pipeline, merged: Merged) -> tuple[str, ...]:
     return tuple(sorted(name for name in unlisted if _missing(name, merged, made) is None))
 
 
+def _unmapped(pipeline: Pipeline, merged: Merged) -> Iterator[Unmapped]:
+    """What the pipeline takes from nowhere, or makes for nobody, though a governed dataset may be meant by it."""
+    for name in sorted(pipeline.inputs() | pipeline.outputs()):
+        if merged.entry_for(name) is None and merged.governed(name) is None:
+            governed = merged.naming.perhaps(name)
+            if governed is not None:
+                line = f"{name.partition(TRANSCODED)[0]}: {governed}"
+                text = f"stands in no catalog; if {governed} is meant, write under `names:` in muniment.yml: {line}"
+                yield Unmapped(governed, name, text)
+
+
 # --- The verdict ---------------------------------------------------------------------------------
 
 
@@ -222,8 +248,8 @@ def ask(service: Service, asked: Mapping[str, str], lease: Lease, merged: Merged
     verdict = Verdict(lease.subject, lease.environment, tuple(needs), (), own=own_of(pipeline, merged))
     if needs:
         verdict = _decided(service, asked, lease, merged, verdict)
+    verdict = replace(verdict, notices=(*verdict.notices, *_unmapped(pipeline, merged)))
     if verdict.allowed:
-        verdict.say()
         _say_own(verdict.own, merged)
     return verdict
 
@@ -338,7 +364,8 @@ def _refusals(
     for need in needs:
         verdict = said.get((need.governed, need.action))
         if not is_name(need.governed):
-            yield Refusal(need, UNKNOWN)
+            stands = merged.entry_for(need.local) is not None
+            yield Refusal(need, (merged.refusal_of(need.local) if stands else None) or UNKNOWN)
         elif verdict is None:
             yield Refusal(need, "the service gave no verdict on it")
         elif verdict.get("allowed") is not True:
@@ -367,7 +394,9 @@ def _refused_here(need: Need, lease: Lease, merged: Merged, now: datetime) -> st
 def _denied(need: Need, verdict: Mapping[str, Any], merged: Merged) -> Refusal:
     """Where the asker may not know of the dataset, one sentence and nothing else."""
     if verdict.get("known") is not True:
-        return Refusal(need, UNKNOWN if merged.naming.leaves(need.local) is None else NOWHERE_MADE)
+        reason = UNKNOWN if merged.naming.leaves(need.local) is None else NOWHERE_MADE
+        usable = {str(entry.governed) for entry in merged.served() if entry.actions}
+        return Refusal(need, reason, similar=_similar(need.governed, usable - {need.governed}))
     return Refusal(
         need,
         plain(verdict.get("reason") or "no policy permits it"),
@@ -379,3 +408,10 @@ def _denied(need: Need, verdict: Mapping[str, Any], merged: Merged) -> Refusal:
 
 def _said(verdict: Mapping[str, Any], key: str) -> str | None:
     return plain(verdict[key]) if verdict.get(key) else None
+
+
+def _similar(governed: str, given: Iterable[str]) -> str | None:
+    """The name of the same domain that is most like one that is not there, if one is."""
+    domain = governed.rpartition(".")[0]
+    near = [name for name in given if name.rpartition(".")[0] == domain and is_name(name)]
+    return next(iter(get_close_matches(governed, near, n=1, cutoff=LIKE)), None)

@@ -29,6 +29,8 @@ from kedro_muniment.problems import ServiceRefused, Unreachable, plain
 from kedro_muniment.service import NOT_MODIFIED, TIMEOUT_SECONDS, Answer, Service
 
 HEADER: Final = "Muniment-Lease"
+#: What can be done with a dataset.
+ACTIONS: Final = ("load", "save")
 #: How long the service is waited for where a kept lease would do: all of the first question, and of those for its keys.
 PATIENCE_SECONDS: Final = 5.0
 #: How far two clocks may be apart without a word.
@@ -75,6 +77,10 @@ class Lease:
     def now(self) -> datetime:
         """What time it is for this lease: a clock that was set back does not make it longer."""
         return max(datetime.now(UTC), self.seen)
+
+    def is_over(self, name: str) -> bool:
+        """Whether it gives this dataset no longer: as a whole, or since the permission for this one ended sooner."""
+        return min(self.until, self.ends.get(name, self.until)) <= self.now()
 
 
 def top_domains(names: Iterable[str]) -> frozenset[str]:
@@ -275,19 +281,19 @@ def _lease(body: Any, statement: Statement, service: Service) -> Lease:
     try:
         return Lease(
             catalog=_mapping(body["catalog"]),
-            actions={name: tuple(map(str, given)) for name, given in _mapping(body["actions"]).items()},
+            actions=_actions(body["actions"]),
             ends={name: _time(end) for name, end in _mapping(body.get("ends") or {}).items()},
             environment=statement.environment,
             subject=plain(statement.subject),
             revision=statement.revision,
             receipt=statement.receipt,
-            patterns={name: tuple(map(str, given)) for name, given in _mapping(body.get("patterns") or {}).items()},
+            patterns=_actions(body.get("patterns") or {}),
             obliged=frozenset(name for name, held in _mapping(body.get("obligations") or {}).items() if held),
             issued=statement.issued,
             until=statement.until,
             notices={name: plain(told) for name, told in _mapping(body.get("notices") or {}).items()},
         )
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise ServiceRefused(
             f"{service.url} gave a lease that this version of kedro-muniment does not understand "
             f"({plain(error)}). Check the address, and whether the plugin needs an upgrade."
@@ -310,9 +316,20 @@ def _mapping(value: Any) -> Mapping[str, Any]:
     return value
 
 
+def _actions(said: Any) -> Mapping[str, Sequence[str]]:
+    """What may be done by name; what else is given is nothing that this version lets anybody do."""
+    return {name: tuple(each for each in ACTIONS if each in _list(given)) for name, given in _mapping(said).items()}
+
+
+def _list(value: Any) -> list[Any]:
+    if not isinstance(value, list):
+        raise TypeError(f"expected a list, found {type(value).__name__}")
+    return value
+
+
 def _time(value: Any) -> datetime:
     moment = datetime.fromisoformat(str(value))
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment.astimezone(UTC) if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def _told(moment: datetime) -> str:

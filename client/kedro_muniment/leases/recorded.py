@@ -23,9 +23,10 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn
 
 from typing_extensions import override
 
-from kedro_muniment.entries.definitions import PLACEHOLDER, is_name, most_specific
+from kedro_muniment.entries.definitions import is_name, most_specific
 from kedro_muniment.entries.paths import PATH_KEY
-from kedro_muniment.leases.lease import Lease
+from kedro_muniment.leases.lease import ACTIONS, Lease
+from kedro_muniment.naming import NAMED
 from kedro_muniment.problems import BadConfig, Unusable, plain
 from kedro_muniment.service import Service
 from kedro_muniment.sign_in.tokens import Token
@@ -37,7 +38,6 @@ if TYPE_CHECKING:
 #: What is said of the recording itself stands under this key.
 HEAD: Final = "_muniment"
 HEAD_KEYS: Final = ("subject", "environment", "revision", "actions", "ends", "notices", "withheld")
-ACTIONS: Final = ("load", "save")
 #: How a file begins that ``kedro muniment record`` wrote.
 WRITTEN: Final = """\
 # Written by `kedro muniment record`: for tests that run without the service (MUNIMENT_CATALOG_FROM). No secrets.
@@ -188,6 +188,8 @@ def read(file: Path, project: Path) -> Recording:
         document = yaml.safe_load(file.read_bytes())
     except OSError as error:
         raise BadConfig(f"The recorded catalog {file} cannot be read ({error.strerror}).") from None
+    except RecursionError:
+        raise BadConfig(f"The recorded catalog {file} is nested too deep.") from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
         mark = getattr(error, "problem_mark", None)
         at = f", line {mark.line + 1}" if mark else ""
@@ -257,6 +259,9 @@ def _recording(file: Path, project: Path, document: Mapping[Any, Any]) -> Record
     unknown = sorted(str(key) for key in head if key not in HEAD_KEYS)
     if unknown:
         raise Unusable(f"`{HEAD}:` has unknown keys: {', '.join(unknown)}. Known are: {', '.join(HEAD_KEYS)}.")
+    withheld = head.get("withheld") or []
+    if not isinstance(withheld, list):
+        raise Unusable("`withheld:` must be a list of names.")
     texts = {key: str(head[key]) for key in ("subject", "environment", "revision") if head.get(key) is not None}
     told = {name: _mapping(f"{HEAD}: {name}", head.get(name) or {}) for name in ("actions", "ends", "notices")}
     _refuse_absent(told, catalog)
@@ -267,7 +272,7 @@ def _recording(file: Path, project: Path, document: Mapping[Any, Any]) -> Record
         **texts,
         ends={name: _moment(end) for name, end in told["ends"].items()},
         notices={name: plain(notice) for name, notice in told["notices"].items()},
-        withheld=frozenset(map(str, head.get("withheld") or ())),
+        withheld=frozenset(map(str, withheld)),
     )
 
 
@@ -280,7 +285,7 @@ def _refuse_absent(told: Mapping[str, Mapping[str, Any]], catalog: Mapping[str, 
 
 
 def _definition(name: str, held: Any, project: Path) -> dict[str, Any]:
-    if not is_name(PLACEHOLDER.sub("x", name)):
+    if not is_name(NAMED.sub("x", name)):
         raise Unusable(f"{name!r} is no governed name, which begins with a domain (sales.orders).")
     if not isinstance(held, dict):
         raise Unusable(f"{name} must be a mapping with a `type:`.")
@@ -290,9 +295,12 @@ def _definition(name: str, held: Any, project: Path) -> dict[str, Any]:
 
 
 def _anchored(key: str, value: Any, project: Path) -> Any:
-    """A relative path means the project here, whose own file this is; served by a service it would be refused."""
+    """A relative path means the project here, whose own file this is; served by a service it would be refused.
+
+    Keys are text, as in what a service sends.
+    """
     if isinstance(value, dict):
-        return {inner: _anchored(str(inner), held, project) for inner, held in value.items()}
+        return {str(inner): _anchored(str(inner), held, project) for inner, held in value.items()}
     is_relative = isinstance(value, str) and "://" not in value and "::" not in value and not Path(value).is_absolute()
     return (project / value).as_posix() if is_relative and PATH_KEY.search(key) else value
 
@@ -316,7 +324,7 @@ def _mapping(key: str, value: Any) -> dict[str, Any]:
 
 
 def _actions(name: str, given: Any) -> tuple[str, ...]:
-    if not isinstance(given, list) or not given or not set(given) <= set(ACTIONS):
+    if not isinstance(given, list) or not given or not all(action in ACTIONS for action in given):
         raise Unusable(f"`actions:` of {name} must be a list of {' and '.join(ACTIONS)}.")
     return tuple(action for action in ACTIONS if action in given)
 

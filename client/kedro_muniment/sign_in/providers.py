@@ -19,9 +19,9 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from kedro_muniment import __version__
+from kedro_muniment import __version__, connecting
 from kedro_muniment.config import LOOPBACK
-from kedro_muniment.problems import MunimentError, NotSignedIn, ServiceRefused, Unreachable, plain
+from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable, plain
 from kedro_muniment.sign_in.tokens import Token
 
 if TYPE_CHECKING:
@@ -207,7 +207,7 @@ def described(url: str) -> tuple[Issuer, ...]:
     status, body = answer
     listed = body.get("issuers") if isinstance(body, dict) else None
     if status != _OK or not isinstance(listed, list):
-        raise ServiceRefused(
+        raise Unreachable(
             f"{url} answered {status}, and not as Muniment does. Check the address "
             "(`url:` in muniment.yml, or MUNIMENT_URL)."
         )
@@ -289,10 +289,8 @@ def asked(method: str, address: str, write: Writing | None = None) -> Answer:
             client.stream(method, address, headers=headers, auth=written) as response,
         ):
             return response.status_code, _json(response)
-    except UnicodeError:  # as it is looked up: a label is too long, say, or empty
-        return "no host can have that name"
-    except (httpx.HTTPError, httpx.InvalidURL) as error:
-        return plain(str(error) or type(error).__name__)
+    except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
+        return connecting.fault(error)
 
 
 def _in_its_own_name(issuer: Issuer, metadata: dict[str, Any]) -> Provider:

@@ -15,6 +15,7 @@ from __future__ import annotations
 import atexit
 import json
 import logging
+import multiprocessing
 import os
 import time
 from collections.abc import Iterable, Iterator, Sequence
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 #: How many events the service takes at once, and how large the question may be (it takes 1 MiB).
 MOST_EVENTS: Final = 1_000
 MOST_BYTES: Final = 512 * 1024
+#: How many files of those that wait are open at once.
+MOST_FILES: Final = 100
 #: The longest text of one field that it takes.
 LONGEST: Final = 200
 #: What is said of what could not be sent.
@@ -181,7 +184,10 @@ def node_uses(node: str, *, saving: str | None = None) -> None:
 
 
 def node_used() -> None:
+    """A worker keeps nothing to itself: one whose run was killed may live on for ever, with its file locked."""
     _node.set(None)
+    if multiprocessing.parent_process() is not None:
+        spool.own.let_go()
 
 
 def answering(service: Service, subject: str) -> None:
@@ -227,32 +233,33 @@ class _Sending:
         self._service = service
         self._recipient = recipient
         self._deadline = deadline
+        #: How many are no longer to be sent. They are sent in their order.
+        self._taken = 0
 
     def all(self) -> int:
         """How many were sent; raises why the rest was not."""
-        sent = self._unwritten()
+        self._unwritten()
         for files in _by_thousands(spool.own.held(self._recipient)):
-            done = False
+            before = self._taken
             try:
-                sent += self._sent([event for file in files for event in file.events])
-                done = True
+                self._send_all([event for file in files for event in file.events])
             finally:
+                taken = self._taken - before
                 for file in files:
-                    (file.drop if done else file.release)()
-        return sent
+                    file.taken(taken)
+                    taken = max(taken - len(file.events), 0)
+        return self._taken
 
-    def _unwritten(self) -> int:
+    def _unwritten(self) -> None:
         events = spool.own.unwritten(self._recipient)
         try:
-            return self._sent(events)
-        except BaseException:
-            spool.own.hold(self._recipient, events)
-            raise
+            self._send_all(events)
+        finally:
+            spool.own.hold(self._recipient, events[self._taken :])
 
-    def _sent(self, events: Sequence[dict[str, Any]]) -> int:
+    def _send_all(self, events: Sequence[dict[str, Any]]) -> None:
         for part in _parts(events):
             self._send(part)
-        return len(events)
 
     def _send(self, events: Sequence[dict[str, Any]]) -> None:
         """One question. Of what the service refuses as a whole each half is asked by itself: one event is to blame."""
@@ -264,19 +271,24 @@ class _Sending:
         except NotTaken as refusal:
             if len(events) == 1:
                 kept = spool.set_aside(self._recipient, events[0])
+                if kept is None:
+                    raise
                 logger.warning("Muniment does not take one report of use, now in %s: %s", kept, refusal.message)
+                self._taken += 1
                 return
             half = len(events) // 2
             self._send(events[:half])
             self._send(events[half:])
+        else:
+            self._taken += len(events)
 
 
 def _by_thousands(files: Iterator[Held]) -> Iterator[list[Held]]:
-    """The files in groups of about as many events as one question takes."""
+    """The files in groups of about as many events as one question takes. Each is open: a process may have 256 such."""
     group: list[Held] = []
     for file in files:
         group.append(file)
-        if sum(len(each.events) for each in group) >= MOST_EVENTS:
+        if len(group) == MOST_FILES or sum(len(each.events) for each in group) >= MOST_EVENTS:
             yield group
             group = []
     if group:

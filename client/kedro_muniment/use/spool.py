@@ -34,6 +34,8 @@ FORMAT: Final = 1
 
 _OTHERS: Final = 0o077
 _ENDING: Final = ".jsonl"
+#: The key of a line that says how many of the events before it are no longer to be sent; no event has it.
+_TAKEN: Final = "taken"
 _NO_LINK: Final = getattr(os, "O_NOFOLLOW", 0)
 _AS_BYTES: Final = getattr(os, "O_BINARY", 0)
 
@@ -71,6 +73,19 @@ class Held:
         self._file = file
         self._descriptor = descriptor
         self.recipient, self.events = _read(descriptor)
+
+    def taken(self, count: int) -> None:
+        """The service has the first so many of them; the rest goes on waiting, for whoever comes next.
+
+        That is noted in the file, or a long one would be begun anew each time, and never be sent to its end.
+        """
+        if count >= len(self.events):
+            self.drop()
+            return
+        if count:
+            with contextlib.suppress(OSError):
+                os.write(self._descriptor, b"\n" + json.dumps({_TAKEN: count}).encode() + b"\n")
+        self.release()
 
     def drop(self) -> None:
         """The service has them all. It is emptied first, because a system may refuse to remove an open file."""
@@ -148,6 +163,14 @@ class Spool:
             yield Held(own.file, own.descriptor)
         yield from _left_behind(recipient)
 
+    def let_go(self) -> None:
+        """What is written is for whoever comes next; this process goes on in other files."""
+        with self._alone:
+            written = [self._writing.pop(recipient) for recipient in [*self._writing]]
+        for writing in written:
+            with contextlib.suppress(OSError):
+                os.close(writing.descriptor)
+
     def forget_parents(self) -> None:
         """In a child that was forked: what is open is the parent's, and so is what it could not write down."""
         for writing in self._writing.values():
@@ -176,6 +199,8 @@ def set_aside(recipient: Recipient, event: Mapping[str, Any]) -> Path | None:
     for folder in _folders():
         file = folder / recipient.name / "not-taken.txt"
         try:
+            _make_own(folder)
+            _make_own(file.parent)
             descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_APPEND | _NO_LINK | _AS_BYTES, 0o600)
         except OSError:
             continue
@@ -281,7 +306,13 @@ def _read(descriptor: int) -> tuple[Recipient | None, list[dict[str, Any]]]:
     head, *events = lines
     if head.get("format") != FORMAT:
         return None, events or [head]
-    return Recipient(str(head.get("url")), str(head.get("subject"))), events
+    left: list[dict[str, Any]] = []
+    for event in events:
+        if isinstance(taken := event.get(_TAKEN), int):
+            del left[:taken]
+        else:
+            left.append(event)
+    return Recipient(str(head.get("url")), str(head.get("subject"))), left
 
 
 def _said(line: bytes) -> dict[str, Any] | None:
