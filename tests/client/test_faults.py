@@ -268,7 +268,7 @@ START = """
     from tests.client.conftest import token_of
     def start():
         given = lease.fetch(Service(sys.argv[1], Token(token_of("ann"))), {"environment": "dev"})
-        print("GIVEN", sorted(given.catalog), "AWAY", given.away)
+        print("GIVEN", sorted(given.catalog), "AWAY", given.away, flush=True)
 """
 
 

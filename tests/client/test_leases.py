@@ -23,6 +23,7 @@ from kedro_muniment.sign_in.tokens import Token
 from tests.client.conftest import token_of
 from tests.client.third_parties import Runner, running
 
+#: When the test began: the stand-in signs by this machine's clock, and a long suite may import this file early.
 NOW = datetime.now(UTC)
 ANN = Token(token_of("ann"))
 BOB = Token(token_of("bob"))
@@ -44,6 +45,12 @@ def folder(tmp_path, monkeypatch):
 def service(service):
     service.serve("sales.orders", {"type": "json.JSONDataset", "filepath": "/lake/orders.json"}, "load")
     return service
+
+
+@pytest.fixture(autouse=True)
+def _the_test_begins_now():
+    global NOW  # noqa: PLW0603 - every moment of this file is told from it
+    NOW = datetime.now(UTC)
 
 
 def fetch(service, asked=DEV, token=ANN, later=timedelta()):

@@ -140,7 +140,7 @@ def test_a_second_start_changes_nothing_and_ctrl_c_leaves_nothing(cold, demonstr
         "customers.accounts:",
         '"subject":"user:ann"',
         "sales.quarterly_report: load and save",
-        "allowed: true",
+        "Yes: ",
     ):
         assert found in tried.stdout
     started = [serving.pid, *demonstrations.started(), *(each.pid for each in living_in(demonstrations.folder))]
