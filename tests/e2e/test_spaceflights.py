@@ -166,7 +166,9 @@ def _check_reported(service) -> None:
 
 
 def test_every_entry_of_the_starter_is_served_as_it_was_written(service, governed, entries):
-    served = service.get("ann", "/v1/catalog", environment="prod")
+    catalog = service.get("ann", "/v1/catalog", environment="prod")
+    # Other tests give Ann other domains on the same service.
+    served = {name: entry for name, entry in catalog.items() if name.startswith("spaceflights.")}
     assert served.keys() == {f"spaceflights.{name}" for name in entries}
     for name, entry in entries.items():
         assert served[f"spaceflights.{name}"] == _placed(entry, governed.data)
