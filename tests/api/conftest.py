@@ -2,12 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Iterator
 
 import pytest
+from rich.logging import RichHandler
 
 from demo.issuer import RunningIssuer, running_issuer
 from tests.api.running import PEOPLE, Running, found_company, running
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _logged_plainly() -> Iterator[None]:
+    """Kedro, which other tests import, draws each logged exception frame by frame: that takes a service's seconds."""
+    root = logging.getLogger()
+    drawing = [handler for handler in root.handlers if isinstance(handler, RichHandler)]
+    for handler in drawing:
+        root.removeHandler(handler)
+    yield
+    for handler in drawing:
+        root.addHandler(handler)
 
 
 @pytest.fixture(scope="session")
