@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from kedro_muniment import sources
+from kedro_muniment import credential_sources
 from kedro_muniment.problems import BadConfig
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ class Config:
     allow_code_formats: frozenset[str] = frozenset()
     project_paths: bool = False
     #: Where credentials come from that are not in the project's credentials.yml.
-    credentials: tuple[sources.Source, ...] = ()
+    credentials: tuple[credential_sources.Source, ...] = ()
 
     def environment(self, kedro_env: str) -> str:
         """The service's environment for Kedro's; an unmapped one is refused rather than guessed."""
@@ -316,5 +316,5 @@ KEYS: Final[Mapping[str, Callable[[object], dict[str, Any]]]] = {
     "types": _list_of("types", "my_package.MyDataset", frozenset),
     "allow_code_formats": _list_of("allow_code_formats", "pickle.PickleDataset", frozenset),
     "project_paths": _project_paths,
-    "credentials": sources.checked,
+    "credentials": credential_sources.checked,
 }

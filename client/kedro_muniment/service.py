@@ -22,7 +22,7 @@ from functools import lru_cache, partial
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
 
-from kedro_muniment import __version__, connecting, patience
+from kedro_muniment import __version__, network_faults, patience
 from kedro_muniment.problems import Denied, MunimentError, NotSignedIn, NotTaken, ServiceRefused, Unreachable, plain
 from kedro_muniment.sign_in.tokens import Token
 
@@ -202,7 +202,7 @@ class Service:
         except zlib.error:
             return "its answer broke off, or is not what it says"
         except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-            return connecting.fault(error)
+            return network_faults.fault(error)
 
     def _signed(self, request: httpx.Request) -> httpx.Request:
         self.token.authorize(request.headers)

@@ -3,7 +3,8 @@
 A definition names its credentials and holds none. Kedro looks up the credentials of *all* entries when it makes a
 catalog, so here a name gives a :class:`Secret`: text for what shows, compares or pickles it, and the value only for
 the dataset that is built. The value comes from the project's own ``credentials.yml``, else from what the project's
-muniment.yml says under ``credentials:`` (``sources.py``). A name that neither knows refuses when that dataset is built.
+muniment.yml says under ``credentials:`` (``credential_sources.py``). A name that neither knows refuses when that
+dataset is built.
 
 A worker process is sent the name and where to look, and looks there itself.
 """
@@ -21,7 +22,7 @@ from kedro.config import MissingConfigException
 from kedro.io import DatasetError
 from typing_extensions import override
 
-from kedro_muniment.sources import NotGiven, Source
+from kedro_muniment.credential_sources import NotGiven, Source
 
 if TYPE_CHECKING:
     from kedro.config import AbstractConfigLoader

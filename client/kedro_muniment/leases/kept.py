@@ -20,10 +20,6 @@ import errno
 import hashlib
 import json
 import logging
-import os
-import stat
-import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
@@ -31,6 +27,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeGuard
 
+from kedro_muniment import own_files
 from kedro_muniment.leases.statements import Trust
 from kedro_muniment.sign_in.keeping import normalised
 
@@ -148,7 +145,7 @@ class Shelf:
     def _read(self, kind: str) -> bytes | None:
         file = self._file(kind)
         try:
-            return file.read_bytes() if file is not None and _is_ours_alone(file) else None
+            return file.read_bytes() if file is not None and own_files.is_ours_alone(file.stat()) else None
         except OSError:
             return None
 
@@ -160,15 +157,7 @@ class Shelf:
         try:
             file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             file.parent.chmod(0o700)
-            handle, beside = tempfile.mkstemp(dir=file.parent, suffix=".new")  # made 0600
-            try:
-                with os.fdopen(handle, "wb") as written:
-                    written.write(content)
-                Path(beside).replace(file)
-            except OSError:
-                with contextlib.suppress(OSError):
-                    Path(beside).unlink()
-                raise
+            own_files.replace(file, lambda: content)
         except OSError as error:
             level = logging.DEBUG if error.errno in _CHOSEN else logging.WARNING
             said = "The lease cannot be kept in %s (%s): without the service, no run can start from it."
@@ -183,7 +172,7 @@ def names(leases: int) -> Iterator[str]:
     if folder is None:
         return
     with contextlib.suppress(OSError):
-        files = [file for file in folder.glob("*.lease") if _is_ours_alone(file)]
+        files = [file for file in folder.glob("*.lease") if own_files.is_ours_alone(file.stat())]
         for file in sorted(files, key=_age)[:leases]:
             with contextlib.suppress(ValueError, KeyError, TypeError, RecursionError):
                 yield from map(str, json.loads(file.read_bytes().partition(b"\n")[2])["actions"])
@@ -200,18 +189,8 @@ def forget(url: str, bearer: str) -> None:
 
 
 def directory() -> Path | None:
-    """The user's cache directory as each system means it; a user without a home has none."""
-    try:
-        home = Path.home()
-    except RuntimeError:
-        home = None
-    chosen = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_CACHE_HOME")
-    if chosen and sys.platform != "darwin":
-        return Path(chosen) / "kedro-muniment"
-    if home is None:
-        return None
-    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Caches"}
-    return usual.get(sys.platform, home / ".cache") / "kedro-muniment"
+    """Where leases are kept, if this user has such a place."""
+    return own_files.place("cache")
 
 
 def _holder(url: str, bearer: str) -> str:
@@ -225,14 +204,6 @@ def _digest(parts: Any) -> str:
 def _is_tag(etag: Any) -> TypeGuard[str]:
     """Whether a header can hold it."""
     return isinstance(etag, str) and bool(etag) and etag.isascii() and etag.isprintable()
-
-
-def _is_ours_alone(file: Path) -> bool:
-    """A file, which nobody else could have written or read; on Windows the profile that it lies in sees to that."""
-    status = file.stat()
-    if not stat.S_ISREG(status.st_mode):
-        return False  # of a pipe nobody would see the end
-    return sys.platform == "win32" or (status.st_uid == os.getuid() and not status.st_mode & 0o077)
 
 
 def _age(file: Path) -> float:

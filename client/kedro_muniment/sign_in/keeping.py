@@ -16,7 +16,6 @@ import json
 import os
 import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
@@ -25,7 +24,7 @@ from pathlib import Path
 from typing import Any, Final, Literal
 from urllib.parse import urlsplit
 
-from kedro_muniment import locks
+from kedro_muniment import locks, own_files
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable
 from kedro_muniment.sign_in.tokens import Token
 
@@ -34,7 +33,6 @@ FORMAT: Final = 1
 KEYRING_SERVICE: Final = "kedro-muniment"
 #: A backend below this is a last resort that keeps in plain text, or nothing at all (keyring's own scale).
 _REAL_KEYRING: Final = 1
-_OTHERS: Final = 0o077
 _LOCK_SECONDS: Final = 90.0
 _LOCK_PAUSE: Final = 0.05
 _DEFAULT_PORTS: Final = {"https": 443, "http": 80}
@@ -155,17 +153,12 @@ def alone(sign_in: SignIn) -> Iterator[None]:
 
 def directory() -> Path:
     """The user's configuration directory as each system means it."""
-    chosen = os.environ.get("APPDATA" if sys.platform == "win32" else "XDG_CONFIG_HOME")
-    if chosen and sys.platform != "darwin":
-        return Path(chosen) / "kedro-muniment"
-    try:
-        home = Path.home()
-    except RuntimeError:
+    folder = own_files.place("config")
+    if folder is None:
         raise NotSignedIn(
             "This user has no home directory, so no sign-in is kept. Set XDG_CONFIG_HOME, or MUNIMENT_TOKEN."
-        ) from None
-    usual = {"win32": home / "AppData" / "Roaming", "darwin": home / "Library" / "Application Support"}
-    return usual.get(sys.platform, home / ".config") / "kedro-muniment"
+        )
+    return folder
 
 
 def _file(sign_in: SignIn) -> Path:
@@ -232,7 +225,7 @@ def _refused(file: Path, *, to_end_it: bool) -> str | None:
         return None
     if not stat.S_ISREG(status.st_mode) or status.st_uid != os.getuid():
         return f"{file} is not your own file, so what it says is not believed. Remove it: kedro muniment logout"
-    if status.st_mode & _OTHERS and not to_end_it:
+    if status.st_mode & own_files.OTHERS and not to_end_it:
         return (
             f"{file} holds your sign-in, and others may read it (mode {stat.S_IMODE(status.st_mode):04o}). End it, and "
             "sign in again: kedro muniment logout, then kedro muniment login"
@@ -244,7 +237,7 @@ def _made_directory() -> Path:
     folder = directory()
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        if sys.platform != "win32" and folder.stat().st_mode & _OTHERS:
+        if sys.platform != "win32" and folder.stat().st_mode & own_files.OTHERS:
             folder.chmod(0o700)
     except OSError as error:
         raise MunimentError(f"No sign-in can be kept in {folder}: {error.strerror}. Make it your own.") from None
@@ -253,19 +246,9 @@ def _made_directory() -> Path:
 
 def _written(sign_in: SignIn, tokens: Tokens) -> str | None:
     """Replace the file of a sign-in whole, or say why not."""
-    file = _file(sign_in)
     try:
-        handle, beside = tempfile.mkstemp(dir=_made_directory(), suffix=".new")  # made 0600
-        try:
-            with os.fdopen(handle, "w", encoding="utf-8") as written:
-                written.write(_text(sign_in, tokens))
-                written.flush()
-                os.fsync(written.fileno())
-            Path(beside).replace(file)
-        except OSError:
-            with contextlib.suppress(OSError):
-                Path(beside).unlink()
-            raise
+        _made_directory()
+        own_files.replace(_file(sign_in), lambda: _text(sign_in, tokens).encode(), lasting=True)
     except OSError as error:
         return str(error.strerror)
     return None

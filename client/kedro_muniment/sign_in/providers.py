@@ -19,7 +19,7 @@ from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final, Literal
 from urllib.parse import urlsplit
 
-from kedro_muniment import __version__, connecting
+from kedro_muniment import __version__, network_faults
 from kedro_muniment.config import LOOPBACK
 from kedro_muniment.problems import MunimentError, NotSignedIn, Unreachable, plain
 from kedro_muniment.sign_in.tokens import Token
@@ -290,7 +290,7 @@ def asked(method: str, address: str, write: Writing | None = None) -> Answer:
         ):
             return response.status_code, _json(response)
     except (httpx.HTTPError, httpx.InvalidURL, ImportError, OSError, ValueError) as error:
-        return connecting.fault(error)
+        return network_faults.fault(error)
 
 
 def _in_its_own_name(issuer: Issuer, metadata: dict[str, Any]) -> Provider:

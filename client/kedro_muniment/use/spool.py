@@ -28,11 +28,10 @@ from pathlib import Path
 from typing import Any, Final
 from uuid import uuid4
 
-from kedro_muniment import locks
+from kedro_muniment import locks, own_files
 
 FORMAT: Final = 1
 
-_OTHERS: Final = 0o077
 _ENDING: Final = ".jsonl"
 #: The key of a line that says how many of the events before it are no longer to be sent; no event has it.
 _TAKEN: Final = "taken"
@@ -287,7 +286,7 @@ def _held(file: Path) -> Held | None:
     except OSError:
         return None
     try:
-        if _is_ours_alone(os.fstat(descriptor)) and locks.taken(descriptor):
+        if own_files.is_ours_alone(os.fstat(descriptor)) and locks.taken(descriptor):
             return Held(file, descriptor)
     except OSError as error:
         logger.debug("%s cannot be read: %s", file, error)
@@ -325,24 +324,11 @@ def _said(line: bytes) -> dict[str, Any] | None:
 
 def _folders() -> Iterator[Path]:
     """Where events may wait, the usual place first."""
-    usual = _state_directory()
+    usual = own_files.place("state")
     if usual is not None:
-        yield usual / "kedro-muniment" / "uses"
+        yield usual / "uses"
     own = os.environ.get("USERNAME", "user") if sys.platform == "win32" else str(os.getuid())
     yield Path(tempfile.gettempdir()) / f"kedro-muniment-uses-{own}"
-
-
-def _state_directory() -> Path | None:
-    """The directory for what programs keep between runs, as each system means it; a user without a home has none."""
-    chosen = os.environ.get("LOCALAPPDATA" if sys.platform == "win32" else "XDG_STATE_HOME")
-    if chosen and sys.platform != "darwin":
-        return Path(chosen)
-    try:
-        home = Path.home()
-    except RuntimeError:
-        return None
-    usual = {"win32": home / "AppData" / "Local", "darwin": home / "Library" / "Application Support"}
-    return usual.get(sys.platform, home / ".local" / "state")
 
 
 def _make_own(folder: Path) -> None:
@@ -353,14 +339,8 @@ def _make_own(folder: Path) -> None:
     status = folder.lstat()
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.getuid():
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM), str(folder))
-    if status.st_mode & _OTHERS:
+    if status.st_mode & own_files.OTHERS:
         folder.chmod(0o700)
-
-
-def _is_ours_alone(status: os.stat_result) -> bool:
-    if sys.platform == "win32":
-        return True
-    return stat.S_ISREG(status.st_mode) and status.st_uid == os.getuid() and not status.st_mode & _OTHERS
 
 
 #: The one of this process.

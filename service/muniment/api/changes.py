@@ -19,7 +19,7 @@ from muniment.core.consequences import Effect
 from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
-from muniment.core.keeping import Keeping
+from muniment.core.kept import Keeping
 from muniment.core.policies import Policy
 from muniment.core.problems import Fault, Invalid, VersionNeeded
 from muniment.core.realm import Noun

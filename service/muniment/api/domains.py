@@ -16,7 +16,7 @@ from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.domains import Domain
 from muniment.core.groups import parse_group, write_group
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 from muniment.core.leases import LONGEST
 from muniment.core.names import parent_of
 from muniment.core.problems import Fault, Invalid

@@ -13,7 +13,7 @@ from muniment.api.bodies import After, Body, Limit, Line, Page, Text
 from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.environments import Environment
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 from muniment.flows.browse_realm import list_environments
 from muniment.flows.edit_environment import edit_environment
 

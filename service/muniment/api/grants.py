@@ -16,7 +16,7 @@ from muniment.api.versions import AfterVersion, stamp
 from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.groups import parse_group, write_group
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 from muniment.core.names import checked_dataset, checked_domain
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action

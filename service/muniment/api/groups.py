@@ -13,7 +13,7 @@ from muniment.api.bodies import After, Body, Limit, Name, Page, Text
 from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.groups import Group, parse_group, write_group
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 from muniment.core.subjects import Subject
 from muniment.flows.browse_realm import list_groups
 from muniment.flows.edit_group import edit_group, end_group

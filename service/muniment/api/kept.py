@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from muniment.api.bodies import Body
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 
 
 class KeptInBody(Body):

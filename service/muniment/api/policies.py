@@ -17,7 +17,7 @@ from muniment.api.versions import AfterVersion, stamp
 from muniment.core.datasets import Lifecycle
 from muniment.core.forms import Comparison, Demand, Form
 from muniment.core.groups import is_builtin, parse_group
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 from muniment.core.names import ROOT
 from muniment.core.policies import LONGEST_TEXT, Policy, PolicyKind
 from muniment.core.problems import Fault, InvalidPolicy

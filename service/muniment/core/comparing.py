@@ -17,7 +17,7 @@ import orjson
 
 from muniment.core.bodies import BY_NAME, DEFAULTS, KINDS, fields_of, from_fields
 from muniment.core.files import Written
-from muniment.core.keeping import Address
+from muniment.core.kept import Address
 
 
 class Absent:

@@ -18,7 +18,7 @@ from muniment.core.catalog import written as in_one_line
 from muniment.core.comparing import same
 from muniment.core.environments import BASE
 from muniment.core.files import ABOUT, BLOCK
-from muniment.core.keeping import Address
+from muniment.core.kept import Address
 from muniment.core.names import domain_of
 
 #: How many datasets stand in one file.

@@ -15,7 +15,7 @@ from muniment.core.datasets import Dataset, Definition, Lifecycle
 from muniment.core.decisions import Decided, Listing, Wanted, decide, decide_governing
 from muniment.core.environments import checked_known
 from muniment.core.explanations import why_withheld
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotFound

@@ -10,7 +10,7 @@ from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
-from muniment.core.keeping import Kept
+from muniment.core.kept import Kept
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import lineage
 from muniment.core.occasions import Occasion

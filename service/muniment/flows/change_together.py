@@ -21,7 +21,7 @@ from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
-from muniment.core.keeping import Address, Keeping, Kept, check_kept_by_nobody_else, keepable
+from muniment.core.kept import Address, Keeping, Kept, check_kept_by_nobody_else, keepable
 from muniment.core.ledger import Event
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy

@@ -8,7 +8,7 @@ from typing import Any
 
 from muniment.core.bodies import KINDS, body_of, fields_of, key_of
 from muniment.core.datasets import Dataset
-from muniment.core.keeping import Kept, keepable
+from muniment.core.kept import Kept, keepable
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.realm import Change, Noun, Realm

@@ -10,7 +10,7 @@ from typing import Final
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.file_texts import entry_of_fields, policy_files, replaced
 from muniment.core.files import Files, Written, is_read, read_files
-from muniment.core.keeping import Address
+from muniment.core.kept import Address
 from muniment.core.problems import Fault, Invalid
 from muniment.steward.refusals import BadFiles, Refused, plain
 

@@ -9,7 +9,7 @@ from muniment.core.comparing import Live
 from muniment.core.datasets import SERVED
 from muniment.core.definitions import variables_of, with_variables
 from muniment.core.environments import BASE
-from muniment.core.keeping import Address
+from muniment.core.kept import Address
 from muniment.core.names import ROOT, domain_of, lineage
 from muniment.core.problems import Invalid
 from muniment.core.projects import texts as projects_yaml

@@ -17,7 +17,7 @@ from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Lifecycle
 from muniment.core.environments import BASE
 from muniment.core.files import Written
-from muniment.core.keeping import Address
+from muniment.core.kept import Address
 from muniment.core.names import ROOT, checked_environment, lineage
 from muniment.core.problems import Invalid
 from muniment.core.projects import texts as projects_yaml

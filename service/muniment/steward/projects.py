@@ -15,7 +15,7 @@ import click
 
 if TYPE_CHECKING:
     from muniment.core.comparing import Compared
-    from muniment.core.keeping import Address
+    from muniment.core.kept import Address
     from muniment.steward.connection import Connection
     from muniment.steward.importing import Read
     from muniment.steward.plans import Foreseen, Part

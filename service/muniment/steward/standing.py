@@ -9,7 +9,7 @@ from muniment.core.bodies import KINDS
 from muniment.core.break_glass import BROKEN
 from muniment.core.comparing import Live
 from muniment.core.files import Files, Written
-from muniment.core.keeping import Address
+from muniment.core.kept import Address
 from muniment.core.problems import Fault
 from muniment.core.requests import OF_REQUESTS
 from muniment.steward.connection import PAGE, Connection

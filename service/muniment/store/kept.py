@@ -11,7 +11,7 @@ from sqlalchemy.dialects.postgresql import ARRAY, distinct_on
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.bodies import word_of
-from muniment.core.keeping import Address, Keeping, Kept
+from muniment.core.kept import Address, Keeping, Kept
 from muniment.core.realm import Noun
 from muniment.store.changes import LINES
 from muniment.store.lines import Line, Standing
