@@ -7,14 +7,19 @@ in one. Three things that are often blurred are told apart: *was told of it* (a 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import datetime
 from enum import StrEnum
-from typing import TypedDict, Unpack
+from typing import Final, Self, TypedDict, Unpack
 from uuid import UUID
 
 from muniment.core.occasions import Occasion
+from muniment.core.problems import Invalid
+
+#: A number of a place: nineteen digits are more than Postgres counts to.
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
 
 
 class Event(StrEnum):
@@ -64,7 +69,24 @@ class Event(StrEnum):
     SUBJECT_ENDED = "subject.access_ended"
     SUBJECT_ADMITTED = "subject.admitted"
     SIGN_INS_ENDED = "subject.sign_ins_ended"
+    WEBHOOK_CHANGED = "webhook.changed"
+    WEBHOOK_ENDED = "webhook.ended"
+    WEBHOOK_STOPPED = "webhook.stopped"
+    WEBHOOK_SECRET_CHANGED = "webhook.secret_changed"  # noqa: S105 - the name of an event
+    WEBHOOK_REPLAYED = "webhook.replayed"
+    WEBHOOK_TESTED = "webhook.tested"
+    WEBHOOK_READ = "webhook.read"
     LEDGER_READ = "ledger.read"
+    LEDGER_EXPORTED = "ledger.exported"
+    LEDGER_HELD = "ledger.held"
+    LEDGER_RELEASED = "ledger.released"
+    LEDGER_RETIRED = "ledger.retired"
+    LEDGER_ERASED = "ledger.erased"
+    SEAL_KEY_ROTATED = "ledger.key_rotated"
+    RESTORE_ACCEPTED = "ledger.restore_accepted"
+    NOTICE_SENT = "notice.sent"
+    NOTICES_READ = "notices.read"
+    NOTICES_CHOSEN = "notices.chosen"
     DECISION_REPLAYED = "decision.replayed"
     USE_REPORTED = "use.reported"
     REFUSAL_REPORTED = "refusal.reported"
@@ -148,14 +170,62 @@ def row(occasion: Occasion, event: Event, outcome: Outcome, **rest: Unpack[Rest]
     )
 
 
+@dataclass(frozen=True, slots=True, order=True)
+class Place:
+    """Where a row stands in the order in which rows were committed, in which they are sealed and sent out.
+
+    ``cluster`` is an ordinal of the database cluster whose transactions ``xact`` counts: where a ledger was dumped and
+    restored into another one, they begin again. ``text`` is for whoever comes back to a place, and opaque to them.
+    """
+
+    cluster: int
+    xact: int
+    seq: int
+
+    @property
+    def text(self) -> str:
+        """The place as a word."""
+        return f"{self.cluster}.{self.xact}.{self.seq}"
+
+    @classmethod
+    def parse(cls, text: str) -> Self:
+        """The place that a word names; raises :class:`Invalid` when it is none."""
+        parts = text.split(".")
+        if len(parts) != len(fields(cls)) or not all(_NUMBER.fullmatch(part) for part in parts):
+            raise Invalid("This is no place in the ledger; begin again without one.")
+        return cls(*map(int, parts))
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Question:
     """What an auditor asks of the ledger; every field narrows, none given means all."""
 
+    #: ``about`` is the subject that a row of somebody else's doing is about.
     subject: str | None = None
+    about: str | None = None
     dataset: str | None = None
-    event: Event | None = None
+    #: Rows that name a dataset of the domain, or of one below it.
+    domain: str | None = None
+    events: tuple[Event, ...] | None = None
+    outcome: Outcome | None = None
+    environment: str | None = None
+    project: str | None = None
+    purpose: str | None = None
+    #: Rows that this policy settled, or that made or changed it.
+    policy: str | None = None
+    address: str | None = None
+    request_id: UUID | None = None
     receipt: UUID | None = None
     run: str | None = None
     since: datetime | None = None
     until: datetime | None = None
+
+    @property
+    def told(self) -> dict[str, str | list[str]]:
+        """What was asked, for the row that says that it was."""
+        asked = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {
+            name: [event.value for event in value] if isinstance(value, tuple) else str(value)
+            for name, value in asked.items()
+            if value is not None
+        }

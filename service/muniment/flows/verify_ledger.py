@@ -1,0 +1,149 @@
+"""An auditor verifies the ledger as it stands in the database: every row, every seal, and what witnesses keep.
+
+Seals and rows are read in pieces, so a ledger of any length is verified in the memory of a
+few thousand rows, and nobody who writes waits for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from muniment.core import statements
+from muniment.core.checkpoints import Note, VerifierKey
+from muniment.core.ledger import Place
+from muniment.core.merkle import Tile
+from muniment.core.problems import Invalid
+from muniment.core.seals import Seal, Stored
+from muniment.core.verdicts import Verdict
+from muniment.core.verifying import Verifier
+from muniment.identity.seal_keys import holds
+from muniment.store import ledger_guards, ledger_order, seals
+from muniment.store.databases import Database
+from muniment.store.ledger_order import Cluster
+from muniment.store.witnesses import Witness
+
+#: How many rows are read at once.
+_PIECE: Final = 8192
+#: How many rows stand at the places of so many at most; more of them are somebody's, and told of as without a place.
+_MOST: Final = 16 * _PIECE
+#: How many tiles are compared at once.
+_TILES: Final = 4096
+
+_BEGINNING: Final = Place(0, 0, 0)
+
+#: Told after each piece: how many rows have been verified, of how many.
+Tell = Callable[[int, int], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Auditing:
+    """What a ledger is held to: keys that somebody vouches for, and witnesses."""
+
+    pinned: Sequence[VerifierKey] = ()
+    witnesses: Sequence[Witness] = ()
+
+
+async def verify_ledger(db: Database, auditing: Auditing, tell: Tell = lambda _rows, _all: None) -> Verdict:
+    """What is proven of the ledger, up to which moment, and what speaks against more."""
+    async with db.begin() as tx:
+        clusters = await ledger_order.clusters(tx)
+        head = await seals.head(tx)
+        said = await seals.rows_of_events(tx, statements.EVENTS)
+    verifier = Verifier(
+        check=holds,
+        pinned=auditing.pinned,
+        witnesses={each.name: each.notes() for each in auditing.witnesses},
+        clusters={each.number: each.after_seq for each in clusters},
+    )
+    for row in said:
+        verifier.say(row)
+    tiles: list[Tile] = []
+    place, there = _BEGINNING, 0
+    async for held, rows in _pieces(db, clusters):
+        begin = 0
+        for seal in held:
+            end = _end_of(rows, begin, _through(seal), clusters)
+            tiles += verifier.seal(seal, rows[begin:end])
+            begin, place = end, max(place, _through(seal))
+        there += len(rows)
+        tell(there, head.size if head else 0)
+    await _hold_tiles(db, verifier, tiles)
+    return await _finish(db, verifier, clusters, place, there)
+
+
+async def _pieces(db: Database, clusters: Sequence[Cluster]) -> AsyncIterator[tuple[list[Seal], list[Stored]]]:
+    """Seals in their order, some at a time, with the rows that stand in their places."""
+    number, place = 0, _BEGINNING
+    while True:
+        async with db.begin() as tx:
+            held = await seals.following(tx, number, _PIECE)
+            if not held:
+                return
+            # A place that was written over must not let rows be passed over, nor read again.
+            until = max(place, *map(_through, held))
+            rows = await seals.rows_between(tx, clusters, place, until, limit=_MOST)
+        number, place = held[-1].number, until
+        yield held, rows
+
+
+def _through(seal: Seal) -> Place:
+    """The place of the last row of a seal: the signed one, as long as it can be read."""
+    try:
+        return Note.parse(seal.checkpoint).checkpoint.through
+    except Invalid:
+        return seal.place
+
+
+def _end_of(rows: Sequence[Stored], begin: int, place: Place, clusters: Sequence[Cluster]) -> int:
+    """Behind the last of the rows that stand at a place or before it."""
+    low, high = begin, len(rows)
+    while low < high:
+        middle = (low + high) // 2
+        if _place_of(rows[middle], clusters) <= place:
+            low = middle + 1
+        else:
+            high = middle
+    return low
+
+
+def _place_of(row: Stored, clusters: Sequence[Cluster]) -> Place:
+    number = next((each.number for each in clusters if each.holds(row.seq)), clusters[0].number)
+    return Place(number, row.xact, row.seq)
+
+
+async def _hold_tiles(db: Database, verifier: Verifier, tiles: Sequence[Tile]) -> None:
+    """Compare the tiles that are kept with those that the leaves make."""
+    made = {(tile.level, tile.index): tile.root for tile in tiles}
+    level, index = 0, -1
+    while True:
+        async with db.begin() as tx:
+            kept = await seals.tiles_after(tx, level, index, _TILES)
+        verifier.tiles((tile for tile in kept if made.pop((tile.level, tile.index), None) != tile.root), missing=0)
+        if len(kept) < _TILES:
+            verifier.tiles((), missing=len(made))
+            return
+        level, index = kept[-1].level, kept[-1].index
+
+
+async def _finish(db: Database, verifier: Verifier, clusters: Sequence[Cluster], place: Place, there: int) -> Verdict:
+    """What is looked for in the whole ledger, once the seals are through."""
+    lost = verifier.lost()
+    async with db.begin() as tx:
+        counted = await seals.count_up_to(tx, clusters, place)
+        doubled = await seals.rows_of_one_id(tx)
+        if lost:
+            verifier.elsewhere(await seals.rows_of_ids(tx, lost, 2 * len(lost)))
+        verifier.unguarded(await ledger_guards.faults(tx))
+    verifier.without_place(counted - there)
+    verifier.doubled(doubled)
+    behind = place
+    while True:
+        async with db.begin() as tx:
+            rows = await seals.rows_between(tx, clusters, behind, None, limit=_PIECE)
+            where = await seals.snapshot(tx)
+        verifier.unsealed(rows, where.next_xact)
+        if len(rows) < _PIECE:
+            return verifier.finish(where.next_xact, clusters[-1].number)
+        behind = _place_of(rows[-1], clusters)
