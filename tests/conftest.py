@@ -11,7 +11,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from muniment.store import embedded, migrations
 from muniment.store.databases import Database
 from muniment.store.embedded import EmbeddedPostgres
+from tests.owning import owned
 
 #: A database outlives the examples of a test; the tests that use one under Hypothesis are written for that.
 _CHECKS = [HealthCheck.function_scoped_fixture, HealthCheck.too_slow]
@@ -71,20 +72,20 @@ def postgres() -> Iterator[EmbeddedPostgres]:
 @pytest.fixture(scope="session")
 def _template(postgres: EmbeddedPostgres) -> str:
     _in_maintenance(postgres, sql.SQL("CREATE DATABASE {}").format(sql.Identifier(_TEMPLATE)))
-    migrations.upgrade(postgres.database_url(_TEMPLATE))
+    migrations.upgrade(postgres.owner_database_url(_TEMPLATE), embedded.SERVICE)
     return _TEMPLATE
 
 
 @pytest.fixture
 def empty_database(postgres: EmbeddedPostgres) -> Iterator[str]:
-    """The URL of a database of its own that nobody has migrated."""
+    """The URL, its owner's, of a database of its own that nobody has migrated."""
     with _made(postgres, "template1") as url:
-        yield url
+        yield owned(url)
 
 
 @pytest.fixture
 def database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
-    """The URL of a migrated database of its own."""
+    """The URL, the service's, of a migrated database of its own."""
     with _made(postgres, _template) as url:
         yield url
 
@@ -110,6 +111,14 @@ async def db(database: str) -> AsyncIterator[Database]:
     await opened.close()
 
 
+@pytest.fixture
+async def owner_db(database: str) -> AsyncIterator[Database]:
+    """The same database as ``db``, as the role that owns its tables: for what the service's role may not even try."""
+    opened = Database.open(owned(database))
+    yield opened
+    await opened.close()
+
+
 @pytest.fixture(scope="session")
 def _shared_database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
     with _made(postgres, _template) as url:
@@ -119,7 +128,20 @@ def _shared_database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str
 @pytest.fixture
 async def tx(_shared_database: str) -> AsyncIterator[AsyncConnection]:
     """A transaction on an empty realm that is undone after the test."""
-    opened = Database.open(_shared_database)
+    async with _undone(_shared_database) as connection:
+        yield connection
+
+
+@pytest.fixture
+async def owner_tx(_shared_database: str) -> AsyncIterator[AsyncConnection]:
+    """The same as the role that owns the tables."""
+    async with _undone(owned(_shared_database)) as connection:
+        yield connection
+
+
+@asynccontextmanager
+async def _undone(url: str) -> AsyncIterator[AsyncConnection]:
+    opened = Database.open(url)
     try:
         with suppress(_Undone):
             async with opened.begin() as connection:
@@ -160,6 +182,6 @@ def _drop(postgres: EmbeddedPostgres, statement: sql.Composed) -> None:
 
 
 def _in_maintenance(postgres: EmbeddedPostgres, statement: sql.Composed) -> None:
-    url = postgres.database_url("postgres").replace("+psycopg", "", 1)
+    url = postgres.owner_database_url("postgres").replace("+psycopg", "", 1)
     with psycopg.connect(url, autocommit=True) as connection:
         connection.execute(statement)

@@ -3,7 +3,8 @@
 One process supervises: the one that holds the lock file beside the data. It alone sets
 up, starts and stops; any other process may connect. The server is the supervisor's
 direct child, and the kernel asks it to stop when the supervisor dies, however that
-happens (Linux). Where a server outlived its supervisor, the next one adopts it.
+happens (Linux). Where a server outlived its supervisor, the next one adopts it; where it
+ended unasked (killed, or its disk was full), one that keeps it starts it again.
 
 Nothing listens on the network: connections come over a Unix socket in a private
 directory, and only the account that started the server is let in (``peer``). Root's
@@ -35,6 +36,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -55,8 +57,11 @@ logger = logging.getLogger(__name__)
 _ON_LINUX = sys.platform == "linux"
 
 DATABASE = "muniment"
-ROLE = "muniment"
+#: Owns the tables and migrates them; and serves, as the role that may only add and read.
+OWNER = "muniment"
+SERVICE = "muniment_service"
 _SUPERUSER = "postgres"
+_ROLES = (_SUPERUSER, OWNER, SERVICE)
 _PORT = 5432
 _SOCKET_NAME = f".s.PGSQL.{_PORT}"
 #: What ``sun_path`` holds with its final NUL: 104 bytes on macOS, 108 on Linux.
@@ -73,6 +78,9 @@ _STOP_PATIENCE = 120.0
 #: this instant, with its lock or the kernel's request to stop still on the way.
 _SETTLING_PAUSE = 0.3
 _STRAGGLER_PATIENCE = 10.0
+#: How often it is looked whether the server still lives, and how long to wait between attempts to start it again.
+_WATCH_SECONDS = 0.1
+_AGAIN_SECONDS = (0.1, 0.2, 0.5, 1.0, 2.0, 5.0)
 _TICK = 0.005
 
 
@@ -84,10 +92,10 @@ class _Address:
     port: int
     password: str | None = field(default=None, repr=False)
 
-    def url(self, database: str) -> str:
+    def url(self, role: str, database: str) -> str:
         url = URL.create(
             "postgresql+psycopg",
-            username=ROLE,
+            username=role,
             password=self.password,
             database=database,
             query={"host": self.host, "port": str(self.port)},
@@ -171,14 +179,27 @@ class EmbeddedPostgres:
     _address: _Address
     owned: bool
     _stop: Callable[[], None] = field(repr=False)
+    _keep: Callable[[], None] = field(repr=False, default=lambda: None)
 
     @property
     def url(self) -> str:
-        """SQLAlchemy's URL of the database ``muniment``."""
+        """SQLAlchemy's URL of the database ``muniment``, for the role that serves."""
         return self.database_url(DATABASE)
 
+    @property
+    def owner_url(self) -> str:
+        """The same, for the role that owns the tables."""
+        return self.owner_database_url(DATABASE)
+
     def database_url(self, database: str) -> str:
-        return self._address.url(database)
+        return self._address.url(SERVICE, database)
+
+    def owner_database_url(self, database: str) -> str:
+        return self._address.url(OWNER, database)
+
+    def keep(self) -> None:
+        """Start the server again whenever it ends unasked, until it is stopped; another process's is its own matter."""
+        self._keep()
 
     def stop(self) -> None:
         """Stop the server cleanly and wait until it is gone; another process's server is left alone."""
@@ -209,7 +230,7 @@ def start(data_dir: Path, *, binaries: Provider | None = None, durable: bool = T
         raise _cannot_start(str(error), data_dir) from error
 
 
-def url_if_running(data_dir: Path) -> str | None:
+def url_if_running(data_dir: Path, role: str = SERVICE) -> str | None:
     """The URL of this directory's server if one accepts connections, whoever supervises it."""
     home = _Home(Path(data_dir).resolve() / "postgres")
     try:
@@ -218,7 +239,7 @@ def url_if_running(data_dir: Path) -> str | None:
     except OSError as error:
         raise _cannot_start(str(error), data_dir) from error
     address = _address_if_usable(running, home) if running else None
-    return address.url(DATABASE) if address else None
+    return address.url(role, DATABASE) if address else None
 
 
 # Who supervises
@@ -267,16 +288,78 @@ def _supervise(data_dir: Path, lock: FileLock, provider: Provider | None, *, dur
         account = _account()
         home = _settle(data_dir, account)
         host = _socket_directory(data_dir, home, account)
+        supervised = _Supervised(home, host, account, provider, durable)
         adopted = _adopt(home)
         if adopted is None:
-            _forget_recycled(home, host, account)
-            undo.callback(_launch(home, host, account, provider, durable=durable))
+            supervised.server = supervised.launch()
+            undo.callback(supervised.stop)
         address = _ready_address(home)
         _prepare_database(address)
         if adopted is not None:
             # Only now: a server that does not let us in is someone else's, and is left running.
-            undo.callback(_stop_adopted, adopted, home, provider)
-        return EmbeddedPostgres(address, owned=True, _stop=_once_here(undo.pop_all().close))
+            supervised.server = adopted
+            undo.callback(supervised.stop)
+        stop = _once_here(undo.pop_all().close)
+        return EmbeddedPostgres(address, owned=True, _stop=stop, _keep=supervised.keep)
+
+
+@dataclass
+class _Supervised:
+    """The server as its supervisor holds it: a child of ours, or one that was adopted."""
+
+    home: _Home
+    host: str
+    account: _Account | None
+    provider: Provider | None
+    durable: bool
+    server: subprocess.Popen[bytes] | _Postmaster | None = None
+    _leaving: threading.Event = field(default_factory=threading.Event)
+    _keeper: threading.Thread | None = None
+
+    def launch(self) -> subprocess.Popen[bytes]:
+        _forget_recycled(self.home, self.host, self.account)
+        return _launch(
+            self.home, self.host, self.account, self.provider, durable=self.durable, unless=self._leaving.is_set
+        )
+
+    def keep(self) -> None:
+        """Watch it from a thread, which lives as long as the server may: the kernel stops a child with its thread."""
+        if self._keeper is None:
+            self._keeper = threading.Thread(target=self._keep, name="postgres", daemon=True)
+            self._keeper.start()
+
+    def stop(self) -> None:
+        self._leaving.set()
+        if self._keeper is not None:
+            self._keeper.join()
+        if isinstance(self.server, _Postmaster):
+            _stop_adopted(self.server, self.home, self.provider)
+        elif self.server is not None:
+            _stop_child(self.server, self.home, self.provider)
+
+    def _keep(self) -> None:
+        while not self._leaving.wait(_WATCH_SECONDS):
+            if not self._lives():
+                logger.error("the server ended unasked, and is started again; see %s", self.home.log)
+                self._start_again()
+
+    def _lives(self) -> bool:
+        if isinstance(self.server, _Postmaster):
+            return self.server.alive()
+        return self.server is not None and self.server.poll() is None
+
+    def _start_again(self) -> None:
+        for pause in chain(_AGAIN_SECONDS, repeat(_AGAIN_SECONDS[-1])):
+            if self._leaving.is_set():
+                return
+            try:
+                self.server = self.launch()
+            except (CannotStart, OSError) as error:
+                logger.error("%s It is tried again.", error)  # noqa: TRY400  the words say it; there is no fault of ours
+                self._leaving.wait(pause)
+            else:
+                logger.warning("the server runs again")
+                return
 
 
 def _once_here(stop: Callable[[], None]) -> Callable[[], None]:
@@ -330,9 +413,15 @@ def _stop_adopted(running: _Postmaster, home: _Home, provider: Provider | None) 
 
 
 def _launch(
-    home: _Home, host: str, account: _Account | None, provider: Provider | None, *, durable: bool
-) -> Callable[[], None]:
-    """Set up what is missing and start; gives the way to stop."""
+    home: _Home,
+    host: str,
+    account: _Account | None,
+    provider: Provider | None,
+    *,
+    durable: bool,
+    unless: Callable[[], bool],
+) -> subprocess.Popen[bytes]:
+    """Set up what is missing and start; given up when ``unless`` becomes so."""
     binaries = postgres_binaries.find(provider)
     if account and account.borrowed and not _may_use(binaries, account):
         binaries = postgres_binaries.copied(binaries, home.path / "binaries")
@@ -346,8 +435,8 @@ def _launch(
     while True:
         begin = home.log.stat().st_size
         server = _spawn(arguments, home, account, on_our_death=signal.SIGINT)
-        if _became_ready(server, home, provider):
-            return lambda: _stop_child(server, home, provider)
+        if _became_ready(server, home, provider, unless):
+            return server
         said = _tail(home.log, begin)
         # The sessions of a server that was killed may still be on their way out.
         if "pre-existing shared memory block" not in said or time.monotonic() > end:
@@ -355,11 +444,16 @@ def _launch(
         time.sleep(0.2)
 
 
-def _became_ready(server: subprocess.Popen[bytes], home: _Home, provider: Provider | None) -> bool:
-    """Wait for as long as the server lives; false when it ended instead."""
+def _became_ready(
+    server: subprocess.Popen[bytes], home: _Home, provider: Provider | None, unless: Callable[[], bool]
+) -> bool:
+    """Wait for as long as the server lives; false when it ended instead, or is not wanted any more."""
     try:
         for _ in _ticks(_START_PATIENCE):
             if server.poll() is not None:
+                return False
+            if unless():
+                _stop_child(server, home, provider)
                 return False
             told = _told(home.data)
             if told is not None and told.pid == server.pid and told.status == "ready":
@@ -536,30 +630,35 @@ def _write_access(home: _Home) -> None:
     where ``nobody`` could have put a link.
     """
     if sys.platform == "win32":
-        rules, names = f"host all {_SUPERUSER},{ROLE} 127.0.0.1/32 scram-sha-256\n", ""
+        rules, names = f"host all {','.join(_ROLES)} 127.0.0.1/32 scram-sha-256\n", ""
     else:
         us = _name_of(os.geteuid()).replace('"', '""')
-        rules = f"local all {_SUPERUSER},{ROLE} peer map=muniment\n"
-        names = "".join(f'muniment "{us}" {role}\n' for role in (_SUPERUSER, ROLE))
+        rules = f"local all {','.join(_ROLES)} peer map=muniment\n"
+        names = "".join(f'muniment "{us}" {role}\n' for role in _ROLES)
     for name, text in (("pg_hba.conf", rules), ("pg_ident.conf", names)):
         (home.access / name).write_text(text)
         (home.access / name).chmod(0o644)
 
 
 def _prepare_database(address: _Address) -> None:
-    """Make the role and the database that are not there yet.
+    """Make the roles and the database that are not there yet.
 
-    The service's role may make databases, and is no superuser: what works here works
-    on a company's PostgreSQL.
+    The owner may make databases, and is no superuser: what works here works on a company's PostgreSQL. Data that an
+    earlier release set up has no role that serves; its rights come with the next upgrade, which a start makes.
     """
     try:
         with address.connect(_SUPERUSER, "postgres") as connection:
-            if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [ROLE]).fetchone() is None:
-                make = sql.SQL("CREATE ROLE {} LOGIN CREATEDB PASSWORD {}")
-                connection.execute(make.format(sql.Identifier(ROLE), sql.Literal(address.password)))
+            for role, more in ((OWNER, "CREATEDB"), (SERVICE, "NOCREATEDB")):
+                if connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [role]).fetchone() is None:
+                    make = sql.SQL("CREATE ROLE {} LOGIN {} PASSWORD {}")
+                    password = sql.Literal(address.password)
+                    connection.execute(make.format(sql.Identifier(role), sql.SQL(more), password))
+            # So that the owner may end what the service does, as for dropping a database; it gains nothing else.
+            also = sql.SQL("GRANT {} TO {}").format(sql.Identifier(SERVICE), sql.Identifier(OWNER))
+            connection.execute(also)
             if connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone() is None:
                 make = sql.SQL("CREATE DATABASE {} OWNER {}")
-                connection.execute(make.format(sql.Identifier(DATABASE), sql.Identifier(ROLE)))
+                connection.execute(make.format(sql.Identifier(DATABASE), sql.Identifier(OWNER)))
     except psycopg.Error as error:
         raise _cannot_start(str(error), address.host) from error
 
@@ -794,7 +893,7 @@ def _address_if_usable(told: _Postmaster, home: _Home) -> _Address | None:
         return None
     address = _address(told, home)
     with contextlib.suppress(psycopg.OperationalError):
-        address.connect(ROLE, DATABASE).close()
+        address.connect(SERVICE, DATABASE).close()
         return address
     return None
 

@@ -2,6 +2,10 @@
 
 Migrations are numbered pages in ``migrations/``: beside this package where it was
 installed from a wheel, else at the top of the checkout.
+
+A page that takes something away says ``contracts = True``. The database says which the last of
+these was (in the comment of ``alembic_version``), so a release from before the newest pages knows
+whether it may go on, and start, on them: it may where it knows that page.
 """
 
 from __future__ import annotations
@@ -9,41 +13,74 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Final
+from typing import Final, NamedTuple
 
 from alembic import command
 from alembic.config import Config
 from alembic.script import ScriptDirectory
+from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import create_engine, text
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
 from sqlalchemy.pool import NullPool
 
 import muniment
 from muniment.core.problems import CannotStart, SchemaTooNew, SchemaTooOld
+from muniment.store import roles
 from muniment.store.databases import Database, parsed_url
 
 _STANDS: Final = text("SELECT version_num FROM alembic_version")
 _EXISTS: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
+_SINCE: Final = text("SELECT obj_description(to_regclass('alembic_version'), 'pg_class')")
 
 
 class State(StrEnum):
-    """A database's schema beside the one that this release needs."""
+    """A database's schema beside the one that this release needs; one that is ahead has all of it, and more."""
 
     CURRENT = "current"
+    AHEAD = "ahead"
     OLDER = "older"
     NEWER = "newer"
     EMPTY = "empty"
 
+    @property
+    def serves(self) -> bool:
+        """Whether this release can work on it."""
+        return self in {State.CURRENT, State.AHEAD}
 
-def upgrade(url: str) -> None:
-    """Bring the database to this release's schema; of several processes one does it, the others wait for it."""
+
+class _Stands(NamedTuple):
+    """The newest page that a database has, and the last one that took something away, as the database says it."""
+
+    page: str | None
+    since: str | None
+
+
+def upgrade(url: str, service: str | None = None) -> None:
+    """Bring the database to this release's schema; of several processes one does it, the others wait for it.
+
+    ``url`` is its owner's. The role that serves, where it is named and is another one, gets what it needs and no more.
+    """
     config = configured(url)
     engine = create_engine(config.attributes["url"], poolclass=NullPool)
     try:
         with engine.connect() as connection:
-            stands = connection.scalar(_STANDS) if connection.scalar(_EXISTS) else None
+            exists = connection.scalar(_EXISTS)
+            stands = _Stands(connection.scalar(_STANDS), connection.scalar(_SINCE)) if exists else None
+        if _state(stands) is State.AHEAD:
+            return
         _refuse_newer(stands)
         command.upgrade(config, "head")
+        if service is not None:
+            with engine.begin() as connection:
+                roles.give(connection, service)
+    except ProgrammingError as error:
+        if not isinstance(error.orig, InsufficientPrivilege):
+            raise
+        message = (
+            f"The database could not be upgraded: {_first_line(error)}. It is upgraded by the role that owns its "
+            "tables: set MUNIMENT_DATABASE_OWNER_URL to its address, then run: muniment database upgrade"
+        )
+        raise CannotStart(message) from error
     except OperationalError as error:
         message = (
             f"The database could not be upgraded: {_first_line(error)}. See that it runs and that nothing holds locks "
@@ -58,11 +95,11 @@ async def state(db: Database) -> State:
 
 
 async def require_current(db: Database) -> None:
-    """Refuse to work on a schema that is not this release's."""
+    """Refuse to work on a schema that is not this release's, nor made so that this release goes on working."""
     stands = await _stands(db)
     _refuse_newer(stands)
-    if _state(stands) is not State.CURRENT:
-        before = f"is at migration {stands}" if stands else "is empty"
+    if not _state(stands).serves:
+        before = f"is at migration {stands.page}" if stands else "is empty"
         message = f"The database {before}, and this release needs {_head()}. Run: muniment database upgrade"
         raise SchemaTooOld(message)
 
@@ -95,31 +132,34 @@ def _head() -> str:
     return head
 
 
-def _state(stands: str | None) -> State:
-    if stands is None:
+def _state(stands: _Stands | None) -> State:
+    if stands is None or stands.page is None:
         return State.EMPTY
-    if stands == _head():
+    if stands.page == _head():
         return State.CURRENT
     known = {script.revision for script in _scripts().walk_revisions()}
-    return State.OLDER if stands in known else State.NEWER
+    if stands.page in known:
+        return State.OLDER
+    return State.AHEAD if stands.since in known else State.NEWER
 
 
-def _refuse_newer(stands: str | None) -> None:
-    if _state(stands) is State.NEWER:
+def _refuse_newer(stands: _Stands | None) -> None:
+    if stands is not None and _state(stands) is State.NEWER:
         message = (
-            f"A newer release has upgraded the database to migration {stands}; this one knows those up to {_head()}. "
-            "Install that release again, or restore the backup from before its upgrade."
+            f"A newer release has upgraded the database to migration {stands.page}, and has taken away what this one "
+            f"needs, which knows those up to {_head()}. Install that release again, or restore the backup from before "
+            "its upgrade."
         )
         raise SchemaTooNew(message)
 
 
-async def _stands(db: Database) -> str | None:
+async def _stands(db: Database) -> _Stands | None:
     async with db.begin() as tx:
         if not (await tx.execute(_EXISTS)).scalar_one():
             return None
-        found: str | None = (await tx.execute(_STANDS)).scalar_one_or_none()
-        return found
+        page: str | None = (await tx.execute(_STANDS)).scalar_one_or_none()
+        return _Stands(page, (await tx.execute(_SINCE)).scalar_one_or_none())
 
 
-def _first_line(error: OperationalError) -> str:
+def _first_line(error: DBAPIError) -> str:
     return str(error.orig).strip().partition("\n")[0].rstrip(".")

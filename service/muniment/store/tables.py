@@ -6,6 +6,9 @@ body the line ends there. Requests for access are lines too, outside of the real
 tables, the revisions, the change log, the states of subjects and the ledger only grow:
 Postgres refuses ``UPDATE``, ``DELETE`` and ``TRUNCATE`` on them by trigger (``migrations/``).
 
+What the service's own role may do is to add and to read; a table whose rows move says so
+itself, in its ``info``, and a table of people says which column names the person.
+
 The migrations make the tables; a test holds that they and this page agree.
 """
 
@@ -63,6 +66,17 @@ _MOMENT: Final = DateTime(timezone=True)
 #: Names sort by their bytes wherever the database was set up.
 _NAME: Final = Text(collation="C")
 
+
+def _kept(*, moves: tuple[str, ...] = (), person: str | None = None, grows: bool = True) -> dict[str, Any]:
+    """How a table is kept, where that is not by adding and reading alone.
+
+    ``moves`` is what the service's role may do beside, and ``grows`` whether it may add rows itself
+    (:mod:`muniment.store.roles`); ``person`` is the column that says whom a row is about, with whom it is erased
+    (:mod:`muniment.store.erasures`).
+    """
+    return {"moves": moves, "person": person, "grows": grows}
+
+
 revisions = Table(
     "revisions",
     metadata,
@@ -83,6 +97,7 @@ realm_counter = Table(
     Column("revision", BigInteger, nullable=False),
     Column("roster", BigInteger, server_default=text("0"), nullable=False),
     CheckConstraint("one", name="one_row"),
+    info=_kept(moves=("UPDATE",)),
 )
 
 
@@ -169,6 +184,7 @@ subjects = Table(
     Column("name", _NAME, primary_key=True),
     Column("digest", Text, ForeignKey("subject_states.digest"), nullable=False),
     Column("seen_at", _MOMENT, nullable=False),
+    info=_kept(moves=("UPDATE",), person="name"),
 )
 
 #: Who may sign in: versions by subject, of which the last one stands.
@@ -209,6 +225,7 @@ sessions = Table(
     Index(None, "subject", "until"),
     Index(None, "issuer", "issuer_subject", "until"),
     Index(None, "until"),
+    info=_kept(moves=("UPDATE", "DELETE"), person="subject"),
 )
 
 #: Sign-ins on their way through a provider, for some minutes; each is used once.
@@ -221,6 +238,7 @@ sign_ins_begun = Table(
     Column("path", Text, nullable=False),
     Column("until", _MOMENT, nullable=False),
     Index(None, "until"),
+    info=_kept(moves=("DELETE",)),
 )
 
 #: Logout tokens that were obeyed, as long as one could be sent again.
@@ -232,6 +250,7 @@ logout_tokens_seen = Table(
     Column("until", _MOMENT, nullable=False),
     PrimaryKeyConstraint("issuer", "token"),
     Index(None, "until"),
+    info=_kept(moves=("DELETE",)),
 )
 
 #: Keys of Muniment's own, as their hashes under the secret that ``pepper`` names.
@@ -273,6 +292,7 @@ key_uses = Table(
     Column("key", _NAME, ForeignKey("keys.id"), primary_key=True),
     Column("at", _MOMENT, nullable=False),
     Column("address", Text, nullable=False),
+    info=_kept(moves=("UPDATE",)),
 )
 
 #: People and groups as identity providers tell of them (SCIM): what stands now. ``folded_name`` is the user's name as
@@ -294,6 +314,7 @@ provisioned_users = Table(
     UniqueConstraint("subject"),
     UniqueConstraint("issuer", "folded_name"),
     Index(None, "issuer", "external_id"),
+    info=_kept(moves=("UPDATE", "DELETE"), person="subject"),
 )
 provisioned_groups = Table(
     "provisioned_groups",
@@ -308,6 +329,7 @@ provisioned_groups = Table(
     Column("changed_at", _MOMENT, nullable=False),
     UniqueConstraint("name"),
     Index(None, "issuer", "external_id"),
+    info=_kept(moves=("UPDATE", "DELETE")),
 )
 provisioned_members = Table(
     "provisioned_members",
@@ -316,6 +338,7 @@ provisioned_members = Table(
     Column("user_id", Uuid, ForeignKey("provisioned_users.id", ondelete="CASCADE"), nullable=False),
     PrimaryKeyConstraint("group_id", "user_id"),
     Index(None, "user_id"),
+    info=_kept(moves=("DELETE",)),
 )
 
 #: The names of all groups that were ever provisioned: no credential fills them any more.
@@ -341,6 +364,7 @@ beginnings = Table(
     metadata,
     Column("secret_sha256", LargeBinary, primary_key=True),
     Column("ends_at", _MOMENT, nullable=False),
+    info=_kept(moves=("DELETE",)),
 )
 
 #: When provisioning made a state the newest of its subject: what a subject's own requests do not tell of the past.
@@ -351,13 +375,16 @@ provisioned_states = Table(
     Column("at", _MOMENT, nullable=False),
     Column("digest", Text, ForeignKey("subject_states.digest"), nullable=False),
     PrimaryKeyConstraint("name", "at"),
+    info=_kept(person="name"),
 )
 
+#: Whose name an issuer has, from its first use on. Rows are locked and never changed: a lock needs the right to change.
 issuers = Table(
     "issuers",
     metadata,
     Column("name", Text, primary_key=True),
     Column("issuer", Text, nullable=False),
+    info=_kept(moves=("UPDATE",)),
 )
 
 ledger = Table(
@@ -388,13 +415,91 @@ ledger = Table(
     # A sequence and not GENERATED AS IDENTITY, which PostgreSQL 16 refuses on a partitioned table.
     Column("seq", BigInteger, server_default=text("nextval('ledger_seq')"), nullable=False),
     Column("xact", TransactionId, server_default=text("pg_current_xact_id()"), nullable=False),
+    # Half of it hides who, half of it the details, in what is sealed; rows from before have none.
+    Column("salt", LargeBinary, server_default=text("uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())")),
+    # Stand for what was erased.
+    Column("who_sha256", LargeBinary),
+    Column("details_sha256", LargeBinary),
     PrimaryKeyConstraint("at", "id"),
     Index(None, "subject", "at", "id"),
     Index(None, "event", "at", "id"),
     Index(None, "receipt", postgresql_where=text("receipt IS NOT NULL")),
     Index(None, "run", postgresql_where=text("run IS NOT NULL")),
     Index(None, "datasets", postgresql_using="gin"),
+    Index(None, "address", "at", "id"),
+    Index(None, "environment", "at", "id", postgresql_where=text("environment IS NOT NULL")),
+    Index(None, "project", "at", "id", postgresql_where=text("project IS NOT NULL")),
+    Index(None, "purpose", "at", "id", postgresql_where=text("purpose IS NOT NULL")),
+    Index("ix_ledger_denied", "at", "id", postgresql_where=text("outcome = 'denied'")),
+    Index(
+        "ix_ledger_about",
+        text("(details ->> 'about')"),
+        "at",
+        "id",
+        postgresql_where=text("(details ->> 'about') IS NOT NULL"),
+    ),
+    Index("ix_ledger_policies", "policies", postgresql_using="gin", postgresql_where=text("cardinality(policies) > 0")),
+    Index(
+        "ix_ledger_domains",
+        text("ledger_domains(datasets)"),
+        postgresql_using="gin",
+        postgresql_where=text("cardinality(datasets) > 0"),
+    ),
+    Index(None, "xact", "seq"),
     postgresql_partition_by="RANGE (at)",
+)
+
+#: Seals: rows of the ledger in the order in which they were committed, as leaves ``first`` to ``size`` of one tree,
+#: with the signed checkpoint of the tree as it is then. ``cluster``, ``xact`` and ``seq`` are the last row's place.
+ledger_seals = Table(
+    "ledger_seals",
+    metadata,
+    Column("number", BigInteger, primary_key=True, autoincrement=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("first", BigInteger, nullable=False),
+    Column("size", BigInteger, nullable=False),
+    Column("ids", LargeBinary, nullable=False),
+    Column("leaves", LargeBinary, nullable=False),
+    Column("checkpoint", Text, nullable=False),
+    Column("cluster", Integer, nullable=False),
+    Column("xact", TransactionId, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Index(None, "size"),
+    Index(None, "cluster", "xact", "seq"),
+    Index("ix_ledger_seals_keys", "number", postgresql_where=text(r"strpos(checkpoint, E'\nkey ') > 0")),
+)
+
+#: The root of each full tile of the tree: of 256 leaves at level 1, of 256 tiles of the level below at each other.
+ledger_tiles = Table(
+    "ledger_tiles",
+    metadata,
+    Column("level", Integer, nullable=False),
+    Column("index", BigInteger, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    PrimaryKeyConstraint("level", "index"),
+)
+
+#: The database clusters that the ledger has lived in: rows after ``after_seq`` count transactions in this one. The
+#: function ``ledger_cluster`` alone adds to it: whoever could, would say from when on rows may be as old as they like.
+ledger_clusters = Table(
+    "ledger_clusters",
+    metadata,
+    Column("cluster", Integer, primary_key=True, autoincrement=False),
+    Column("system", Text, nullable=False),
+    Column("after_seq", BigInteger, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    info=_kept(grows=False),
+)
+
+#: How far each witness has been told, and what keeps it from more; a finger that moves.
+ledger_witnesses = Table(
+    "ledger_witnesses",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("number", BigInteger, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("fault", Text),
+    info=_kept(moves=("UPDATE",)),
 )
 
 #: The reports of use that were taken, by their subject's own ids: each becomes one row of the ledger.
@@ -405,6 +510,7 @@ use_reports = Table(
     Column("id", Uuid, nullable=False),
     Column("at", _MOMENT, nullable=False),
     PrimaryKeyConstraint("subject", "id"),
+    info=_kept(person="subject"),
 )
 
 #: Failed sign-ins, counted: nobody fills the disk from outside. ``told`` is how much of a count is in the ledger.
@@ -418,4 +524,152 @@ refused_signins = Table(
     Column("told", BigInteger, server_default=text("0"), nullable=False),
     PrimaryKeyConstraint("minute", "address", "reason"),
     Index("ix_refused_signins_untold", "minute", postgresql_where=text("told < count")),
+    info=_kept(moves=("UPDATE", "DELETE")),
+)
+
+#: What people are told of, each once of a thing. Unlike the record it is forgotten after a while.
+notices = Table(
+    "notices",
+    metadata,
+    Column("id", Uuid, primary_key=True),
+    Column("recipient", _NAME, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("thing", _NAME, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("about", JSONB, nullable=False),
+    UniqueConstraint("recipient", "kind", "thing"),
+    Index(None, "recipient", "id"),
+    Index(None, "at"),
+    info=_kept(moves=("DELETE",), person="recipient"),
+)
+
+#: How each notice goes out: it waits until it is due, and whoever sends it claims it first.
+notice_sendings = Table(
+    "notice_sendings",
+    metadata,
+    Column("notice", Uuid, ForeignKey("notices.id", ondelete="CASCADE"), nullable=False),
+    Column("channel", Text, nullable=False),
+    Column("pace", Text, nullable=False),
+    Column("due", _MOMENT, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("attempts", Integer, server_default=text("0"), nullable=False),
+    Column("claimed_until", _MOMENT),
+    Column("ended_at", _MOMENT),
+    Column("why", Text, server_default=text("''"), nullable=False),
+    PrimaryKeyConstraint("notice", "channel"),
+    CheckConstraint("state IN ('waiting', 'sent', 'dropped', 'given up')", name="state"),
+    Index("ix_notice_sendings_waiting", "due", postgresql_where=text("state = 'waiting'")),
+    info=_kept(moves=("UPDATE",)),
+)
+
+#: How each subject wants to be told, of those who have chosen.
+notice_choices = Table(
+    "notice_choices",
+    metadata,
+    Column("subject", _NAME, primary_key=True),
+    Column("version", Integer, nullable=False),
+    Column("mail", JSONB, nullable=False),
+    Column("webhook", JSONB, server_default=text("'{}'"), nullable=False),
+    Column("quiet", Boolean, nullable=False),
+    info=_kept(moves=("UPDATE",), person="subject"),
+)
+
+#: Where mails go that their subjects have confirmed.
+notice_addresses = Table(
+    "notice_addresses",
+    metadata,
+    Column("subject", _NAME, primary_key=True),
+    Column("mailbox", Text, nullable=False),
+    Column("confirmed_at", _MOMENT, nullable=False),
+    info=_kept(moves=("UPDATE", "DELETE"), person="subject"),
+)
+
+#: Where notices go that a program of their subject's takes, with the secret by which it knows them, sealed.
+notice_webhooks = Table(
+    "notice_webhooks",
+    metadata,
+    Column("subject", _NAME, primary_key=True),
+    Column("key", Uuid, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("sealed", LargeBinary, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    info=_kept(moves=("UPDATE", "DELETE"), person="subject"),
+)
+
+#: One row: which process writes notices now, how far it has read the ledger, and when it looked at the calendar.
+notice_desk = Table(
+    "notice_desk",
+    metadata,
+    Column("one", Boolean, primary_key=True, server_default=text("true")),
+    Column("holder", Uuid),
+    Column("held_until", _MOMENT, server_default=text("'-infinity'"), nullable=False),
+    Column("place", Text),
+    Column("swept_at", _MOMENT, server_default=text("'-infinity'"), nullable=False),
+    CheckConstraint("one", name="one_row"),
+    info=_kept(moves=("UPDATE",)),
+)
+
+#: Where rows of the ledger are sent, which ones and in whose name. Its secrets are sealed
+#: (:mod:`muniment.identity.envelopes`).
+webhooks = Table(
+    "webhooks",
+    metadata,
+    Column("key", Uuid, primary_key=True),
+    Column("subject", _NAME, nullable=False),
+    Column("id", _NAME, nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("url", Text, nullable=False),
+    Column("description", Text, nullable=False),
+    Column("events", ARRAY(Text), nullable=False),
+    Column("datasets", ARRAY(Text), nullable=False),
+    Column("domains", ARRAY(Text), nullable=False),
+    Column("active", Boolean, nullable=False),
+    Column("stopped", Text),
+    Column("by", Text, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("changed_at", _MOMENT, nullable=False),
+    Column("secret", LargeBinary, nullable=False),
+    Column("secret_version", Integer, nullable=False),
+    Column("former_secret", LargeBinary),
+    Column("former_until", _MOMENT),
+    UniqueConstraint("subject", "id"),
+    CheckConstraint("(former_secret IS NULL) = (former_until IS NULL)", name="former"),
+    info=_kept(moves=("UPDATE", "DELETE"), person="subject"),
+)
+
+#: How far each webhook has come, when it is its turn again, and which process sends for it now.
+webhook_progress = Table(
+    "webhook_progress",
+    metadata,
+    Column("webhook", Uuid, ForeignKey("webhooks.key", ondelete="CASCADE"), primary_key=True),
+    Column("place", Text, nullable=False),
+    Column("due", _MOMENT, nullable=False),
+    Column("dead_in_a_row", Integer, server_default=text("0"), nullable=False),
+    Column("holder", Uuid),
+    Column("held_until", _MOMENT, server_default=text("'-infinity'"), nullable=False),
+    info=_kept(moves=("UPDATE",)),
+)
+
+#: What became of each row that was to be sent, in the order in which it first was; forgotten after a while.
+webhook_deliveries = Table(
+    "webhook_deliveries",
+    metadata,
+    Column("webhook", Uuid, ForeignKey("webhooks.key", ondelete="CASCADE"), nullable=False),
+    Column("ledger_row", Uuid, nullable=False),
+    Column("position", BigInteger, Identity(always=True), nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("event", Text, nullable=False),
+    Column("place", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("status", Integer),
+    Column("why", Text),
+    Column("first_at", _MOMENT, nullable=False),
+    Column("last_at", _MOMENT, nullable=False),
+    PrimaryKeyConstraint("webhook", "ledger_row"),
+    CheckConstraint("state IN ('waiting', 'delivered', 'dead', 'withheld')", name="state"),
+    Index(None, "webhook", "position"),
+    Index("ix_webhook_deliveries_waiting", "webhook", "position", postgresql_where=text("state = 'waiting'")),
+    Index(None, "last_at"),
+    info=_kept(moves=("UPDATE", "DELETE")),
 )

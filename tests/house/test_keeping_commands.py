@@ -1,0 +1,131 @@
+"""The commands of whoever keeps the ledger: what they say, and that a service that could change it does not start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import re
+from pathlib import Path
+
+import psycopg
+import pytest
+from click.testing import CliRunner, Result
+
+from muniment.app import prepare
+from muniment.cli import main
+from muniment.core.problems import CannotStart
+from muniment.identity.seal_keys import SealKeys
+from muniment.settings import Settings
+from tests.owning import libpq, owned
+
+BECAUSE = ("--because", "case 4711")
+
+
+class Keeper:
+    """Runs commands on one database, as the settings say who owns it and who serves."""
+
+    def __init__(self, url: str, data_dir: Path) -> None:
+        self.url, self.owner_url = url, owned(url)
+        self.data_dir = data_dir
+        SealKeys(data_dir / "seals.key").made()
+
+    def run(self, *arguments: str, **other: str) -> Result:
+        given = {
+            "DATABASE_URL": self.url,
+            "DATABASE_OWNER_URL": self.owner_url,
+            "DATA_DIR": str(self.data_dir),
+            **other,
+        }
+        return CliRunner().invoke(main, arguments, env={f"MUNIMENT_{name}": value for name, value in given.items()})
+
+    def told(self, *arguments: str) -> str:
+        done = self.run(*arguments)
+        assert done.exit_code == 0, done.output
+        return done.stdout
+
+
+@pytest.fixture
+def keeper(database: str, tmp_path: Path) -> Keeper:
+    return Keeper(database, tmp_path)
+
+
+def test_the_roles_are_shown_and_nothing_is_too_much(keeper: Keeper) -> None:
+    told = keeper.told("database", "roles")
+    assert told.startswith("The ledger belongs to muniment; the service works as muniment_service.")
+    assert re.search(r"^ledger +SELECT, INSERT$", told, re.MULTILINE)
+    assert told.endswith("The service may do what it needs, and nothing else.\n")
+
+
+def test_what_is_too_much_is_told_with_the_statement_that_mends_it(keeper: Keeper) -> None:
+    with psycopg.connect(libpq(keeper.url), autocommit=True) as owner:
+        owner.execute("GRANT UPDATE ON ledger TO muniment_service")
+    done = keeper.run("database", "roles", "--json")
+    (difference,) = json.loads(done.stdout)["differences"]
+    assert done.exit_code == 1
+    assert difference["sql"] == ["REVOKE UPDATE ON ledger FROM PUBLIC, muniment_service"]
+    assert "muniment database upgrade mends" in keeper.run("database", "roles").stdout
+    keeper.told("database", "upgrade")
+    assert json.loads(keeper.told("database", "roles", "--json"))["differences"] == []
+
+
+def test_one_role_for_everything_is_told_how_to_become_two(keeper: Keeper) -> None:
+    done = keeper.run("database", "roles", DATABASE_URL=keeper.owner_url)
+    assert done.exit_code == 1
+    assert "owns the ledger" in done.stdout
+    assert "CREATE ROLE muniment_service LOGIN" in done.stdout
+
+
+def test_who_said_two_roles_and_has_one_does_not_start(keeper: Keeper, caplog: pytest.LogCaptureFixture) -> None:
+    """Who never said so goes on as before, and is told loudly at each start. Seen to fail with the look left out."""
+    plain = {"database_url": keeper.owner_url, "data_dir": keeper.data_dir}
+    with pytest.raises(CannotStart, match=r"owns the ledger.*muniment database roles.*MUNIMENT_INSECURE"):
+        asyncio.run(prepare(Settings(**plain, database_owner_url=keeper.owner_url), keeper.owner_url))
+    for settings in (Settings(**plain), Settings(**plain, database_owner_url=keeper.owner_url, insecure=True)):
+        caplog.clear()
+        asyncio.run(prepare(settings, keeper.owner_url))
+        (loud,) = [each for each in caplog.records if each.levelno == logging.CRITICAL]
+        assert "WHOEVER HOLDS THIS SERVICE'S DATABASE ROLE CAN CHANGE WHAT IS RECORDED" in loud.message
+    caplog.clear()
+    asyncio.run(prepare(Settings(**{**plain, "database_url": keeper.url}), keeper.url))
+    assert not [each for each in caplog.records if each.levelno == logging.CRITICAL]
+
+
+def test_a_role_that_lacks_something_is_told_which_command_gives_it(keeper: Keeper) -> None:
+    with psycopg.connect(libpq(keeper.url), autocommit=True) as owner:
+        owner.execute("REVOKE INSERT ON ledger FROM muniment_service")
+    with pytest.raises(CannotStart, match=r"lacks INSERT on ledger\..*muniment database upgrade"):
+        asyncio.run(prepare(Settings(database_url=keeper.url, data_dir=keeper.data_dir), keeper.url))
+
+
+def test_a_hold_is_put_shown_and_released(keeper: Keeper) -> None:
+    assert keeper.told("audit", "holds") == "Nothing is held.\n"
+    id_ = keeper.told("audit", "hold", *BECAUSE, "--subject", "user:ann", "--since", "2026-01-01T00:00:00Z").strip()
+    (hold,) = json.loads(keeper.told("audit", "holds", "--json"))
+    assert (hold["id"], hold["because"], hold["subject"]) == (id_, "case 4711", "user:ann")
+    refused = keeper.run("audit", "erase", "user:ann", *BECAUSE)
+    assert refused.exit_code == 1
+    assert f"user:ann is held ({id_}: case 4711)" in refused.stderr
+    assert keeper.told("audit", "release", id_, *BECAUSE).startswith("Released: the rows of user:ann from 2026-01-01")
+    assert keeper.told("audit", "holds") == "Nothing is held.\n"
+
+
+def test_what_would_go_is_said_before_it_goes(keeper: Keeper) -> None:
+    assert json.loads(keeper.told("audit", "erase", "user:ann", *BECAUSE, "--dry-run", "--json")) == {
+        "who": 0,
+        "details": 0,
+        "records": 0,
+        "beside": {},
+        "remaining": {},
+    }
+    with psycopg.connect(libpq(keeper.url), autocommit=True) as owner:
+        owner.execute("SELECT ledger_partition('2020-01-01')")
+    assert keeper.told("audit", "retire", "--before", "2020-02", "--dry-run") == "2020-01: 0 rows\n"
+    assert keeper.told("audit", "retire", "--before", "2020-01") == "Nothing before 2020-01 is there any more.\n"
+
+
+def test_nothing_is_retired_unless_somebody_says_how_long_rows_are_kept(keeper: Keeper) -> None:
+    assert "Set MUNIMENT_RETENTION" in keeper.run("audit", "retire").stderr
+    kept = {"RETENTION": '{"months": 1200}'}
+    assert keeper.run("audit", "retire", "--dry-run", **kept).exit_code == 0
+    assert "keeps rows for 1200 months" in keeper.run("audit", "retire", "--before", "2020-01", **kept).stderr
