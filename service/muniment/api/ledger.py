@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from uuid import UUID
 
 from fastapi import APIRouter, Query, Response
+from pydantic import ConfigDict, Field
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Moment, Page
@@ -13,9 +14,10 @@ from muniment.api.versions import stamp
 from muniment.core.catalog import write_moment
 from muniment.core.decisions import EVALUATOR
 from muniment.core.judgements import Judged
-from muniment.core.ledger import Event, Question, Row
+from muniment.core.ledger import Event, Outcome, Question, Row
 from muniment.core.replays import moment_of, state_of
 from muniment.core.schema import Action
+from muniment.core.tellings import Telling, events_that
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.replay_decisions import replay_decision
 from muniment.flows.review_ledger import review_ledger
@@ -93,28 +95,79 @@ class DecisionBody(Body):
     decided: list[JudgedBody]
 
 
+class LedgerPage(Page[RowBody]):
+    """A page of rows; ``previous`` goes into ``before=`` for the newer ones."""
+
+    previous: str | None
+
+
+class Asked(Body):
+    """The filters of the ledger; each narrows."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=False)
+
+    subject: Annotated[str | None, Field(max_length=LONGEST_ASKED, description="Whose rows, as `user:ann`.")] = None
+    about: Annotated[
+        str | None, Field(max_length=LONGEST_ASKED, description="Rows of others that are about this subject.")
+    ] = None
+    dataset: Annotated[str | None, Field(max_length=LONGEST_ASKED)] = None
+    domain: Annotated[
+        str | None, Field(max_length=LONGEST_ASKED, description="Rows that name a dataset in it or below it.")
+    ] = None
+    event: Annotated[list[Event] | None, Field(description="Given several times: any of them.")] = None
+    kind: Annotated[
+        list[Telling] | None,
+        Field(
+            description="What rows tell of their subject: was `told` of it, was `given` the means, says so itself "
+            "(`claimed`), was `refused`, `changed` something, `read` rules or records. Several times: any of them."
+        ),
+    ] = None
+    outcome: Outcome | None = None
+    environment: Annotated[str | None, Field(max_length=LONGEST_ASKED)] = None
+    project: Annotated[str | None, Field(max_length=LONGEST_ASKED)] = None
+    purpose: Annotated[str | None, Field(max_length=LONGEST_ASKED)] = None
+    policy: Annotated[
+        str | None, Field(max_length=LONGEST_ASKED, description="Rows that it settled, or that changed it.")
+    ] = None
+    address: Annotated[str | None, Field(max_length=LONGEST_ASKED)] = None
+    request_id: Annotated[UUID | None, Field(description="The `Muniment-Request-Id` of an answer.")] = None
+    receipt: Annotated[UUID | None, Field(description="The `Muniment-Receipt` of an answer.")] = None
+    run: Annotated[str | None, Field(max_length=LONGEST_ASKED, description="As the client names its run.")] = None
+    since: Moment | None = None
+    until: Moment | None = None
+
+    @property
+    def question(self) -> Question:
+        """The question that the filters make."""
+        given = {name: getattr(self, name) for name in Asked.model_fields if name not in {"event", "kind"}}
+        return Question(**given, events=self._events)
+
+    @property
+    def _events(self) -> tuple[Event, ...] | None:
+        if self.kind is None:
+            return None if self.event is None else tuple(dict.fromkeys(self.event))
+        told = {event for kind in self.kind for event in events_that(kind)}
+        return tuple(event for event in Event if event in told and (self.event is None or event in self.event))
+
+
+class AskedPage(Asked):
+    """The filters of the ledger, and which page."""
+
+    limit: Limit = 100
+    after: Annotated[str | None, Field(max_length=200, description="The `next` of a page: older rows.")] = None
+    before: Annotated[str | None, Field(max_length=200, description="The `previous` of a page: newer rows.")] = None
+
+
 @router.get("")
 async def get_ledger(
-    house: Housed,
-    asking: Asking,
-    response: Response,
-    subject: Annotated[str | None, Query(max_length=LONGEST_ASKED, description="As `user:ann`.")] = None,
-    dataset: Annotated[str | None, Query(max_length=LONGEST_ASKED)] = None,
-    event: Event | None = None,
-    receipt: UUID | None = None,
-    run: Annotated[str | None, Query(max_length=LONGEST_ASKED, description="As the client names its run.")] = None,
-    since: Moment | None = None,
-    until: Moment | None = None,
-    limit: Annotated[Limit, Query()] = 100,
-    after: Annotated[str | None, Query(max_length=200)] = None,
-) -> Page[RowBody]:
+    house: Housed, asking: Asking, response: Response, asked: Annotated[AskedPage, Query()]
+) -> LedgerPage:
     """Rows of the ledger, the newest first. Reading them is a row too."""
-    question = Question(
-        subject=subject, dataset=dataset, event=event, receipt=receipt, run=run, since=since, until=until
-    )
-    rows, following, revision = await review_ledger(house, asking, question, limit, after)
-    stamp(response, revision=revision)
-    return Page(items=[_body(row) for row in rows], next=following)
+    question = asked.question
+    reviewed = await review_ledger(house, asking, question, asked.limit, asked.after, asked.before)
+    stamp(response, revision=reviewed.revision)
+    page = reviewed.page
+    return LedgerPage(items=[_body(row) for row in page.rows], next=page.following, previous=page.previous)
 
 
 @router.get("/{id}/decision")

@@ -13,11 +13,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from muniment.core.decisions import decide_governing
-from muniment.core.names import ROOT, lineage
+from muniment.core.ledger import Row
+from muniment.core.names import ROOT, domain_of, lineage
 from muniment.core.problems import NotAllowed
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import SubjectState
+from muniment.core.tellings import NAMES_DATASETS_ALONE
 from muniment.core.visibility import administers
 
 
@@ -48,6 +50,39 @@ def oversight(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable
 def refusal(domain: str) -> NotAllowed:
     """What is said to those who ask about others where they oversee nothing."""
     return NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")
+
+
+@dataclass(frozen=True, slots=True)
+class Reader:
+    """Which rows of the ledger a subject may read: ``audited`` are the domains in which it audits, one by one."""
+
+    subject: str
+    everything: bool
+    audited: frozenset[str]
+
+    @property
+    def audits(self) -> bool:
+        """Whether the subject may read rows about others at all."""
+        return self.everything or bool(self.audited)
+
+    def may_read(self, row: Row) -> bool:
+        """Whether a row is the reader's own, or tells of nothing but what they audit."""
+        if self.everything or row.subject == self.subject:
+            return True
+        named = row.event in NAMES_DATASETS_ALONE and row.datasets
+        return bool(named) and all(domain_of(name) in self.audited for name in row.datasets)
+
+
+def reader_of(realm: Realm, asker: SubjectState, at: datetime) -> Reader:
+    """What a subject may read of the ledger; decided once, for many rows."""
+    domains = sorted({ROOT, *realm.domains})
+    held = _held(realm, asker, at, Action.AUDIT, domains)
+    return Reader(str(asker.subject), everything=ROOT in held, audited=held - {ROOT})
+
+
+def may_read_row(realm: Realm, asker: SubjectState, at: datetime, row: Row) -> bool:
+    """Whether a subject may read a row of the ledger (:class:`Reader`; who asks about many rows asks for that)."""
+    return reader_of(realm, asker, at).may_read(row)
 
 
 def _held(realm: Realm, asker: SubjectState, at: datetime, action: Action, domains: list[str]) -> frozenset[str]:

@@ -95,6 +95,20 @@ class Connection:
                 return
             asked["after"] = page["next"]
 
+    def stream(self, path: str, params: Mapping[str, Any] | None = None) -> Iterator[bytes]:
+        """What stands at an address, in parts as they arrive: for what is too large to hold."""
+        try:
+            with self.http.stream("GET", self.url + path, params=params, auth=self._authorized) as response:
+                if response.is_success:
+                    yield from response.iter_bytes()
+                    return
+                response.read()
+        except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
+            why = plain(str(error) or type(error).__name__)
+        else:
+            raise self._refusal(response, _said(response))
+        raise Unreachable(f"Muniment at {self.url} could not be read to the end ({why}). Try again.")
+
     @contextmanager
     def understood(self) -> Iterator[None]:
         """Within it an answer is read; one that does not hold what it should is refused in words."""
