@@ -39,14 +39,14 @@ def _messages(path: str) -> tuple[Mapping[str, Any], Mapping[str, Any]]:
     return start, {"type": "http.response.body", "body": body}
 
 
-def _end_with_input() -> None:
+def end_with_input() -> None:
     while os.read(0, 1024):
         pass
     os.kill(os.getpid(), signal.SIGTERM)
 
 
 if __name__ == "__main__":
-    threading.Thread(target=_end_with_input, daemon=True).start()
+    threading.Thread(target=end_with_input, daemon=True).start()
     # The options of `muniment serve`.
     uvicorn.run(
         app,

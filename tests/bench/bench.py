@@ -5,6 +5,10 @@
     ./dev bench --deciding what deciding alone costs, beside Cedar asked one by one; no service is started
     ./dev bench --revoking what a revocation costs over two workers, and whether every later request honours it
     ./dev bench --starting what the plugin costs `kedro run`, beside the same project without it
+    ./dev bench --serving  the hot path, beside the bare answer, itself without the ledger, and the route one writes first
+    ./dev bench --peers    the same listing beside Feast, Tiled and Datasette, which it installs for itself
+    ./dev bench --soaking  half an hour (--quick: a minute) at 70 % of what the service can do, while policies change
+    ./dev bench --verifying what sealing and verifying a million rows of the ledger cost (--quick: 100,000)
     ./dev bench --json FILE
 
 It starts what it needs (PostgreSQL, an issuer, the service, the bare answer), listens on
@@ -19,16 +23,18 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 if TYPE_CHECKING:
     from demo.issuer import RunningIssuer
     from tests.bench.measures import Measured, Plan, Tell
     from tests.bench.report import Machine
     from tests.bench.servers import Postgres
+
+Found = TypeVar("Found")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -38,6 +44,10 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--deciding", action="store_true", help="only what deciding costs, beside Cedar")
     parser.add_argument("--revoking", action="store_true", help="only revocations, over two workers")
     parser.add_argument("--starting", action="store_true", help="only the plugin, beside a project without it")
+    parser.add_argument("--serving", action="store_true", help="only the hot path, beside what one would write first")
+    parser.add_argument("--peers", action="store_true", help="only listing, beside Feast, Tiled and Datasette")
+    parser.add_argument("--soaking", action="store_true", help="only half an hour at 70 %% of what the service can do")
+    parser.add_argument("--verifying", action="store_true", help="only a sealed ledger, verified")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     chosen = parser.parse_args(arguments)
     if chosen.json is not None and not chosen.json.absolute().parent.is_dir():
@@ -56,7 +66,15 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _chosen(chosen: argparse.Namespace) -> Callable[..., int]:
-    parts: dict[str, Callable[..., int]] = {"deciding": _deciding, "revoking": _revoking, "starting": _starting}
+    parts: dict[str, Callable[..., int]] = {
+        "deciding": _deciding,
+        "revoking": _revoking,
+        "starting": _starting,
+        "serving": _serving,
+        "peers": _peers,
+        "soaking": _soaking,
+        "verifying": _verifying,
+    }
     return next((part for name, part in parts.items() if getattr(chosen, name)), _bench)
 
 
@@ -82,47 +100,95 @@ def _deciding(*, quick: bool, json_file: Path | None) -> int:
     return 0
 
 
-def _revoking(*, quick: bool, json_file: Path | None) -> int:
-    """What taking access away costs, and whether it holds."""
+def _verifying(*, quick: bool, json_file: Path | None) -> int:
+    """What sealing and verifying cost."""
     import json
     from dataclasses import asdict
 
-    import uvloop
-
     from muniment.core.problems import Problem
-    from tests.bench import revoking
-    from tests.bench.caller import WrongAnswer
-    from tests.bench.measures import QUICK
+    from tests.bench import verifying
     from tests.bench.servers import DidNotStart, postgres
 
     def tell(words: str) -> None:
         print(words, file=sys.stderr, flush=True)
 
     try:
-        with (
-            postgres() as server,
-            _issuer(QUICK) as issuer,
-            asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
-        ):
-            measured = runner.run(revoking.measure(server, issuer, 20 if quick else 200, tell))
-    except (DidNotStart, WrongAnswer, Problem, OSError, EOFError) as failed:
-        print(f"\nThe benchmark ends without a result: {str(failed) or repr(failed)}", file=sys.stderr)
+        with postgres() as server:
+            rows = verifying.QUICK_ROWS if quick else verifying.ROWS
+            measured = asyncio.run(verifying.measure(server, rows, tell))
+    except (DidNotStart, verifying.NotFound, Problem, OSError) as failed:
+        print(f"\nThe benchmark ends without a result: {failed}", file=sys.stderr)
         return 1
-    print(revoking.text(measured), flush=True)
+    print(verifying.text(measured), flush=True)
     if json_file is not None:
-        json_file.write_text(json.dumps([asdict(each) for each in measured], indent=2) + "\n", encoding="utf-8")
-    return 1 if any(each.broken for each in measured) else 0
+        json_file.write_text(json.dumps(asdict(measured), indent=2) + "\n", encoding="utf-8")
+    return 0
+
+
+def _revoking(*, quick: bool, json_file: Path | None) -> int:
+    """What taking access away costs, and whether it holds."""
+    from tests.bench import revoking
+
+    def measured(server: Postgres, issuer: RunningIssuer, tell: Tell) -> Awaitable[list[revoking.Revoked]]:
+        return revoking.measure(server, issuer, 20 if quick else 200, tell)
+
+    found = _beside(measured, revoking.text, json_file)
+    return 1 if found is None or any(each.broken for each in found) else 0
 
 
 def _starting(*, quick: bool, json_file: Path | None) -> int:
     """What the plugin costs a project that starts."""
+    from tests.bench import starting
+
+    def measured(server: Postgres, issuer: RunningIssuer, tell: Tell) -> Awaitable[starting.Measured]:
+        return starting.measure(server, issuer, 5 if quick else 15, tell)
+
+    return 1 if _beside(measured, starting.text, json_file) is None else 0
+
+
+def _serving(*, quick: bool, json_file: Path | None) -> int:
+    """What an audited answer costs."""
+    from tests.bench import serving
+
+    def measured(server: Postgres, issuer: RunningIssuer, tell: Tell) -> Awaitable[serving.Served]:
+        return serving.measure(server, issuer, serving.QUICK if quick else serving.FULL, tell)
+
+    return 1 if _beside(measured, serving.text, json_file) is None else 0
+
+
+def _peers(*, quick: bool, json_file: Path | None) -> int:
+    """The same listing from services that one could take instead."""
+    from tests.bench import among_peers
+
+    def measured(server: Postgres, issuer: RunningIssuer, tell: Tell) -> Awaitable[list[among_peers.Listed]]:
+        return among_peers.measure(server, issuer, 100 if quick else among_peers.ENTRIES, tell)
+
+    return 1 if _beside(measured, among_peers.text, json_file, ann=among_peers.ANN) is None else 0
+
+
+def _soaking(*, quick: bool, json_file: Path | None) -> int:
+    """Whether the service holds its pace."""
+    from tests.bench import soaking
+
+    def measured(server: Postgres, issuer: RunningIssuer, tell: Tell) -> Awaitable[soaking.Soaked]:
+        return soaking.measure(server, issuer, 1 if quick else 30, tell)
+
+    return 1 if _beside(measured, soaking.text, json_file) is None else 0
+
+
+def _beside(
+    measure: Callable[[Postgres, RunningIssuer, Tell], Awaitable[Found]],
+    text: Callable[[Found], str],
+    json_file: Path | None,
+    **further: Mapping[str, object],
+) -> Found | None:
+    """Measure one part beside a PostgreSQL and an issuer of its own, and tell; None when it ends without a result."""
     import json
-    from dataclasses import asdict
 
     import uvloop
+    from pydantic_core import to_jsonable_python
 
     from muniment.core.problems import Problem
-    from tests.bench import starting
     from tests.bench.caller import WrongAnswer
     from tests.bench.measures import QUICK
     from tests.bench.servers import DidNotStart, postgres
@@ -130,20 +196,23 @@ def _starting(*, quick: bool, json_file: Path | None) -> int:
     def tell(words: str) -> None:
         print(words, file=sys.stderr, flush=True)
 
+    async def measured(server: Postgres, issuer: RunningIssuer) -> Found:
+        return await measure(server, issuer, tell)
+
     try:
         with (
             postgres() as server,
-            _issuer(QUICK) as issuer,
+            _issuer(QUICK, **further) as issuer,
             asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner,
         ):
-            measured = runner.run(starting.measure(server, issuer, 5 if quick else 15, tell))
+            found = runner.run(measured(server, issuer))
     except (DidNotStart, WrongAnswer, Problem, OSError, EOFError) as failed:
         print(f"\nThe benchmark ends without a result: {str(failed) or repr(failed)}", file=sys.stderr)
-        return 1
-    print(starting.text(measured), flush=True)
+        return None
+    print(text(found), flush=True)
     if json_file is not None:
-        json_file.write_text(json.dumps(asdict(measured), indent=2) + "\n", encoding="utf-8")
-    return 0
+        json_file.write_text(json.dumps(to_jsonable_python(found), indent=2) + "\n", encoding="utf-8")
+    return found
 
 
 def _bench(*, quick: bool, json_file: Path | None) -> int:
@@ -201,12 +270,12 @@ async def _each(plan: Plan, server: Postgres, issuer: RunningIssuer, machine: Ma
 
 
 @contextmanager
-def _issuer(plan: Plan) -> Iterator[RunningIssuer]:
+def _issuer(plan: Plan, **further: Mapping[str, object]) -> Iterator[RunningIssuer]:
     """The issuer of everybody's tokens. It is born deaf to Ctrl-C, and ends when this block does."""
     from demo.issuer import running_issuer
     from tests.bench.fixture import STEWARD, people
 
-    known = {person.id: person.as_claimed() for person in people(plan.subjects)} | {STEWARD: {}}
+    known = {person.id: person.as_claimed() for person in people(plan.subjects)} | {STEWARD: {}} | further
     with ExitStack() as stack:
         heard = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:

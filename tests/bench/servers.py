@@ -85,7 +85,7 @@ class Postgres:
         with self._connect("postgres") as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(name)))
         url = self.server.database_url(name)
-        migrations.upgrade(url)
+        migrations.upgrade(self.server.owner_database_url(name), embedded.SERVICE)
         return url
 
     def version(self) -> str:
@@ -114,7 +114,7 @@ class Postgres:
         return found[0] if found else None
 
     def _connect(self, name: str) -> psycopg.Connection:
-        return psycopg.connect(self.server.database_url(name).replace("+psycopg", "", 1), autocommit=True)
+        return psycopg.connect(self.server.owner_database_url(name).replace("+psycopg", "", 1), autocommit=True)
 
 
 @contextmanager
@@ -144,8 +144,13 @@ async def fill(url: str, realm: Sequence[Change]) -> None:
 
 
 @asynccontextmanager
-async def service(url: str, issuer: str, **further: str) -> AsyncIterator[Server]:
-    """`muniment serve` with one worker on a database, until the block ends; ``further`` are settings of its own."""
+async def service(
+    url: str, issuer: str, program: Sequence[str] | None = None, **further: str
+) -> AsyncIterator[Server]:
+    """`muniment serve` with one worker on a database, until the block ends; ``further`` are settings of its own.
+
+    A ``program`` of Python's may stand in its place.
+    """
     described = {
         "name": ISSUER,
         "issuer": issuer,
@@ -153,7 +158,7 @@ async def service(url: str, issuer: str, **further: str) -> AsyncIterator[Server
         "default": True,
         "attributes": {name: {"claim": "clr", "type": type_} for name, type_ in ATTRIBUTES.items()},
     }
-    port = _free_port()
+    port = free_port()
     settings = {
         "MUNIMENT_DATABASE_URL": url,
         "MUNIMENT_PORT": str(port),
@@ -162,27 +167,29 @@ async def service(url: str, issuer: str, **further: str) -> AsyncIterator[Server
         **further,
     }
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("MUNIMENT_")}
-    command = [str(Path(sys.executable).with_name("muniment")), "serve"]
-    async with _running(command, inherited | settings, port, "/readyz") as server:
+    served = [str(Path(sys.executable).with_name("muniment")), "serve"]
+    command = served if program is None else [sys.executable, *program]
+    async with running(command, inherited | settings, port, "/readyz") as server:
         yield server
 
 
 @asynccontextmanager
 async def bare() -> AsyncIterator[Server]:
     """The constant answers, under the service's own uvicorn options."""
-    port = _free_port()
+    port = free_port()
     command = [sys.executable, "-m", "tests.bench.bare", str(port)]
-    async with _running(command, dict(os.environ), port, "/200/2") as server:
+    async with running(command, dict(os.environ), port, "/200/2") as server:
         yield server
 
 
 @asynccontextmanager
-async def _running(
-    command: Sequence[str], environment: Mapping[str, str], port: int, ready: str
+async def running(
+    command: Sequence[str], environment: Mapping[str, str], port: int, ready: str, home: Path = ROOT
 ) -> AsyncIterator[Server]:
+    """A server's process, from when it answers ``ready`` with 200 until the block ends."""
     with tempfile.TemporaryFile() as log:
         process = subprocess.Popen(  # noqa: ASYNC220  nothing else happens in this loop until it serves
-            command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
+            command, cwd=home, env=environment, stdin=subprocess.PIPE, stdout=log, stderr=subprocess.STDOUT
         )
         try:
             if not await _serves(process, port, ready):
@@ -226,6 +233,6 @@ def _stop(process: subprocess.Popen[bytes]) -> None:
         process.wait()
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         return int(listening.getsockname()[1])

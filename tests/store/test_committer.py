@@ -1,6 +1,7 @@
 """No record, no answer: whoever is told that a row is durable finds it there, whatever happens."""
 
 import asyncio
+import json
 import os
 import secrets
 import shutil
@@ -9,22 +10,29 @@ import tempfile
 import time
 from collections import Counter
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from sqlalchemy import text
 
 from muniment.core.ledger import Event, Outcome, Row
 from muniment.core.problems import LedgerUnavailable
-from muniment.store import embedded, migrations
-from muniment.store.databases import Database
-from muniment.store.ledger import Committer
+from muniment.store import embedded, ledger, migrations
+from muniment.store.committer import Committer, Stencil
+from muniment.store.databases import Database, cut
+from muniment.store.present import Now
+from tests.owning import libpq
 
 pytestmark = pytest.mark.anyio
 
 NINE = datetime(2026, 3, 2, 9, tzinfo=UTC)
+MIDNIGHT = NINE.replace(hour=0, tzinfo=None)
 
 
 def row(**fields):
@@ -140,7 +148,7 @@ async def test_stopping_writes_what_waits_and_takes_no_more(db, database):
 
 async def test_a_database_that_says_otherwise_does_not_make_commits_less_durable(postgres, database):
     name = database.rpartition("?")[0].rpartition("/")[2]
-    with psycopg.connect(database.replace("+psycopg", "", 1), autocommit=True) as connection:
+    with psycopg.connect(libpq(database), autocommit=True) as connection:
         connection.execute(f"ALTER DATABASE {name} SET synchronous_commit = off")
     db = Database.open(database)
     async with db.begin() as tx:
@@ -158,7 +166,7 @@ def own_directory():
 
 async def test_callers_are_refused_while_postgres_is_away_and_served_when_it_is_back(own_directory):
     server = embedded.start(own_directory, durable=False)
-    migrations.upgrade(server.url)
+    migrations.upgrade(server.owner_url, embedded.SERVICE)
     db = Database.open(server.url)
     committer = Committer(db)
     await committer.start()
@@ -181,7 +189,7 @@ async def test_callers_are_refused_while_postgres_is_away_and_served_when_it_is_
 
 async def test_a_restart_between_two_requests_is_noticed_by_nobody(own_directory):
     server = embedded.start(own_directory, durable=False)
-    migrations.upgrade(server.url)
+    migrations.upgrade(server.owner_url, embedded.SERVICE)
     db = Database.open(server.url)
     committer = Committer(db)
     await committer.start()
@@ -198,7 +206,7 @@ async def test_a_restart_between_two_requests_is_noticed_by_nobody(own_directory
 async def test_every_row_that_was_acknowledged_survives_a_crash(own_directory):
     """Postgres is killed under load; what was acknowledged is there after recovery, and the service goes on."""
     server = embedded.start(own_directory)
-    migrations.upgrade(server.url)
+    migrations.upgrade(server.owner_url, embedded.SERVICE)
     db = Database.open(server.url)
     committer = Committer(db)
     await committer.start()
@@ -232,7 +240,7 @@ async def test_a_postgres_that_does_not_answer_keeps_nobody_waiting(db, database
     """Its ledger is locked by somebody: as silent as a frozen server."""
     committer = Committer(db, patience=0.5)
     await committer.start()
-    with psycopg.connect(database.replace("+psycopg", "", 1)) as connection:
+    with psycopg.connect(libpq(database)) as connection:
         connection.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
         begin = time.monotonic()
         with pytest.raises(LedgerUnavailable, match="could not be recorded"):
@@ -240,3 +248,109 @@ async def test_a_postgres_that_does_not_answer_keeps_nobody_waiting(db, database
         assert time.monotonic() - begin < 8
     await committer.record(row())
     await committer.stop()
+
+
+# --- rows on a condition --------------------------------------------------------------------------------------------
+
+
+def stencilled(present, **fields):
+    """A row as a stencil writes it, on the condition that these numbers stand."""
+    written = row(request_id=uuid4(), receipt=uuid4(), **{"details": {"entries": 1}, **fields})
+    ids = (str(written.id), str(written.request_id), str(written.receipt))
+    return written, Stencil(written, present).filled(written.at.isoformat(), *ids)
+
+
+async def count(db, column):
+    async with db.begin() as tx:
+        await tx.execute(text(f"UPDATE realm_counter SET {column} = {column} + 1"))
+
+
+async def test_a_row_is_written_only_where_the_numbers_that_it_names_stand(committer, db, database):
+    """Seen to fail with the condition taken out of the statement."""
+    standing, early, late = (stencilled(present) for present in (Now(0, 0), Now(1, 0), Now(0, 1)))
+    told = await asyncio.gather(*(committer.submit(NINE, filled) for _, filled in (standing, early, late)))
+    assert told == [Now(0, 0)] * 3
+    assert ids_in(database) == [standing[0].id]
+
+
+@pytest.mark.parametrize(("column", "now"), [("revision", Now(1, 0)), ("roster", Now(0, 1))])
+async def test_what_was_counted_on_before_a_row_was_handed_in_is_known_to_it(committer, db, database, column, now):
+    before, after = stencilled(Now(0, 0)), stencilled(now)
+    await count(db, column)
+    assert await committer.submit(NINE, before[1]) == now
+    assert await committer.submit(NINE, after[1]) == now
+    assert ids_in(database) == [after[0].id]
+
+
+async def test_rows_that_name_no_numbers_travel_with_those_that_do(committer, database):
+    plain, other = row(), stencilled(Now(7, 7))
+    await asyncio.gather(committer.record(plain), committer.submit(NINE, other[1]))
+    assert ids_in(database) == [plain.id]
+
+
+@given(
+    st.builds(
+        Row,
+        id=st.uuids(),
+        at=st.datetimes(MIDNIGHT, MIDNIGHT.replace(year=2200), timezones=st.just(UTC)),
+        event=st.sampled_from(Event),
+        outcome=st.sampled_from(Outcome),
+        request_id=st.uuids(),
+        receipt=st.uuids(),
+        client=st.text(),
+        purpose=st.none() | st.text(),
+        revision=st.none() | st.integers(0, 2**40),
+        datasets=st.lists(st.text()).map(tuple),
+        details=st.dictionaries(st.text(min_size=1), st.text() | st.integers(0, 9), min_size=1),
+    )
+)
+def test_a_stencil_writes_what_a_row_is_written_as(written):
+    ids = (str(written.id), str(written.request_id), str(written.receipt))
+    filled = json.loads(Stencil(written, Now(3, 4)).filled(written.at.isoformat(), *ids, '"further":1,'))
+    assert (filled.pop("if_revision"), filled.pop("if_roster"), filled["details"].pop("further")) == (3, 4, 1)
+    written = replace(written, details={name: value for name, value in written.details.items() if name != "further"})
+    assert filled == json.loads(ledger.encoded_row(written))
+
+
+# --- a connection that is lost --------------------------------------------------------------------------------------
+
+
+async def test_a_connection_that_is_lost_in_the_middle_doubles_no_row_and_the_next_is_written(
+    committer, database, owner_db
+):
+    """Whoever waits is refused; what had been sent is not sent again."""
+    await committer.record(row())
+    lost = row()
+    async with owner_db.begin() as tx:
+        await tx.execute(text("LOCK TABLE ledger IN EXCLUSIVE MODE"))
+        recording = asyncio.create_task(committer.record(lost))
+        await _until_blocked(owner_db)
+        cut(committer._held._line._connection)
+        with pytest.raises(LedgerUnavailable):
+            await recording
+    again = row()
+    await committer.record(again)
+    found = ids_in(database)
+    assert again.id in found
+    assert found.count(lost.id) <= 1
+
+
+async def _until_blocked(owner_db):
+    """Somebody waits for a lock."""
+    for _ in range(200):
+        async with owner_db.begin() as tx:
+            if (await tx.execute(text("SELECT count(*) FROM pg_locks WHERE NOT granted"))).scalar_one():
+                return
+        await asyncio.sleep(0.02)
+    raise AssertionError("nobody waits for a lock")
+
+
+async def test_an_idle_connection_that_the_server_ends_is_made_anew(committer, database, owner_db):
+    await committer.record(row())
+    async with owner_db.begin() as tx:
+        others = (
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :whose AND pid <> pg_backend_pid()"
+        )
+        await tx.execute(text(others), {"whose": embedded.SERVICE})
+    await committer.record(row())
+    assert len(ids_in(database)) == 2

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 from uuid import UUID
 
@@ -17,8 +19,9 @@ from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotSignedIn, TokenRefused
 from muniment.core.sign_ins import SignIn
 from muniment.core.subjects import ITSELF
+from muniment.core.tracing import Step
 from muniment.flows.house import House
-from muniment.identity.bearer import Bearer
+from muniment.identity.bearer import Bearer, digest_of
 from muniment.store.keys import Keys
 from muniment.store.present import Now, Present
 from muniment.store.refusals import Refusals
@@ -28,6 +31,19 @@ from muniment.store.subjects import Sightings
 _LONGEST_CLIENT = 200
 
 _scheme = HTTPBearer(auto_error=False, description="A token of one of the configured OpenID Connect issuers.")
+
+
+@dataclass(frozen=True, slots=True)
+class Admitted:
+    """Who was let in, as the roster lets the sign-in stand at ``now``.
+
+    ``still_holds`` tells of a later moment, at which the roster is the same, whether the same
+    credential would be let in again without asking or telling anybody.
+    """
+
+    sign_in: SignIn
+    now: Now
+    still_holds: Callable[[datetime], bool]
 
 
 class Doorkeeper:
@@ -46,7 +62,8 @@ class Doorkeeper:
     async def occasion(self, request: Request) -> Occasion:
         """The occasion of a request; its subject state is kept before anything is decided."""
         at: datetime = request.state.at
-        sign_in, now = await self._admitted(request)
+        admitted = request.state.admitted = await self._admitted(request)
+        sign_in = admitted.sign_in
         await self._sightings.note(sign_in.state, at)
         await self._keys.note_use(sign_in, _address(request), at)
         return replace(
@@ -56,7 +73,8 @@ class Doorkeeper:
             bounds=sign_in.bounds,
             since=sign_in.since,
             until=sign_in.until,
-            revision=now.revision,
+            revision=admitted.now.revision,
+            roster=admitted.now.roster,
         )
 
     def own_occasion(self, request: Request) -> Occasion:
@@ -68,33 +86,35 @@ class Doorkeeper:
 
     async def admitted(self, request: Request) -> SignIn:
         """The sign-in of who sends a request, as the roster lets it stand now; a refusal is counted."""
-        sign_in, _ = await self._admitted(request)
-        return sign_in
+        return (await self._admitted(request)).sign_in
 
-    async def _admitted(self, request: Request) -> tuple[SignIn, Now]:
+    async def _admitted(self, request: Request) -> Admitted:
         at: datetime = request.state.at
         try:
             credential = _token(request)
             known = self._of_key if credential.startswith(keys.PREFIX) else self._of_token
-            sign_in, now = await known(credential, request)
-            return replace(sign_in, state=await self._roster.admit(sign_in, now.roster)), now
+            admitted = await known(credential, request)
+            state = await self._roster.admit(admitted.sign_in, admitted.now.roster)
+            return replace(admitted, sign_in=replace(admitted.sign_in, state=state))
         except NotSignedIn as refused:
             self._refusals.note(_address(request), type(refused).__name__, at)
             raise
 
-    async def _of_token(self, token: str, request: Request) -> tuple[SignIn, Now]:
+    async def _of_token(self, token: str, request: Request) -> Admitted:
         """The sign-in of an identity provider's token, and what is so now."""
         sign_in = await self._bearer.verify(token, request.state.at)
         request.state.visit.of(sign_in.state.subject)
-        return sign_in, await self._present.now()
+        now = await self._present.now()
+        return Admitted(sign_in, now, partial(self._bearer.still_holds, digest_of(token), sign_in))
 
-    async def _of_key(self, key: str, request: Request) -> tuple[SignIn, Now]:
+    async def _of_key(self, key: str, request: Request) -> Admitted:
         """The sign-in of a key of Muniment's own, and what is so now. About what is no key nobody is asked."""
         keys.check_well_formed(key)
         now = await self._present.now()
         sign_in = await self._keys.verify(key, request.state.at, now.roster)
         request.state.visit.of(sign_in.state.subject)
-        return sign_in, now
+        held = partial(self._keys.still_holds, self._keys.digest_of(key), sign_in, version=now.roster)
+        return Admitted(sign_in, now, held)
 
     def refuse_shown(self, request: Request) -> None:
         """Count a secret that was shown in a body and is none, as a failed sign-in is."""
@@ -131,7 +151,8 @@ async def occasion_of(
 ) -> Occasion:
     """The occasion of a request that a signed-in subject makes; what is answered carries its receipt."""
     doorkeeper: Doorkeeper = request.app.state.doorkeeper
-    occasion = await doorkeeper.occasion(request)
+    with house_of(request).tracing.step(Step.SIGN_IN):
+        occasion = await doorkeeper.occasion(request)
     await _check_opens(request, occasion)
     response.headers["Muniment-Receipt"] = str(occasion.receipt)
     return occasion

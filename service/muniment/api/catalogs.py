@@ -9,13 +9,16 @@ import re
 from dataclasses import replace
 from datetime import datetime
 from typing import Annotated, Any
+from urllib.parse import urlencode
 
 import orjson
 from fastapi import APIRouter, Header, Query, Request, Response
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.past import About, At, read_point
+from muniment.api.short_way import Repeats
 from muniment.api.versions import HEADERS
+from muniment.core.catalog import Page
 from muniment.core.codings import IDENTITY, preferred
 from muniment.core.decisions import Wanted
 from muniment.core.occasions import Occasion
@@ -27,12 +30,21 @@ from muniment.flows.house import House
 
 router = APIRouter(tags=["catalog"])
 
+#: The most entries of a page.
+LONGEST_PAGE = 1_000
+
 Environment = Annotated[str, Query(max_length=100, description="The environment that is asked for.")]
 Project = Annotated[str | None, Query(max_length=200, description="The project that will use it.")]
 Purpose = Annotated[str | None, Query(max_length=200, description="What it will be used for.")]
 Names = Annotated[
     str | None,
     Query(max_length=100_000, description="Only these names, comma-separated; those of factory patterns are resolved."),
+]
+Limit = Annotated[
+    int | None, Query(ge=1, le=LONGEST_PAGE, description="A page of so many entries, in the order of their names.")
+]
+After = Annotated[
+    str | None, Query(max_length=LONGEST_ASKED, description="The name after which the page begins, as `Link` says.")
 ]
 _WEIGHT = re.compile(r"0(\.[0-9]{0,3})?|1(\.0{0,3})?")
 _NOT_MODIFIED: dict[int | str, dict[str, Any]] = {304: {"description": "The caller holds it already."}}
@@ -56,6 +68,7 @@ _SIGNED: dict[str, Any] = {
     responses={
         200: {
             "description": "A mapping from dataset name to definition, as in catalog.yml.",
+            "headers": {"Link": {"description": "The next page (RFC 8288).", "schema": {"type": "string"}}},
             "content": {
                 "application/yaml": {"schema": {"type": "object", "additionalProperties": {"type": "object"}}},
                 "application/json": {"schema": {"type": "object", "additionalProperties": {"type": "object"}}},
@@ -75,11 +88,14 @@ async def get_catalog(
     names: Names = None,
     at: At = None,
     subject: About = None,
+    limit: Limit = None,
+    after: After = None,
     if_none_match: Annotated[str | None, Header()] = None,
 ) -> Response:
     """Exactly what the asker may load or save in an environment, and nothing else.
 
-    With `at=` as it was then; with `subject=` what another may use, where the asker audits.
+    With `at=` as it was then; with `subject=` what another may use, where the asker audits. With `limit=` a page of
+    it: the header `Link` leads to the next one.
     """
     media = Media.JSON if _prefers_json(request.headers.get("accept", "")) else Media.YAML
     asked = Asked(
@@ -89,6 +105,7 @@ async def get_catalog(
         names=_names(names),
         about=None if subject is None else Subject.parse(subject),
         point=read_point(at),
+        page=None if limit is None and after is None else Page(limit or LONGEST_PAGE, after or ""),
     )
     return await _given(house, asking, request, asked)
 
@@ -183,7 +200,13 @@ async def _given(house: House, occasion: Occasion, request: Request, asked: Aske
     coding = preferred(request.headers.get("accept-encoding", ""))
     chosen = replace(asked, coding=coding)
     fetched = await fetch_catalog(house, occasion, chosen)
-    return _response(occasion, chosen, fetched)
+    response = _response(occasion, chosen, fetched)
+    if fetched.following is not None:
+        following = {**request.query_params, "after": fetched.following}
+        response.headers["Link"] = f'<{request.url.path}?{urlencode(following)}>; rel="next"'
+    repeats: Repeats = request.app.state.repeats
+    repeats.remember(request, fetched, response)
+    return response
 
 
 def _response(occasion: Occasion, asked: Asked, fetched: Fetched) -> Response:

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
-import secrets
+import os
 from datetime import datetime
 from uuid import UUID
 
-_VERSION_7 = 0x7 << 76
-_VARIANT = 0x2 << 62
+from muniment.core.identifiers import DRAWN, Texts, made, texts
 
 
 def new_id(at: datetime) -> UUID:
     """A UUIDv7 of this moment, to the millisecond, with 74 random bits."""
-    milliseconds = int(at.timestamp() * 1000) & ((1 << 48) - 1)
-    return UUID(int=milliseconds << 80 | _VERSION_7 | secrets.randbits(12) << 64 | _VARIANT | secrets.randbits(62))
+    return made(_milliseconds(at), os.urandom(DRAWN))
+
+
+def new_texts(at: datetime) -> Texts:
+    """A new identifier of this moment, with those that follow from it, as they are written."""
+    return texts(_milliseconds(at), os.urandom(DRAWN))
+
+
+def _milliseconds(at: datetime) -> int:
+    return int(at.timestamp() * 1000) & ((1 << 48) - 1)

@@ -11,6 +11,10 @@ limits by address hold for credentials that have not proven good here yet: one t
 remembered by its digest until it fails, and passes whatever its neighbours do. It is
 verified like any other, and its subject has a limit of its own.
 
+And of all requests together only so many are at work at once. One more is answered 503, at
+once: what a process can do in a second stays what those are given who were let in, and
+whoever is turned away can ask another process, or again.
+
 Each process counts for itself, in memory of a bounded size. A caller who reaches several
 processes gets as many times the rate, and a restart forgets. What is guarded so is work,
 quiet and the size of the record: secrets are too long to be guessed at any rate.
@@ -31,14 +35,17 @@ from starlette.types import Message, Scope, Send
 
 from muniment.core.addresses import owner_of
 from muniment.core.limits import Rate, Rates
-from muniment.core.problems import TooMany
+from muniment.core.problems import Busy, TooMany
 from muniment.core.subjects import Subject
 
 #: How many callers a tally tells apart, and how many good credentials are remembered.
 MOST_REMEMBERED: Final = 16_384
 
 #: Asked by those who watch over the service; never limited, and never counted.
-WATCHED: Final = frozenset({"/healthz", "/readyz"})
+WATCHED: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+
+#: How many requests a process has at work at once, where no setting says otherwise (decision 0042).
+MOST_AT_ONCE: Final = 256
 
 #: The pages of a browser's sign-in.
 SIGN_INS: Final = frozenset({"/sign-in", "/sign-in/callback"})
@@ -75,6 +82,10 @@ class Tally:
         room_in = self._used_until(whose, moment) - moment - self._rate.seconds + self._rate.step
         # To the microsecond: many steps do not add up to the period exactly.
         return max(0.0, round(room_in, 6))
+
+    def has_room(self, whose: str, at: datetime) -> bool:
+        """Whether there is room for one more; at once for those of whom nothing is counted."""
+        return whose not in self._free or self.wait(whose, at) == 0
 
     def count(self, whose: str, at: datetime) -> None:
         """Count one, whether there was room or not; nobody owes more than the whole rate."""
@@ -126,9 +137,16 @@ class Visit:
 
 
 class Gate:
-    """Knows who has to wait, for one process. ``note`` counts who was turned away."""
+    """Knows who has to wait, for one process. ``note`` counts who was turned away.
 
-    def __init__(self, rates: Rates, note: Callable[[str, str, datetime], None]) -> None:
+    ``most_at_once`` are the requests that are let in at once; ``at_work`` those that are.
+    """
+
+    def __init__(
+        self, rates: Rates, note: Callable[[str, str, datetime], None], most_at_once: int = MOST_AT_ONCE
+    ) -> None:
+        self.at_work = 0
+        self.most_at_once = most_at_once
         self._sign_ins = Tally(rates.sign_ins)
         self._failed = Tally(rates.failed_sign_ins)
         self._refused_addresses = Tally(rates.refused)
@@ -143,7 +161,20 @@ class Gate:
         visit = Visit(self, scope["path"], address, owner_of(address), _credential(scope), at)
         scope["state"]["visit"] = visit
         if visit.path not in WATCHED:
+            if self.at_work >= self.most_at_once:
+                raise Busy("Muniment has as many requests at work as it can answer in time; try again in a moment.")
             self._check(visit)
+
+    def passes(self, digest: bytes, subject: str, at: datetime) -> bool:
+        """Whether a request with a credential of this digest, known to be this subject's, would be let in."""
+        if (
+            self._good.get(digest) != subject
+            or self.at_work >= self.most_at_once
+            or not self._refused_subjects.has_room(subject, at)
+        ):
+            return False
+        self._good.move_to_end(digest)
+        return True
 
     def count_failed(self, visit: Visit) -> None:
         """Count a failed sign-in, and think no better of its credential than of any other."""
@@ -214,13 +245,14 @@ def _credential(scope: Scope) -> Credential | None:
     headers = Headers(scope=scope)
     presented = headers.get("authorization")
     if presented:
-        return Credential(_digest(presented), of_browser=False)
+        return Credential(digest_of(presented), of_browser=False)
     pairs = (each.strip().partition("=") for each in headers.get("cookie", "").split(";"))
     session = next((value for name, _, value in pairs if name == _SESSION), None)
-    return Credential(_digest(session), of_browser=True) if session else None
+    return Credential(digest_of(session), of_browser=True) if session else None
 
 
-def _digest(secret: str) -> bytes:
+def digest_of(secret: str) -> bytes:
+    """What a credential is remembered by."""
     return hashlib.sha256(secret.encode()).digest()
 
 

@@ -82,8 +82,20 @@ class ReadRequests:
         if scope["method"] == "HEAD":
             # Answered as GET is, without the body (RFC 9110, 9.3.2).
             scope["method"], named = "GET", _without_body(named)
+            scope["state"]["bodiless"] = True
         try:
             gate.enter(scope)
+        except Problem as refused:
+            await self._answer(refused, scope)(scope, receive, named)
+            return
+        gate.at_work += 1
+        try:
+            await self._let_in(scope, receive, named)
+        finally:
+            gate.at_work -= 1
+
+    async def _let_in(self, scope: Scope, receive: Receive, named: Send) -> None:
+        try:
             _check_address(scope)
             replayed = await _body(scope, receive, of_page=self._is_page(scope["path"]))
             _begin(scope)
@@ -111,7 +123,9 @@ def name_answer(headers: MutableHeaders, scope: Scope) -> None:
 def _begin(scope: Scope) -> None:
     """Give the request its time and its id; what was given before is forgotten."""
     at = datetime.now(UTC)
-    scope.setdefault("state", {}).update(at=at, request_id=new_id(at))
+    state = scope.setdefault("state", {})
+    state.update(at=at, request_id=new_id(at))
+    state.setdefault("bodiless", False)
 
 
 def _named(scope: Scope, send: Send) -> Send:

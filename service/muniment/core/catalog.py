@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from types import MappingProxyType
 
 import orjson
@@ -45,6 +46,7 @@ class Entry:
     dataset: Dataset
     actions: tuple[Action, ...]
     obligations: tuple[str, ...] = ()
+    line: bytes = field(default=b"", init=False, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,14 +65,42 @@ class Catalog:
 
 def catalog_of(realm: Realm, listing: Listing, wanted: Wanted) -> Catalog:
     """The datasets that may be loaded or saved, that are alive, and that have a definition there."""
-    usable = ((realm.datasets[name], actions) for name, actions in listing.usable())
-    return made(realm, wanted, (_given(each, actions, wanted) for each, actions in usable if not each.is_pattern))
+    found: list[Entry] = []
+    last, held = None, dict[str, object]()
+    for name, actions in listing.usable():
+        if actions is not last:
+            last, held = actions, realm.entries.setdefault((wanted.environment, actions), {})
+        dataset, entry = realm.datasets[name], held.get(name)
+        if not isinstance(entry, Entry) or entry.dataset is not dataset:
+            entry = None if dataset.is_pattern else _given(dataset, actions, wanted)
+            if entry is None:
+                continue
+            held[name] = entry
+        found.append(entry)
+    return made(realm, wanted, found)
 
 
 def made(realm: Realm, wanted: Wanted, entries: Iterable[Entry | None]) -> Catalog:
     """A catalog of entries already decided."""
-    found = tuple(sorted((entry for entry in entries if entry), key=lambda entry: entry.dataset.name))
+    found = tuple(sorted((entry for entry in entries if entry), key=attrgetter("dataset.name")))
     return Catalog(wanted, found, digest(realm, wanted.environment, found))
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """A part of a catalog: so many entries, of those whose names come after one."""
+
+    limit: int
+    after: str = ""
+
+
+def page_of(realm: Realm, catalog: Catalog, page: Page) -> tuple[Catalog, str | None]:
+    """A page of a catalog, and after which name the next one begins, if there is one."""
+    first = bisect_right(catalog.entries, page.after, key=lambda entry: entry.dataset.name)
+    entries = catalog.entries[first : first + page.limit]
+    more = len(catalog.entries) > first + page.limit
+    part = Catalog(catalog.wanted, entries, digest(realm, catalog.wanted.environment, entries))
+    return part, entries[-1].dataset.name if more else None
 
 
 def entry_of(dataset: Dataset, decided: Decided, wanted: Wanted) -> Entry | None:
@@ -101,11 +131,8 @@ def digest(realm: Realm, environment: str, entries: Sequence[Entry]) -> str:
     The source is the name that the version counts: a name that a factory pattern made has
     the pattern's version, and would be taken for a dataset of its own otherwise.
     """
-    lines = [
-        [e.dataset.name, e.dataset.version, [*e.actions], [*e.obligations], realm.source_of(e.dataset.name)]
-        for e in entries
-    ]
-    domains = {above for entry in entries for above in lineage(entry.dataset.domain)}
+    lines = b",".join([_line(realm, entry) for entry in entries])
+    domains = {above for domain in {entry.dataset.domain for entry in entries} for above in lineage(domain)}
     variables = [
         [name, realm.domains[name].version]
         for name in sorted(domains)
@@ -116,7 +143,16 @@ def digest(realm: Realm, environment: str, entries: Sequence[Entry]) -> str:
         for name in (BASE, environment)
         if name in realm.environments and realm.environments[name].variables
     ]
-    return hashlib.sha256(orjson.dumps([lines, variables, layers])).hexdigest()
+    return hashlib.sha256(b"[[" + lines + b"]," + orjson.dumps([variables, layers])[1:]).hexdigest()
+
+
+def _line(realm: Realm, entry: Entry) -> bytes:
+    """What a digest says of an entry; written once, for an entry is shared by the catalogs that hold it."""
+    if not entry.line:
+        dataset = entry.dataset
+        said = [dataset.name, dataset.version, [*entry.actions], [*entry.obligations], realm.source_of(dataset.name)]
+        object.__setattr__(entry, "line", orjson.dumps(said))
+    return entry.line
 
 
 def tag(catalog: Catalog, *, media: str, coding: str, asked: Sequence[str] | None, extra: str = "") -> str:
@@ -159,11 +195,29 @@ def as_lease(
 
     A dataset that is decided and yet not served (a draft, say) has no name in it anywhere.
     """
-    actions = {entry.dataset.name: [*entry.actions] for entry in catalog.entries}
+    spelled = {given: [*map(str, given)] for given in {entry.actions for entry in catalog.entries}}
+    actions = {entry.dataset.name: spelled[entry.actions] for entry in catalog.entries}
     ending = {name: write_moment(end) for name, end in ends.items() if name in actions}
     said = {name: notice for name, notice in notices.items() if name in actions}
     rest = {"actions": actions, "patterns": dict(patterns), "obligations": {}, "ends": ending, "notices": said}
     return b'{"catalog":' + as_json(realm, catalog) + b"," + orjson.dumps(rest)[1:]
+
+
+def render_ahead(realm: Realm, most: int = 50_000) -> Realm:
+    """Render what leases will hold, before anybody waits for it: all of it, where that is not more than so many.
+
+    (Of a larger realm an entry is rendered when first somebody is given it.)
+    """
+    served = [dataset for dataset in realm.datasets.values() if dataset.served and not dataset.is_pattern]
+    if len(served) * len(realm.environment_names) > most:
+        return realm
+    for dataset in served:
+        once: dict[bytes, tuple[Dataset, bytes]] = {}  # most are written alike in every environment
+        for environment in realm.environment_names:
+            if dataset.definition(environment) is not None:
+                text = _fragment(realm, dataset, environment, _json)
+                realm.rendered[dataset.name, environment, _json.__name__] = once.setdefault(text, (dataset, text))
+    return realm
 
 
 def write_moment(at: datetime) -> str:

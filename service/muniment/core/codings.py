@@ -75,6 +75,11 @@ class Bodies:
         self._held: OrderedDict[str, Body] = OrderedDict()
         self._bytes = 0
 
+    @property
+    def bytes_held(self) -> int:
+        """How many bytes all bodies take together."""
+        return self._bytes
+
     def get(self, tag: str) -> Body | None:
         """The body with this tag, if it is held."""
         if tag in self._held:

@@ -267,6 +267,12 @@ def _failing(rule: Rule, shelf: Shelf, scene: Scene) -> tuple[pst.Expr, ...]:
     return tuple(failing)
 
 
+def holding(realm: Realm, asker: SubjectState, at: datetime) -> tuple[datetime | None, datetime | None]:
+    """From when until when, around a moment, nothing is decided otherwise for a subject, whatever is asked."""
+    rules = realm.rules_for(scene_of(realm, asker, {}).principal.above)
+    return _holding([rule.policy for rule in rules if rule.timed], at)
+
+
 def _holding(timed: Sequence[Compiled], at: datetime) -> tuple[datetime | None, datetime | None]:
     """From when until when the policies do not change their minds, around a moment."""
     if not timed:
@@ -592,6 +598,9 @@ class Memory(Generic[Key, Held]):
         self._revision = -1
         self._weight = 0
         self._held: OrderedDict[Key, tuple[Held, datetime | None, datetime | None, int]] = OrderedDict()
+        #: How many values were put here, and how often one was found.
+        self.put_in = 0
+        self.found = 0
 
     def get(self, revision: int, key: Key, at: datetime) -> Held | None:
         """The value, if it is held for this revision and for that moment."""
@@ -602,6 +611,7 @@ class Memory(Generic[Key, Held]):
         if (since is not None and at < since) or (until is not None and at >= until):
             return None
         self._held.move_to_end(key)
+        self.found += 1
         return value
 
     def put(
@@ -615,6 +625,7 @@ class Memory(Generic[Key, Held]):
         since: datetime | None = None,
     ) -> None:
         """Hold a value between two moments, or for as long as there is room; not one of an older revision."""
+        self.put_in += 1
         if revision < self._revision or weight > self._most:
             return
         if revision > self._revision:

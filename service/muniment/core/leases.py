@@ -15,7 +15,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Final
-from uuid import UUID
+
+import orjson
 
 from muniment.core.decisions import UNSTEADY, Wanted, boundaries, decide, list_all, scene_of
 from muniment.core.names import domain_of, lineage
@@ -23,7 +24,7 @@ from muniment.core.occasions import Occasion
 from muniment.core.policies import Compiled
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
-from muniment.core.subjects import Kind, SubjectState
+from muniment.core.subjects import Kind, Subject, SubjectState
 
 #: Whom a lease is for (``aud``), and what its statement is called (``typ``; RFC 8725, 3.11).
 AUDIENCE: Final = "kedro"
@@ -52,48 +53,54 @@ class Lengths:
         return timedelta(hours=self.users if asker.subject.kind is Kind.USER else self.services)
 
     def end(self, occasion: Occasion) -> datetime:
-        """When a lease ends that is given now: with the key of Muniment's own that asked for it, at the latest.
+        """When a lease ends that is given on this occasion."""
+        return self.to(occasion).end(occasion.at)
 
-        A token's end is not the lease's: tokens last minutes, and are renewed by whoever may still sign in.
+    def to(self, occasion: Occasion) -> Length:
+        """The length of a lease that is given on this occasion, and of the same one given again.
+
+        It ends with the key of Muniment's own that asked for it, at the latest. A token's end is not the lease's:
+        tokens last minutes, and are renewed by whoever may still sign in.
         """
-        end = occasion.at + self.of(occasion.asker)
-        return end if occasion.bounds is None or occasion.until is None else min(end, occasion.until)
+        return Length(self.of(occasion.asker), None if occasion.bounds is None else occasion.until)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How long a lease is, and when it ends at the latest."""
+
+    lasting: timedelta
+    latest: datetime | None = None
+
+    def end(self, at: datetime) -> datetime:
+        """When a lease ends that is given at a moment."""
+        end = at + self.lasting
+        return end if self.latest is None else min(end, self.latest)
+
+
 class Statement:
-    """What the service signs of a lease. ``names`` are those that were asked for, or None where all were.
+    """What the service signs of the leases that it gives one subject of one body: all but their times and receipts.
 
-    ``body_sha256`` is of the body as it is read, without the coding in which it travelled.
+    ``names`` are those that were asked for, or None where all were. ``body_sha256`` is of the
+    body as it is read, without the coding in which it travelled.
     """
 
-    issuer: str
-    occasion: Occasion
-    until: datetime
-    wanted: Wanted
-    names: Iterable[str] | None
-    revision: int
-    receipt: UUID
-    body_sha256: str
+    def __init__(
+        self, *, issuer: str, subject: Subject, wanted: Wanted, names: Iterable[str] | None, revision: int, sha256: str
+    ) -> None:
+        asked = {} if names is None else {"names": digest_of_names(names)}
+        whose = {"iss": issuer, "sub": str(subject), "aud": AUDIENCE}
+        what = {"environment": wanted.environment, "project": wanted.project, "purpose": wanted.purpose, **asked}
+        self._whose = orjson.dumps(whose).decode()[:-1]
+        self._what = orjson.dumps({**what, "revision": revision}).decode()[1:-1]
+        self.body_sha256 = sha256
 
-    @property
-    def claims(self) -> Mapping[str, object]:
-        """The claims (RFC 7519, 4.1, and our own): moments in whole seconds, none later than it is."""
-        asked = {} if self.names is None else {"names": digest_of_names(self.names)}
-        return {
-            "iss": self.issuer,
-            "sub": str(self.occasion.subject),
-            "aud": AUDIENCE,
-            "iat": int(self.occasion.at.timestamp()),
-            "exp": int(self.until.timestamp()),
-            "environment": self.wanted.environment,
-            "project": self.wanted.project,
-            "purpose": self.wanted.purpose,
-            **asked,
-            "revision": self.revision,
-            "receipt": str(self.receipt),
-            "body_sha256": self.body_sha256,
-        }
+    def claims(self, at: datetime, until: datetime, receipt: str) -> bytes:
+        """The claims (RFC 7519, 4.1, and our own) as JSON: moments in whole seconds, none later than it is."""
+        return (
+            f'{self._whose},"iat":{int(at.timestamp())},"exp":{int(until.timestamp())},{self._what},'
+            f'"receipt":"{receipt}","body_sha256":"{self.body_sha256}"}}'
+        ).encode()
 
 
 def digest_of_names(names: Iterable[str]) -> str:
@@ -127,7 +134,7 @@ def ends(
         if end < found.get(name, until):
             found[name] = end
     soon = min(at + UNSTEADY, until)
-    found.update((name, min(soon, found.get(name, soon))) for name in given if _is_unsteady(name, timed))
+    found.update((name, min(soon, found.get(name, soon))) for name in _unsteady(given, timed))
     return dict(sorted(found.items()))
 
 
@@ -154,10 +161,13 @@ def _stepped(at: datetime, hours: float) -> datetime:
     return at + timedelta(hours=hours) - (at - _EPOCH) % step
 
 
-def _is_unsteady(name: str, policies: Iterable[Compiled]) -> bool:
-    """Whether one of the policies may change its mind about a dataset at any moment."""
-    above = {None, *lineage(domain_of(name))}
-    return any(policy.unsteady and policy.within in above for policy in policies)
+def _unsteady(names: Iterable[str], policies: Iterable[Compiled]) -> Iterable[str]:
+    """The datasets about which one of the policies may change its mind at any moment."""
+    within = {policy.within for policy in policies if policy.unsteady}
+    if not within:
+        return
+    domains = {domain for domain in {*map(domain_of, names)} if not within.isdisjoint({None, *lineage(domain)})}
+    yield from (name for name in names if domain_of(name) in domains)
 
 
 def _later(

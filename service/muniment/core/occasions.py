@@ -23,8 +23,8 @@ class Occasion:
     ``Muniment-Request-Id``; ``client`` is what the caller says it runs. ``credential`` is what
     the asker signed in with, ``bounds`` what that is bound to, ``since`` its beginning, where
     anybody knows it, and ``until`` its end.
-    ``revision`` is the realm's when the asker was let in, with every change that was
-    acknowledged before the request began.
+    ``revision`` is the realm's when the asker was let in, and ``roster`` the version of the
+    roster, with every change that was acknowledged before the request began.
     """
 
     asker: SubjectState
@@ -37,6 +37,7 @@ class Occasion:
     since: datetime | None = None
     until: datetime | None = None
     revision: int | None = None
+    roster: int | None = None
 
     @property
     def subject(self) -> Subject:

@@ -90,6 +90,8 @@ class Realm:
         made.__dict__.update(_Patch(self, made, listed).derived())
         if len(made.rendered) > _MOST_RENDERED * max(1, len(made.datasets)):
             made.rendered.clear()
+        if sum(map(len, made.entries.values())) > _MOST_RENDERED * max(1, len(made.datasets)):
+            made.entries.clear()
         return made
 
     def _kept(self, changed: set[type[Noun]]) -> dict[str, object]:
@@ -287,6 +289,14 @@ class Realm:
         return None, {}
 
     @cached_property
+    def entries(self) -> dict[tuple[str, tuple[str, ...]], dict[str, object]]:
+        """Entries of catalogs made so far (:mod:`muniment.core.catalog`), by environment and actions, then by name.
+
+        Each holds the very dataset that it was made of, and is used for that one alone.
+        """
+        return {}
+
+    @cached_property
     def rendered(self) -> dict[tuple[str, str, str], tuple[Dataset, bytes]]:
         """Entries rendered so far, by name, environment and writer (:mod:`muniment.core.catalog`).
 
@@ -312,6 +322,7 @@ _DERIVED: Mapping[str, tuple[type[Noun], ...]] = {
     "domain_tree": (Domain,),
     "base_entities": (Group, Domain),
     "rendered": (Domain, Environment),
+    "entries": (),
 }
 
 

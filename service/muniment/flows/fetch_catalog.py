@@ -4,25 +4,32 @@ The ledger row is durable before the text leaves this flow: a catalog that nobod
 account for is not served. A lease is the same catalog with what may be done to each
 dataset and until when, and a signature over all of it. Leases are for now; a catalog can be fetched as it was, and that
 of somebody else by those who audit.
+
+What was given can be given again (:class:`Again`), as long as it would be decided as it was:
+all of it but its time, its receipt and its signature is ready then.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from muniment.core import catalog as catalogs
-from muniment.core.catalog import Catalog
+from muniment.core.catalog import Catalog, Page
 from muniment.core.codings import Body
-from muniment.core.decisions import EVALUATOR, UNSTEADY, Listing, Wanted, boundaries
+from muniment.core.datasets import Lifecycle
+from muniment.core.decisions import EVALUATOR, UNSTEADY, Listing, Wanted, boundaries, holding
 from muniment.core.environments import checked_known
+from muniment.core.identifiers import Texts
 from muniment.core.judgements import digest_of_lease
 from muniment.core.keys import check_speaks_for_itself
-from muniment.core.leases import Statement, ends, own_ends_hold_until
-from muniment.core.ledger import Event, Outcome, row
+from muniment.core.leases import Length, Statement, ends, own_ends_hold_until
+from muniment.core.ledger import Event, Outcome, Row, row
 from muniment.core.occasions import Occasion
 from muniment.core.past import Standpoint, catalog_from, catalog_of_names, told
 from muniment.core.problems import Fault, Invalid, NotAllowed
@@ -30,8 +37,11 @@ from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject
 from muniment.core.visibility import audits_somewhere, notice
-from muniment.flows.house import House, aside
+from muniment.flows.house import House, Lane, aside
 from muniment.flows.past import Point, placed
+from muniment.identity.signing import Signer
+from muniment.store.committer import Committer, Stencil
+from muniment.store.present import Now
 
 #: How many names can be asked for at once.
 MOST_NAMES = 500
@@ -56,6 +66,7 @@ class Asked:
     known: frozenset[str] = frozenset()
     about: Subject | None = None
     point: Point | None = None
+    page: Page | None = None
 
     @property
     def of_now(self) -> bool:
@@ -65,7 +76,11 @@ class Asked:
 
 @dataclass(frozen=True, slots=True)
 class Fetched:
-    """The answer: its text, or nothing when the caller holds it already; of a lease, the signed statement of it."""
+    """The answer: its text, or nothing when the caller holds it already; of a lease, the signed statement of it.
+
+    ``again`` is what it takes to give it again, if that can be done. Of a page, ``following`` is the name after which
+    the next one begins.
+    """
 
     body: bytes | None
     tag: str
@@ -73,6 +88,63 @@ class Fetched:
     receipt: UUID
     entries: int
     lease: str | None = None
+    again: Again | None = None
+    following: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class _Lease:
+    """What makes a catalog a lease: the statement that is signed of it, and how long it holds."""
+
+    statement: Statement
+    length: Length
+
+    def ends(self, at: datetime) -> str:
+        """What the ledger keeps of its end, as the first of a row's details."""
+        return f'"until":"{catalogs.write_moment(self.length.end(at))}",'
+
+    def signed(self, signer: Signer, at: datetime, receipt: str) -> str:
+        return signer.sealed(self.statement.claims(at, self.length.end(at), receipt), at)
+
+
+class Again:
+    """An answer that was given once, to be given again to whoever asks the same in the same way.
+
+    It holds from ``since`` until ``until``, at the revision of the realm and the version of the
+    roster that are ``present``: :meth:`record` writes a row only where those are so still.
+    """
+
+    def __init__(self, recorded: Row, present: Now, until: datetime | None, tag: str, lease: _Lease | None) -> None:
+        details = {name: value for name, value in recorded.details.items() if name != _END}
+        self.present: Final = present
+        self.since: Final = recorded.at
+        self.until: Final = until
+        self.tag: Final = tag
+        self._lease = lease
+        self._stencil = Stencil(replace(recorded, details=details), present)
+
+    @property
+    def size(self) -> int:
+        """About how many bytes it takes."""
+        return 1024 + self._stencil.size
+
+    def holds(self, at: datetime) -> bool:
+        """Whether it would be decided so at a moment, as far as time has a say."""
+        return self.since <= at and (self.until is None or at < self.until)
+
+    def record(self, ledger: Committer, at: datetime, ids: Texts) -> asyncio.Future[Now]:
+        """Have it written down that it is given; it may be given where what is awaited is what was ``present``."""
+        further = "" if self._lease is None else self._lease.ends(at)
+        text = self._stencil.filled(at.isoformat(), ids.row_id, ids.request_id, ids.receipt, further)
+        return ledger.submit(at, text)
+
+    def signed(self, signer: Signer, at: datetime, receipt: str) -> str | None:
+        """Of a lease, its signed statement; not to be given before it is written down."""
+        return None if self._lease is None else self._lease.signed(signer, at, receipt)
+
+
+#: What a row's details call the end of a lease.
+_END: Final = "until"
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,6 +157,7 @@ class _Prepared:
     patterns: Mapping[str, tuple[Action, ...]] = field(default_factory=dict)
     notices: Mapping[str, str] = field(default_factory=dict)
     from_where: Mapping[str, object] = field(default_factory=dict)
+    until: datetime | None = None
 
     def tag(self, asked: Asked) -> str:
         beside = (sorted(self.ends.items()), sorted(self.patterns.items()), sorted(self.notices.items()))
@@ -112,34 +185,55 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
     realm = await house.realms.current(occasion.revision)
     prepared = await (_prepared if asked.of_now else _as_it_was)(house, realm, occasion, asked)
     receipt = occasion.receipt
+    whole, following = prepared, None
+    if asked.page is not None:
+        part, following = catalogs.page_of(prepared.realm, prepared.catalog, asked.page)
+        prepared = replace(prepared, catalog=part)
     tag = prepared.tag(asked)
     unchanged = tag in asked.known or "*" in asked.known
     body = None if unchanged else await _body(house, prepared, asked, tag)
-    given = await _statement(house, occasion, prepared, asked, tag) if asked.media is Media.LEASE else None
-    await house.ledger.record(
-        row(
-            occasion,
-            Event.LEASE_SERVED if asked.media is Media.LEASE else Event.CATALOG_SERVED,
-            Outcome.ALLOWED,
-            revision=prepared.realm.revision,
-            environment=asked.wanted.environment,
-            project=asked.wanted.project,
-            purpose=asked.wanted.purpose,
-            datasets=asked.names or (),
-            decided_sha256=prepared.decided_sha256(asked),
-            evaluator=EVALUATOR,
-            details={
-                "entries": len(prepared.catalog.entries),
-                "unchanged": unchanged,
-                **({} if given is None else _written_down(given, prepared)),
-                **({} if asked.names is None else _named(asked.names, prepared)),
-                **prepared.from_where,
-            },
-        )
+    lease = await _lease(house, occasion, prepared, asked, tag) if asked.media is Media.LEASE else None
+    given = row(
+        occasion,
+        Event.CATALOG_SERVED if lease is None else Event.LEASE_SERVED,
+        Outcome.ALLOWED,
+        revision=prepared.realm.revision,
+        environment=asked.wanted.environment,
+        project=asked.wanted.project,
+        purpose=asked.wanted.purpose,
+        datasets=asked.names or (),
+        # What was decided is the whole, of which a page is given.
+        decided_sha256=whole.decided_sha256(asked),
+        evaluator=EVALUATOR,
+        details={
+            "entries": len(prepared.catalog.entries),
+            "unchanged": unchanged,
+            **({} if lease is None else _written_down(lease, occasion.at, prepared)),
+            **({} if asked.names is None else _named(asked.names, whole)),
+            **({} if asked.page is None else _paged(asked.page, whole)),
+            **prepared.from_where,
+        },
     )
-    lease = None if given is None else house.signer.signed(given.claims, occasion.at)
-    encoded = None if body is None else body.encoded
-    return Fetched(encoded, tag, prepared.realm.revision, receipt, len(prepared.catalog.entries), lease)
+    await house.ledger.record(given)
+    return Fetched(
+        None if body is None else body.encoded,
+        tag,
+        prepared.realm.revision,
+        receipt,
+        len(prepared.catalog.entries),
+        None if lease is None else lease.signed(house.signer, occasion.at, str(receipt)),
+        _again(occasion, asked, prepared, given, tag, lease),
+        following,
+    )
+
+
+def _again(
+    occasion: Occasion, asked: Asked, prepared: _Prepared, given: Row, tag: str, lease: _Lease | None
+) -> Again | None:
+    """The same answer for another time; of what was, or what others may use, there is none."""
+    if not asked.of_now or occasion.roster is None:
+        return None
+    return Again(given, Now(prepared.realm.revision, occasion.roster), prepared.until, tag, lease)
 
 
 def _named(names: tuple[str, ...], prepared: _Prepared) -> Mapping[str, object]:
@@ -148,37 +242,41 @@ def _named(names: tuple[str, ...], prepared: _Prepared) -> Mapping[str, object]:
     return {"named": len(names), **({"withheld": sorted(withheld)} if withheld else {})}
 
 
+def _paged(page: Page, whole: _Prepared) -> Mapping[str, object]:
+    """What the ledger keeps of a page: which, and of how many entries."""
+    return {"page": {"after": page.after, "limit": page.limit, "of": len(whole.catalog.entries)}}
+
+
 async def _body(house: House, prepared: _Prepared, asked: Asked, tag: str) -> Body:
     """The text in its coding; equal tags mean equal bytes, so it is encoded once."""
     body = house.bodies.get(tag)
     if body is None:
-        body = await aside(lambda: Body.of(prepared.text(asked), asked.coding))
+        body = await aside(lambda: Body.of(prepared.text(asked), asked.coding), Lane.CATALOGS)
         house.bodies.put(tag, body)
         house.digests.put(tag, body.sha256)
     return body
 
 
-async def _statement(house: House, occasion: Occasion, prepared: _Prepared, asked: Asked, tag: str) -> Statement:
+async def _lease(house: House, occasion: Occasion, prepared: _Prepared, asked: Asked, tag: str) -> _Lease:
     """What is signed of a lease; of an unchanged one it is enough to know the digest of its body."""
     sha256 = house.digests.get(tag) or (await _body(house, prepared, asked, tag)).sha256
-    return Statement(
+    statement = Statement(
         issuer=house.signer.issuer,
-        occasion=occasion,
-        until=house.lengths.end(occasion),
+        subject=occasion.subject,
         wanted=asked.wanted,
         names=asked.names,
         revision=prepared.realm.revision,
-        receipt=occasion.receipt,
-        body_sha256=sha256,
+        sha256=sha256,
     )
+    return _Lease(statement, house.lengths.to(occasion))
 
 
-def _written_down(given: Statement, prepared: _Prepared) -> Mapping[str, object]:
+def _written_down(lease: _Lease, at: datetime, prepared: _Prepared) -> Mapping[str, object]:
     """What the ledger keeps of a lease: until when it holds, and what proves later which body it was."""
     return {
         "patterns": len(prepared.patterns),
-        "until": catalogs.write_moment(given.until),
-        "body_sha256": given.body_sha256,
+        _END: catalogs.write_moment(lease.length.end(at)),
+        "body_sha256": lease.statement.body_sha256,
     }
 
 
@@ -187,15 +285,15 @@ async def _prepared(house: House, realm: Realm, occasion: Occasion, asked: Asked
     _check_number(asked)
     if asked.names is not None:
         names = asked.names
-        return await aside(lambda: _of_names(house, realm, occasion, asked, names))
+        return await aside(lambda: _of_names(house, realm, occasion, asked, names), Lane.CATALOGS)
     listing = await house.listing(realm, occasion, asked.wanted)
     key = (occasion.asker.digest, asked.wanted, asked.media is Media.LEASE)
     known = house.prepared.get(realm.revision, key, occasion.at)
     if isinstance(known, _Prepared):
         return known
-    prepared = await aside(lambda: _of_all(house, realm, occasion, asked, listing))
-    until = _holds_until(house, occasion, prepared, asked, listing)
-    house.prepared.put(realm.revision, key, prepared, until, 1 + len(prepared.catalog.entries), since=listing.since)
+    prepared = await aside(lambda: _of_all(house, realm, occasion, asked, listing), Lane.CATALOGS)
+    weight = 1 + len(prepared.catalog.entries)
+    house.prepared.put(realm.revision, key, prepared, prepared.until, weight, since=listing.since)
     return prepared
 
 
@@ -227,14 +325,17 @@ def _of_all(house: House, realm: Realm, occasion: Occasion, asked: Asked, listin
     catalog = catalogs.catalog_of(realm, listing, asked.wanted)
     patterns = catalogs.patterns_of(realm, listing, asked.wanted) if asked.media is Media.LEASE else {}
     ending, notices = _ends(house, realm, occasion, asked, catalog), _notices(realm, occasion, asked, catalog)
-    return _Prepared(realm, catalog, ending, patterns, notices)
+    prepared = _Prepared(realm, catalog, ending, patterns, notices)
+    return replace(prepared, until=_holds_until(house, occasion, prepared, asked, listing.until))
 
 
 def _of_names(house: House, realm: Realm, occasion: Occasion, asked: Asked, names: tuple[str, ...]) -> _Prepared:
     """Only these names, those that factory patterns make included; what is hidden is as if not asked for."""
     catalog = catalog_of_names(Standpoint(realm, occasion.asker, occasion.at), asked.wanted, names)
     ending, notices = _ends(house, realm, occasion, asked, catalog), _notices(realm, occasion, asked, catalog)
-    return _Prepared(realm, catalog, ending, notices=notices)
+    prepared = _Prepared(realm, catalog, ending, notices=notices)
+    _, until = holding(realm, occasion.asker, occasion.at)
+    return replace(prepared, until=_holds_until(house, occasion, prepared, asked, until))
 
 
 def _ends(
@@ -248,7 +349,8 @@ def _ends(
     if asked.media is not Media.LEASE:
         return {}
     until = occasion.at + house.lengths.of(occasion.asker)
-    given = {entry.dataset.name: frozenset(entry.actions) for entry in catalog.entries}
+    sets = {actions: frozenset(actions) for actions in {entry.actions for entry in catalog.entries}}
+    given = {entry.dataset.name: sets[entry.actions] for entry in catalog.entries}
     return ends(realm, occasion.asker, asked.wanted, occasion.at, until, given)
 
 
@@ -256,19 +358,20 @@ def _notices(realm: Realm, occasion: Occasion, asked: Asked, catalog: Catalog) -
     """Which of the datasets are deprecated, in words: a run that goes on without the service says so too."""
     if asked.media is not Media.LEASE:
         return {}
-    said = ((e.dataset.name, notice(realm, occasion.asker, occasion.at, e.dataset)) for e in catalog.entries)
+    deprecated = [e.dataset for e in catalog.entries if e.dataset.lifecycle is Lifecycle.DEPRECATED]
+    said = ((each.name, notice(realm, occasion.asker, occasion.at, each)) for each in deprecated)
     return {name: text for name, text in said if text is not None}
 
 
 def _holds_until(
-    house: House, occasion: Occasion, prepared: _Prepared, asked: Asked, listing: Listing
+    house: House, occasion: Occasion, prepared: _Prepared, asked: Asked, decided_until: datetime | None
 ) -> datetime | None:
     """When this would be prepared differently: a decision changes, or its change comes within a lease's length."""
     if asked.media is not Media.LEASE:
-        return listing.until
+        return decided_until
     length: timedelta = house.lengths.of(occasion.asker)
     concerning = prepared.realm.concerning(occasion.asker)
-    moments = [listing.until, own_ends_hold_until(prepared.realm, occasion.at)]
+    moments = [decided_until, own_ends_hold_until(prepared.realm, occasion.at)]
     moments += [moment - length for moment in boundaries(concerning, occasion.at + length)]
     if prepared.notices:
         # Whether a successor may be known can hang on what the listing does not ask, such as declaring.

@@ -78,6 +78,9 @@ class Bearer:
         self._askers = [Asker(issuer, issuer.introspection, http) for issuer in issuers if issuer.introspection]
         self._remembered: OrderedDict[bytes, _Verified] = OrderedDict()
         self._unknown: OrderedDict[bytes, datetime] = OrderedDict()
+        #: How many tokens were verified, and how many had been.
+        self.verified = 0
+        self.remembered = 0
 
     async def verify(self, token: str, at: datetime) -> SignIn:
         """The sign-in of the subject who presents the token at that time.
@@ -87,12 +90,26 @@ class Bearer:
         """
         with _as_to_a_stranger():
             tokens.check_readable(token)
-        digest = hashlib.sha256(token.encode()).digest()
+        digest = digest_of(token)
         known = self._remembered.get(digest)
-        if known is None or not await known.holds(at):
+        if known is not None and await known.holds(at):
+            self.remembered += 1
+        else:
             known = await (self._signed(token, at) if tokens.is_signed(token) else self._asked(token, digest, at))
+            self.verified += 1
         _keep(self._remembered, digest, known, MOST_REMEMBERED)
         return known.sign_in
+
+    def still_holds(self, digest: bytes, sign_in: SignIn, at: datetime) -> bool:
+        """Whether verifying the token of this digest (SHA-256) would give this sign-in, and ask nobody."""
+        known = self._remembered.get(digest)
+        if known is None or known.sign_in is not sign_in or not known.since <= at < known.until:
+            return False
+        if known.keys is not None and not (known.by and known.keys.plainly_in_force(known.by, at)):
+            return False
+        self._remembered.move_to_end(digest)
+        self.remembered += 1
+        return True
 
     async def aclose(self) -> None:
         """Let go of what goes on behind the requests."""
@@ -150,6 +167,11 @@ class Bearer:
     def _sign_in(self, said: tokens.Statement, issuer: Issuer) -> SignIn:
         state = subject_state(said.claims, issuer, self._names)
         return SignIn(state, since=said.since, until=datetime.fromtimestamp(said.ends, UTC))
+
+
+def digest_of(token: str) -> bytes:
+    """What a token is remembered by."""
+    return hashlib.sha256(token.encode()).digest()
 
 
 @contextmanager

@@ -102,6 +102,10 @@ class IssuerKeys:
         self._renew(at, known)
         return known
 
+    def plainly_in_force(self, known: KeySet, at: datetime) -> bool:
+        """Whether this is the key set that is believed at that time, and is not old enough to be fetched again."""
+        return self.newest is known and -AGEING < at - known.fetched_at < AGEING
+
     async def close(self) -> None:
         """Let go of a fetch that goes on behind the requests."""
         if self._renewing is not None:

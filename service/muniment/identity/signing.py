@@ -63,11 +63,20 @@ class Signer:
         self.issuer = issuer
         self._secret = secret
         self._keys: dict[str, _Key] = {}
+        #: The month in which was signed last, and its key.
+        self._last: tuple[tuple[int, int], _Key] | None = None
 
     def signed(self, claims: Mapping[str, Any], at: datetime) -> str:
         """The claims, signed with the key of that moment: a JWS in its compact form (RFC 7515, 3.1)."""
-        key = self._key(_month(at))
-        said = key.head + b"." + _text(orjson.dumps(claims)).encode()
+        return self.sealed(orjson.dumps(claims), at)
+
+    def sealed(self, claims: bytes, at: datetime) -> str:
+        """The same for claims that are written as JSON already."""
+        month = (at.year, at.month)
+        if self._last is None or self._last[0] != month:
+            self._last = month, self._key(_month(at))
+        key = self._last[1]
+        said = key.head + b"." + urlsafe_b64encode(claims).rstrip(b"=")
         return f"{said.decode('ascii')}.{_text(key.private.sign(said))}"
 
     def key_set(self, at: datetime) -> Mapping[str, object]:

@@ -10,6 +10,11 @@ say, so one that can be read from has ended); only what was under way fails. And
 stand still, and then ends no statement itself: a transaction that takes too long has its
 connection cut. (Psycopg cannot be made to give up otherwise: of what is cancelled it
 awaits the end, and that is the server's word.)
+
+And it may come back as another database: a backup was restored in its place, or a standby
+took over. What a process remembers is of the one that it knew, whatever the numbers say. So
+each new connection is held to the first one, and where it leads elsewhere every transaction
+is refused (:attr:`Database.replaced`), until somebody opens the database anew.
 """
 
 from __future__ import annotations
@@ -28,6 +33,7 @@ from sqlalchemy import URL, event, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, DisconnectionError, InterfaceError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolExhausted
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
+from sqlalchemy.pool import QueuePool
 
 from muniment.core.problems import CannotStart, DatabaseUnavailable
 
@@ -37,6 +43,16 @@ Transaction = AsyncConnection
 _CONNECT_SECONDS = 5
 _POOL_SECONDS = 5
 
+#: Which database this is: a restore begins a timeline (PostgreSQL 18, 25.3.6). A standby has no answer.
+_IDENTITY = """
+    SELECT system_identifier::text, (SELECT oid::text FROM pg_database WHERE datname = current_database()),
+      substr(pg_walfile_name(position), 1, 8)
+    FROM pg_control_system(), (SELECT pg_current_wal_lsn() AS position WHERE NOT pg_is_in_recovery()) AS log
+"""
+#: How far it has come, in what is durable once it is seen: after a crash the log itself may end earlier than it did.
+_REACHED = "SELECT revision, at::text FROM revisions ORDER BY revision DESC LIMIT 1"
+_STANDS = "SELECT at::text FROM revisions WHERE revision = %s"
+
 #: What libpq does about a network that swallows packets; a Unix socket ignores it.
 _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3, "tcp_user_timeout": 15_000}
 
@@ -44,9 +60,17 @@ _KEEPALIVE = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count
 class Database:
     """A pool of connections; :meth:`begin` lends one for a transaction."""
 
-    def __init__(self, engine: AsyncEngine, transaction_seconds: float) -> None:
+    def __init__(
+        self, engine: AsyncEngine, transaction_seconds: float, options: Mapping[str, Any], most: int = 1
+    ) -> None:
         self._engine = engine
         self._transaction_seconds = transaction_seconds
+        self._options = options
+        self._most = most
+        self._known: tuple[Any, ...] | None = None
+        self._reached: tuple[int, str] | None = None
+        #: Set once the database is another than it was when it was opened.
+        self.replaced = asyncio.Event()
 
     @classmethod
     def open(
@@ -54,6 +78,12 @@ class Database:
     ) -> Database:
         """Ready to connect; nothing is sent before the first transaction."""
         address = parsed_url(url)
+        options: dict[str, Any] = {
+            "connect_timeout": _CONNECT_SECONDS,
+            "application_name": "muniment",
+            "options": _options(address, statement_seconds),
+            **_KEEPALIVE,
+        }
         engine = create_async_engine(
             address,
             pool_size=connections,
@@ -65,15 +95,12 @@ class Database:
             use_native_hstore=False,
             # What a row holds is nobody's business but its reader's: never in a message or a log.
             hide_parameters=True,
-            connect_args={
-                "connect_timeout": _CONNECT_SECONDS,
-                "application_name": "muniment",
-                "options": _options(address, statement_seconds),
-                **_KEEPALIVE,
-            },
+            connect_args=options,
         )
         event.listen(engine.sync_engine, "checkout", _refuse_ended)
-        return cls(engine, transaction_seconds)
+        opened = cls(engine, transaction_seconds, options, 2 * connections)
+        event.listen(engine.sync_engine, "connect", opened._hold_pooled)
+        return opened
 
     @asynccontextmanager
     async def begin(self) -> AsyncIterator[AsyncConnection]:
@@ -86,7 +113,7 @@ class Database:
         try:
             async with self._engine.begin() as tx:
                 connection = (await tx.get_raw_connection()).driver_connection
-                cutting = asyncio.get_running_loop().call_later(self._transaction_seconds, _cut, connection)
+                cutting = asyncio.get_running_loop().call_later(self._transaction_seconds, cut, connection)
                 yield tx
                 committing = True
         except (OperationalError, InterfaceError, PoolExhausted) as error:
@@ -99,8 +126,70 @@ class Database:
             if cutting is not None:
                 cutting.cancel()
 
+    @property
+    def lent(self) -> int:
+        """How many connections are lent now."""
+        pool = self._engine.pool
+        return pool.checkedout() if isinstance(pool, QueuePool) else 0
+
+    @property
+    def most_lent(self) -> int:
+        """How many connections can be lent at once."""
+        return self._most
+
+    async def connected(self) -> psycopg.AsyncConnection:
+        """A connection beside the pool, for whoever holds it long; each of its statements is a transaction.
+
+        :class:`DatabaseUnavailable` when Postgres cannot be reached.
+        """
+        _, address = self._engine.dialect.create_connect_args(self._engine.url)
+        try:
+            connection = await psycopg.AsyncConnection.connect(**{**address, **self._options, "autocommit": True})
+            try:
+                self._hold(await (await connection.execute(_IDENTITY)).fetchone())
+                if self._reached is not None:
+                    self._hold_reached(await (await connection.execute(_STANDS, self._reached[:1])).fetchone())
+            except BaseException:
+                await connection.close()
+                raise
+        except psycopg.OperationalError as error:
+            raise _unavailable(committing=False) from error
+        return connection
+
+    async def look(self) -> None:
+        """Take note of how far the database has come, so that it is noticed when it goes back; ask now and then."""
+        async with self.begin() as tx:
+            self._reached = tuple((await tx.exec_driver_sql(_REACHED)).one())
+
     async def close(self) -> None:
         await self._engine.dispose()
+
+    def _hold_pooled(self, connection: Any, _record: Any) -> None:
+        cursor = connection.cursor()
+        cursor.execute(_IDENTITY)
+        self._hold(cursor.fetchone())
+        if self._reached is not None:
+            cursor.execute(_STANDS, self._reached[:1])
+            self._hold_reached(cursor.fetchone())
+        cursor.close()
+        connection.rollback()
+
+    def _hold(self, found: tuple[Any, ...] | None) -> None:
+        """Refuse a connection that leads to another database than the first one."""
+        if found is None:
+            raise DatabaseUnavailable("PostgreSQL only reads, as a standby does; try again in a moment.")
+        self._refuse_unless(self._known in {None, found})
+        self._known = found
+
+    def _hold_reached(self, found: tuple[Any, ...] | None) -> None:
+        """Refuse a connection to an earlier state of it."""
+        self._refuse_unless(found is not None and self._reached is not None and found[0] == self._reached[1])
+
+    def _refuse_unless(self, same: bool) -> None:  # noqa: FBT001  what it says is the condition
+        if not same:
+            self.replaced.set()
+        if self.replaced.is_set():
+            raise DatabaseUnavailable("The database was replaced by another; try again in a moment.")
 
 
 def parsed_url(url: str) -> URL:
@@ -140,11 +229,11 @@ def _options(address: URL, statement_seconds: float) -> str:
 
 def _refuse_ended(connection: Any, _record: Any, _proxy: Any) -> None:
     """Make the pool connect anew when the server has ended an idle connection."""
-    if _readable(connection.driver_connection.pgconn.socket):
+    if readable(connection.driver_connection.pgconn.socket):
         raise DisconnectionError("The server has ended the connection.")
 
 
-def _cut(connection: Any) -> None:
+def cut(connection: Any) -> None:
     """End a connection from this side, so that whoever waits for the server's word waits no longer."""
     with (
         suppress(OSError, psycopg.Error),
@@ -153,7 +242,8 @@ def _cut(connection: Any) -> None:
         same.shutdown(socket.SHUT_RDWR)
 
 
-def _readable(descriptor: int) -> bool:
+def readable(descriptor: int) -> bool:
+    """Whether a socket has something to say; of an idle connection, that it has ended."""
     if sys.platform == "win32":
         return bool(select.select([descriptor], [], [], 0)[0])
     poll = select.poll()

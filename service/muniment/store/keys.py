@@ -52,6 +52,15 @@ class Keys:
             raise refused()
         return known[1]
 
+    def digest_of(self, text: str) -> bytes:
+        """What a key is remembered by."""
+        return self._pepper.hashed(text)
+
+    def still_holds(self, hashed: bytes, sign_in: SignIn, at: datetime, version: int) -> bool:
+        """Whether verifying the key of this hash would give this sign-in, and write down no use of it."""
+        known = self._known.get(hashed)
+        return known == (version, sign_in) and at < sign_in.until and self._was_used(sign_in, at)
+
     async def keep(self, tx: Transaction, key: Key, text: str) -> None:
         """Keep a new key."""
         await add(tx, key, self._pepper.hashed(text), self._pepper.name)
@@ -63,11 +72,16 @@ class Keys:
     async def note_use(self, sign_in: SignIn, address: str, at: datetime) -> None:
         """Write down that a key was used, if this process has not done so in the last minutes."""
         kind, _, id_ = sign_in.credential.partition(":")
-        if kind != "key" or (id_ in self._used and abs(at - self._used[id_]) < _USE_KNOWN_TO):
+        if kind != "key" or self._was_used(sign_in, at):
             return
         async with self._db.begin() as tx:
             await use(tx, id_, LastUse(at, address))
         _keep(self._used, id_, at, self._remembered)
+
+    def _was_used(self, sign_in: SignIn, at: datetime) -> bool:
+        """Whether this process has written down in the last minutes that a key was used."""
+        used = self._used.get(sign_in.credential.partition(":")[2])
+        return used is not None and abs(at - used) < _USE_KNOWN_TO
 
     async def _found(self, hashed: bytes, at: datetime) -> SignIn:
         async with self._db.begin() as tx:

@@ -9,11 +9,14 @@ from __future__ import annotations
 import asyncio
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
+from time import perf_counter
 from typing import Final
 
 import anyio.to_thread
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from muniment.core.catalog import render_ahead
+from muniment.core.measures import Spread
 from muniment.core.problems import Busy, Fault, Invalid
 from muniment.core.realm import Realm
 from muniment.store import changes, datasets, domains, environments, grants, groups, policies, revisions
@@ -29,15 +32,26 @@ _MANY_CHANGES: Final = 200
 
 
 class Realms:
-    """The held realm of one process. ``schema_text`` is the deployment's Cedar schema."""
+    """The held realm of one process. ``schema_text`` is the deployment's Cedar schema.
 
-    def __init__(self, db: Database, schema_text: str, present: Present | None = None) -> None:
+    Where catalogs will be served, what they hold is rendered ``ahead``, as the realm is read.
+    """
+
+    def __init__(self, db: Database, schema_text: str, present: Present | None = None, *, ahead: bool = False) -> None:
+        self._ahead = ahead
         self._db = db
         self._schema = schema_text
         self._present = present or Present(db)
         self._held: Realm | None = None
         self._patching = asyncio.Lock()
         self._past = _Past(self._build)
+        #: Seconds that it took to bring the realm forward.
+        self.patches = Spread()
+
+    @property
+    def revision(self) -> int:
+        """The revision of the realm that is held; -1: none is."""
+        return -1 if self._held is None else self._held.revision
 
     async def current(self, known: int | None = None) -> Realm:
         """The realm with every change that was acknowledged before this call began.
@@ -49,8 +63,10 @@ class Realms:
             return self._held
         async with self._patching:
             if self._held is None or self._held.revision != revision:
+                began = perf_counter()
                 async with self._db.begin() as tx:
                     self._held = await self._brought(tx, await revisions.newest(tx))
+                self.patches.add(perf_counter() - began)
             return self._held
 
     async def at(self, revision: int) -> Realm:
@@ -96,7 +112,8 @@ class Realms:
         if held is None or held.revision > revision:
             self._past.forget()
             # Nobody's request waits for what all requests need, nor is another one held up by it.
-            return await asyncio.to_thread((await self.load(tx, revision)).ready)
+            read = await self.load(tx, revision)
+            return await asyncio.to_thread(lambda: render_ahead(read.ready()) if self._ahead else read.ready())
         if held.revision == revision:
             return held
         return held.after(revision, await changes.between(tx, held.revision, revision))
