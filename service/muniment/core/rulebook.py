@@ -65,7 +65,7 @@ def _telling_of_domains(realm: Realm, asker: SubjectState, at: datetime, rules: 
         return frozenset()
     scopes = {rule.id: rule.scope for rule in rules if rule.id in named}
     looked_after = overseen(realm, asker, at, set(scopes.values()))
-    told = _domains_known(realm, asker, at, frozenset().union(*named.values()))
+    told = domains_known(realm, asker, at, frozenset().union(*named.values()))
     return frozenset(
         id_
         for id_, domains in named.items()
@@ -73,7 +73,7 @@ def _telling_of_domains(realm: Realm, asker: SubjectState, at: datetime, rules: 
     )
 
 
-def _domains_known(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable[str]) -> frozenset[str]:
+def domains_known(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable[str]) -> frozenset[str]:
     """Those of the domains of which a subject may know: it has a right there or below, or knows of a dataset."""
     below = {name: [each for each in realm.domain_tree if name in lineage(each)] for name in domains}
     places = sorted({each for inside in below.values() for each in inside})
