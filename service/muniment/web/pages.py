@@ -51,6 +51,9 @@ _PATHS: Final = frozenset(
         "/account",
         "/back-channel-logout",
         "/first-administrator",
+        "/notices",
+        "/notices/address",
+        "/notices/unsubscribe",
     }
 )
 

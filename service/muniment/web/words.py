@@ -11,6 +11,7 @@ WORDS: Final[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {
         "skip": "Skip to the content",
         "navigation": "Pages",
         "account": "My things",
+        "notices": "Notices",
         "sign_in": "Sign in",
         "sign_out": "Sign out",
         "signed_in_as": "Signed in as",
@@ -80,6 +81,32 @@ WORDS: Final[Mapping[str, Mapping[str, str | Mapping[str, str]]]] = {
         "gone": "This link leads nowhere",
         "gone_lead": "It was followed, it has ended, or it never was one. As long as nobody administers this Muniment, "
         "each start of the service says another link.",
+    },
+    "notices": {
+        "title": "Notices",
+        "none": "There is nothing to tell you.",
+        "choose": "How you are told, by mail or not, is chosen at /v1/notices/preferences.",
+    },
+    "mail_link": {
+        "unsubscribe": {
+            "title": "No more such mails",
+            "lead": "Muniment sends you mails of these kinds:",
+            "go": "Send me no more of them",
+            "done": "You get no more mails of these kinds:",
+        },
+        "address": {
+            "title": "Your address",
+            "lead": "Muniment will send what it has to tell you to",
+            "go": "Send it there",
+            "done": "Muniment sends what it has to tell you to",
+        },
+        "kinds": {
+            "asked": "somebody asks for access, and you decide",
+            "decided": "somebody decided on what you asked for",
+            "ends": "access ends in seven days",
+            "review": "a rule is to be looked at again",
+            "first_use": "somebody used a dataset of yours for the first time",
+        },
     },
     "refused": {
         "again": "Sign in",
