@@ -26,9 +26,11 @@ if TYPE_CHECKING:
     from kedro.config import AbstractConfigLoader
 
 Precedence = Literal["error", "warn", "local", "governed"]
+Fetched = Literal["all", "needed"]
 
 FILE_NAMES: Final = ("muniment.yml", "muniment.yaml")
 PRECEDENCES: Final = ("error", "warn", "local", "governed")
+FETCHED: Final = ("all", "needed")
 LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
 
 _WILD: Final = re.compile(r"\*|\?|\{\w*\}")
@@ -56,6 +58,8 @@ class Config:
     types: frozenset[str] = frozenset()
     allow_code_formats: frozenset[str] = frozenset()
     project_paths: bool = False
+    #: What ``kedro run`` asks for; ``None``: it is not said, and that is all.
+    fetch: Fetched | None = None
     #: Where credentials come from that are not in the project's credentials.yml.
     credentials: tuple[credential_sources.Source, ...] = ()
 
@@ -304,6 +308,12 @@ def _project_paths(value: object) -> dict[str, Any]:
     return {"project_paths": value}
 
 
+def _fetch(value: object) -> dict[str, Any]:
+    if value not in FETCHED:
+        raise ValueError(f"one of {', '.join(FETCHED)}")
+    return {"fetch": value}
+
+
 KEYS: Final[Mapping[str, Callable[[object], dict[str, Any]]]] = {
     "url": _url,
     "project": _text("project"),
@@ -316,5 +326,6 @@ KEYS: Final[Mapping[str, Callable[[object], dict[str, Any]]]] = {
     "types": _list_of("types", "my_package.MyDataset", frozenset),
     "allow_code_formats": _list_of("allow_code_formats", "pickle.PickleDataset", frozenset),
     "project_paths": _project_paths,
+    "fetch": _fetch,
     "credentials": credential_sources.checked,
 }

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from kedro.config import MissingConfigException
 
 from kedro_muniment.config import Config, kedro_env
-from kedro_muniment.entries import guarded, preflight
+from kedro_muniment.entries import guarded, needed, preflight
 from kedro_muniment.entries.credentials import Credentials, Own, Secrets
 from kedro_muniment.entries.definitions import Building
 from kedro_muniment.entries.factories import named_in_pipelines, with_made_names
@@ -101,7 +101,12 @@ def fetched(
 ) -> Governed:
     """The lease and the merged catalog: the project's own entries, and what is given under their names and others."""
     service, fetch = _giver(config, building.project_path)
-    lease = with_made_names(fetch, asked, fetch(asked), config, own, used)
+    names = None if isinstance(service, recorded.Unasked) else needed.names(config, used)
+    if names is not None:
+        lease = needed.lease(service, fetch, asked, names)
+    else:
+        lease = with_made_names(fetch, asked, fetch(asked), config, own, used)
+        needed.say_less_would_do(config, lease, used)
     reporting.answering(service, lease.subject)
     if config.governed is None and not lease.catalog:
         logger.warning(

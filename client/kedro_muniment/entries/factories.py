@@ -39,16 +39,16 @@ def with_made_names(
 
     Without the service the names that nobody has asked for before are not given: a run that needs none of them goes on.
     """
-    for names in _questions(_further(lease, config, own, used)):
+    for names in questions(_further(lease, config, own, used)):
         try:
-            lease = _joined(lease, fetch({**asked, "names": ",".join(names)}))
+            lease = joined(lease, fetch({**asked, "names": ",".join(names)}))
         except Unreachable:
             if lease.away is None:
                 raise
     return lease
 
 
-def _joined(lease: Lease, more: Lease) -> Lease:
+def joined(lease: Lease, more: Lease) -> Lease:
     """Both as one, which ends with the first of them."""
     return replace(
         lease,
@@ -90,7 +90,8 @@ def named_in_pipelines() -> frozenset[str]:
     return frozenset(name for name in named if not is_parameter(name))
 
 
-def _questions(names: Iterable[str]) -> Iterator[list[str]]:
+def questions(names: Iterable[str]) -> Iterator[list[str]]:
+    """The names in as many questions as it takes."""
     asked: list[str] = []
     for name in names:
         if asked and sum(map(len, asked)) + len(asked) + len(name) > LONGEST_QUESTION:

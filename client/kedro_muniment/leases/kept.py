@@ -21,7 +21,7 @@ import hashlib
 import json
 import logging
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -128,19 +128,31 @@ class Shelf:
         said = {"issuer": mark.issuer, "subject": mark.subject, "seen": seen, "issued": recent}
         self._write("mark", json.dumps(said).encode())
 
+    def names(self) -> list[str]:
+        """The names that were asked for last in place of everything."""
+        try:
+            return [str(name) for name in json.loads(self._read("names") or b"[]")]
+        except (ValueError, TypeError, RecursionError):
+            return []
+
+    def note_names(self, names: Sequence[str]) -> None:
+        """Keep which names were asked for in place of everything, for a start without the service."""
+        if self.names() != list(names):
+            self._write("names", json.dumps(list(names)).encode())
+
     def tidy(self) -> None:
         """Remove what no start has asked for in a long time, and what a killed one left half written."""
         if self.directory is None:
             return
         with contextlib.suppress(OSError):
             for file in self.directory.iterdir():
-                if file.suffix in {".lease", ".mark", ".new", ".json"} and _age(file) > _KEPT_SECONDS:
+                if file.suffix in {".lease", ".mark", ".names", ".new", ".json"} and _age(file) > _KEPT_SECONDS:
                     file.unlink(missing_ok=True)
 
     def _file(self, kind: str) -> Path | None:
         if self.directory is None:
             return None
-        return self.directory / (f"{self.holder}-{self.question}.lease" if kind == "lease" else f"{self.holder}.mark")
+        return self.directory / (f"{self.holder}.mark" if kind == "mark" else f"{self.holder}-{self.question}.{kind}")
 
     def _read(self, kind: str) -> bytes | None:
         file = self._file(kind)

@@ -83,6 +83,17 @@ class Lease:
         return min(self.until, self.ends.get(name, self.until)) <= self.now()
 
 
+def say_kept(lease: Lease) -> None:
+    """Say that this is a kept lease, and why."""
+    logger.warning(
+        "%s This run goes on from the lease that was given at %s; it holds until %s, and what has changed since is not "
+        "known here.",
+        lease.away,
+        _told(lease.issued),
+        _told(lease.until),
+    )
+
+
 def top_domains(names: Iterable[str]) -> frozenset[str]:
     return frozenset(name.partition(".")[0] for name in names if "." in name)
 
@@ -148,13 +159,7 @@ class _Asking:
         lease = replace(_lease(json.loads(self.kept.body), self.standing, self.service), away=why, seen=seen)
         self.shelf.note(replace(self.mark, seen=seen))
         if "names" not in self.asked:
-            logger.warning(
-                "%s This run goes on from the lease that was given at %s; it holds until %s, and what has "
-                "changed since is not known here.",
-                why,
-                _told(lease.issued),
-                _told(lease.until),
-            )
+            say_kept(lease)
         return lease
 
     def _left(self) -> float:
