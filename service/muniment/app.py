@@ -3,19 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import secrets
-from collections.abc import AsyncIterator, Mapping
-from contextlib import aclosing, asynccontextmanager
+import signal
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    aclosing,
+    asynccontextmanager,
+    contextmanager,
+    suppress,
+)
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import Any
+from typing import TYPE_CHECKING, Any
+from uuid import UUID, uuid4
 
 import httpx
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
+from prometheus_client import start_http_server
 from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from muniment.api import (
     authzen,
@@ -27,12 +39,17 @@ from muniment.api import (
     domains,
     environments,
     explanations,
+    exports,
+    following,
     grants,
     groups,
     health,
+    holds,
     keys,
     ledger,
     lint,
+    measuring,
+    notices,
     policies,
     preflights,
     provenance,
@@ -42,44 +59,70 @@ from muniment.api import (
     runs,
     schema,
     scim,
+    seals,
     subjects,
+    unusual,
     uses,
+    webhooks,
     who,
 )
 from muniment.api.asking import Doorkeeper
 from muniment.api.identifiers import new_id
 from muniment.api.limits import Gate
+from muniment.api.logs import Form, configure
+from muniment.api.metrics import Shared, registry
 from muniment.api.problems import MEDIA_TYPE, Failed, WrongMethod, answer
 from muniment.api.reading_requests import ReadRequests, name_answer
+from muniment.api.short_way import Repeats, ShortWay
+from muniment.api.watching import Requests, WatchRequests
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.groups import is_builtin
 from muniment.core.keys import RANDOM_BYTES, Pepper
 from muniment.core.leases import Lengths
 from muniment.core.occasions import Occasion
 from muniment.core.policies import checked
-from muniment.core.problems import CannotStart, Fault, Invalid, InvalidPolicy, NotFound, Problem, Unconfirmed
+from muniment.core.problems import (
+    CannotStart,
+    Fault,
+    Invalid,
+    InvalidPolicy,
+    NotFound,
+    Problem,
+    Unavailable,
+    Unconfirmed,
+)
 from muniment.core.provisioning import Directory
 from muniment.core.realm import Realm
 from muniment.core.schema import schema_text
 from muniment.core.subjects import ITSELF
+from muniment.core.tracing import UNTRACED, Tracing
 from muniment.flows.begin_realm import begin_realm, offer_beginning
 from muniment.flows.break_glass import EmergencyKey, make_emergency_key
-from muniment.flows.house import House
+from muniment.flows.follow_ledger import Followers
+from muniment.flows.house import House, aside
 from muniment.flows.replay_decisions import Archive
+from muniment.flows.seal_ledger import make_ready
+from muniment.flows.send_notices import go_round, leave
+from muniment.flows.send_webhooks import Sender
 from muniment.flows.sign_in import Entrance
 from muniment.identity import secret
 from muniment.identity.bearer import Bearer
 from muniment.identity.browser import Providers
+from muniment.identity.envelopes import Envelopes
 from muniment.identity.issuers import doubts
+from muniment.identity.notices import Links
+from muniment.identity.seal_keys import SealKeys
 from muniment.identity.signing import Signer
+from muniment.post.webhooks import Messenger
 from muniment.safe_start import refuse_danger
-from muniment.settings import Settings, read, surroundings
-from muniment.store import embedded, issuers, migrations
+from muniment.settings import Settings, read, surroundings, traced
+from muniment.store import embedded, issuers, migrations, roles
 from muniment.store import keys as keys_store
 from muniment.store import ledger as ledger_store
+from muniment.store.committer import Committer
 from muniment.store.databases import Database
 from muniment.store.keys import Keys
-from muniment.store.ledger import Committer
+from muniment.store.ledger_tail import Tail
 from muniment.store.present import Present
 from muniment.store.realms import Realms
 from muniment.store.refusals import Refusals
@@ -87,12 +130,25 @@ from muniment.store.roster import Roster
 from muniment.store.subjects import Sightings
 from muniment.web import account, pages, sign_in
 from muniment.web import beginnings as beginning_pages
+from muniment.web import notices as notice_pages
+
+if TYPE_CHECKING:
+    from muniment.api.traces import Traces
 
 logger = logging.getLogger("muniment")
 
 #: How often a worker makes sure that the ledger has room for the months to come.
 _HOUSEKEEPING_SECONDS = 6 * 3600
+_HOUSEKEEPING_AGAIN_SECONDS = 60
 _FETCH_SECONDS = 5
+
+#: How often a worker looks whether there is something to tell people, and how long a stop waits for the last mail.
+_TELL_SECONDS = 2
+_LAST_MAIL_SECONDS = 5
+#: How long a worker waits for PostgreSQL before it looks again.
+_AGAIN_SECONDS = 0.5
+#: How often a worker looks how far the database has come.
+_LOOK_SECONDS = 1.0
 
 
 @dataclass(frozen=True)
@@ -103,13 +159,32 @@ class Wired:
     doorkeeper: Doorkeeper
     gate: Gate
     entrance: Entrance
+    bearer: Bearer
+
+
+class Service(FastAPI):
+    """The routes, with what stands before them all."""
+
+    before: ASGIApp | None = None
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request."""
+        if self.before is None:
+            await super().__call__(scope, receive, send)
+        else:
+            await self.before(scope, receive, send)
+
+    async def ordinarily(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer a request by the routes."""
+        await super().__call__(scope, receive, send)
 
 
 def from_environment() -> FastAPI:
     """The service as the environment configures it: what each worker process runs."""
     settings = read()
+    configure(Form(settings.log_format))
     refuse_danger(settings, surroundings())
-    return create_app(settings, database_url(settings))
+    return create_app(settings, database_url(settings), alone=True)
 
 
 def database_url(settings: Settings) -> str:
@@ -120,19 +195,45 @@ def database_url(settings: Settings) -> str:
     return url
 
 
-def create_app(settings: Settings, url: str) -> FastAPI:
-    """The service, ready to be served; what it needs is opened when its lifespan begins."""
+def create_app(settings: Settings, url: str, *, alone: bool = False) -> FastAPI:
+    """The service, ready to be served; what it needs is opened when its lifespan begins.
+
+    ``alone`` says that nothing else happens in this process.
+    """
+    counted, traces = Requests(), _traces()
 
     @asynccontextmanager
-    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        async with wired(settings, url) as parts:
+    async def housed() -> AsyncIterator[Database]:
+        async with AsyncExitStack() as stack:
+            parts = await _as_soon_as_possible(stack, lambda: wired(settings, url, traces or UNTRACED))
             app.state.house = parts.house
             app.state.doorkeeper = parts.doorkeeper
             app.state.gate = parts.gate
             app.state.entrance = parts.entrance
+            short_way.open(parts.house, parts.gate)
+            app.state.sender = await stack.enter_async_context(_sending(parts.house))
+            if settings.watchers.any:
+                counting = measuring.measuring(
+                    settings.metrics_path, parts.house, parts.bearer, counted, parts.gate, repeats
+                )
+                app.state.measuring = await stack.enter_async_context(counting)
+            yield parts.house.db
+
+    @asynccontextmanager
+    async def lifespan(_app: FastAPI) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            if traces is not None:
+                stack.push_async_callback(aside, traces.close)
+            await stack.enter_async_context(_standing(housed))
+            if alone:
+                await aside(_leave_uncollected)
             yield
 
-    app = FastAPI(
+    # Where each request is told of or followed, one that is given its answer again is so, too.
+    outermost = traces is None and not settings.access_log
+    repeats = Repeats()
+    short_way = ShortWay(repeats, counted if outermost else None)
+    app = Service(
         title="Muniment",
         version=version("muniment"),
         description="Serves to each user the Kedro catalog that this user may use, and nothing else.",
@@ -149,6 +250,9 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         },
     )
     app.state.public_url = _public_url(settings)
+    app.state.followers, app.state.leaving = Followers(), _asked_to_stop
+    app.state.repeats = repeats
+    app.state.watchers, app.state.measuring = settings.watchers, None
     app.state.schema = schema_text(settings.attributes)
     app.state.described_issuers = [
         {
@@ -186,20 +290,35 @@ def create_app(settings: Settings, url: str) -> FastAPI:
         lint,
         reviews,
         subjects,
+        unusual,
+        exports,
+        holds,
+        seals,
         ledger,
+        following,
+        notices,
         schema,
         who,
         authzen,
         break_glass,
         beginnings,
         keys,
+        webhooks,
         scim,
     ):
         app.include_router(door.router)
     app.include_router(health.router)
-    for page in (pages, sign_in, account, beginning_pages):
+    app.include_router(measuring.router)
+    for page in (pages, sign_in, account, beginning_pages, notice_pages):
         app.include_router(page.router)
     app.add_middleware(ReadRequests, is_page=pages.is_page, on_page=pages.refusal)
+    if outermost:
+        app.before = short_way.around(app.ordinarily)
+    else:
+        app.add_middleware(short_way.around)
+    if traces is not None:
+        traces.follow(app)
+    app.add_middleware(WatchRequests, requests=counted, told=settings.access_log)
     return app
 
 
@@ -214,22 +333,26 @@ async def prepare(settings: Settings, url: str) -> str | None:
     try:
         await migrations.require_current(db)
         async with db.begin() as tx:
+            _refuse_surplus(settings, await roles.surplus(tx))
             await issuers.hold(tx, {issuer.name: issuer.issuer for issuer in settings.issuers})
             await ledger_store.ensure_partitions(tx, datetime.now(UTC).date())
+        await make_ready(db, SealKeys(settings.seal_key_path), own=settings.seal_key_file is None)
         link = await _begin(db, settings)
         await _check_secret(db, settings)
         _check_policies(await Realms(db, schema_text(settings.attributes)).current())
         _types(settings)
+        if settings.smtp is None:
+            logger.info("No mails are sent: MUNIMENT_SMTP is not set. People find their notices in /v1/notices alone.")
         return link
     finally:
         await db.close()
 
 
 @asynccontextmanager
-async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
+async def wired(settings: Settings, url: str, tracing: Tracing = UNTRACED) -> AsyncIterator[Wired]:
     """What one worker runs on: opened, started, and closed in the end."""
     db = Database.open(url)
-    committer, refusals = Committer(db), Refusals(db)
+    committer, refusals = Committer(db, tracing=tracing), Refusals(db)
     try:
         await migrations.require_current(db)
         await committer.start()
@@ -242,6 +365,7 @@ async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
                 httpx.AsyncClient(timeout=_FETCH_SECONDS, trust_env=False) as http,
                 aclosing(Bearer(settings.issuers, http, held_names)) as bearer,
                 aclosing(Providers(settings.issuers, http, held_names, _public_url(settings))) as providers,
+                aclosing(Messenger(settings.webhook_networks)) as messenger,
             ):
                 present = Present(db)
                 held_keys = Keys(db, _pepper(settings))
@@ -249,17 +373,102 @@ async def wired(settings: Settings, url: str) -> AsyncIterator[Wired]:
                 doorkeeper = Doorkeeper(bearer, held_keys, present, roster, sightings, refusals)
                 hours = settings.session_hours.as_core()
                 entrance = Entrance(db, providers, present, roster, sightings, refusals, hours)
-                realms = Realms(db, schema_text(settings.attributes), present)
+                realms = Realms(db, schema_text(settings.attributes), present, ahead=True)
                 # Nobody's first request waits for all of it to be loaded.
                 await realms.current()
-                gate = Gate(settings.limits, refusals.note)
-                yield Wired(_house(settings, db, held_keys, realms, committer), doorkeeper, gate, entrance)
+                gate = Gate(settings.limits, refusals.note, settings.most_at_once)
+                house = _house(settings, db, held_keys, realms, committer, tracing, present, messenger)
+                async with _telling(house):
+                    yield Wired(house, doorkeeper, gate, entrance, bearer)
         finally:
             keeping.cancel()
             await refusals.stop()
             await committer.stop()
     finally:
         await db.close()
+
+
+@asynccontextmanager
+async def _sending(house: House) -> AsyncIterator[Sender]:
+    """Rows are sent to webhooks as long as the block lasts."""
+
+    def occasion() -> Occasion:
+        at = datetime.now(UTC)
+        return Occasion(ITSELF, at, new_id(at), client="muniment webhooks")
+
+    sender = Sender(house, uuid4(), occasion, secrets.SystemRandom().random)
+    await sender.start()
+    try:
+        yield sender
+    finally:
+        await sender.stop()
+
+
+@asynccontextmanager
+async def _standing(housed: Callable[[], AbstractAsyncContextManager[Database]]) -> AsyncIterator[None]:
+    """A house stands as long as the block lasts; when its database is replaced, by a backup, another one is built.
+
+    All that a house remembers is of the database that was. Until the new one stands, nothing is answered.
+    """
+    leaving, begun = asyncio.Event(), asyncio.Event()
+
+    async def keep() -> None:
+        while not leaving.is_set():
+            try:
+                async with housed() as db:
+                    begun.set()
+                    while not (db.replaced.is_set() or leaving.is_set()):
+                        with suppress(Unavailable):
+                            await db.look()
+                        await _either(db.replaced, leaving, seconds=_LOOK_SECONDS)
+            except Problem as problem:
+                if not begun.is_set():
+                    raise
+                logger.error("This worker cannot serve, and tries again: %s", problem.detail)  # noqa: TRY400  told in words
+            if not leaving.is_set():
+                logger.warning("The database was replaced by another: everything is read anew.")
+                await asyncio.sleep(_AGAIN_SECONDS)
+
+    keeping = asyncio.create_task(keep(), name="house")
+    waiting = asyncio.create_task(begun.wait())
+    await asyncio.wait({keeping, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    try:
+        if begun.is_set():
+            yield
+    finally:
+        leaving.set()
+        waiting.cancel()
+        await keeping
+
+
+async def _either(one: asyncio.Event, other: asyncio.Event, *, seconds: float) -> None:
+    waiting = [asyncio.create_task(each.wait()) for each in (one, other)]
+    try:
+        await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED, timeout=seconds)
+    finally:
+        for task in waiting:
+            task.cancel()
+
+
+async def _as_soon_as_possible(stack: AsyncExitStack, parts: Callable[[], AbstractAsyncContextManager[Wired]]) -> Wired:
+    """What a worker runs on; one that is started while PostgreSQL is away waits for it.
+
+    It would fail otherwise, and a worker that fails before it ever served ends the whole service.
+    """
+    while True:
+        try:
+            return await stack.enter_async_context(parts())
+        except Unavailable as away:
+            if _asked_to_stop():
+                raise
+            logger.warning("This worker cannot serve yet, and tries again: %s", away.detail)
+            await asyncio.sleep(_AGAIN_SECONDS)
+
+
+def _asked_to_stop() -> bool:
+    """Whether the server has heard a signal to stop: it waits for its application to begin even so."""
+    handler = signal.getsignal(signal.SIGTERM)
+    return bool(getattr(getattr(handler, "__self__", None), "should_exit", False))
 
 
 @asynccontextmanager
@@ -282,7 +491,16 @@ async def emergency_key(settings: Settings, url: str, lasting: timedelta, becaus
         return await make_emergency_key(parts.house, occasion, lasting, because, drawn, account)
 
 
-def _house(settings: Settings, db: Database, held_keys: Keys, realms: Realms, committer: Committer) -> House:
+def _house(
+    settings: Settings,
+    db: Database,
+    held_keys: Keys,
+    realms: Realms,
+    committer: Committer,
+    tracing: Tracing,
+    present: Present,
+    messenger: Messenger,
+) -> House:
     hours = settings.lease_hours
     return House(
         db=db,
@@ -291,14 +509,85 @@ def _house(settings: Settings, db: Database, held_keys: Keys, realms: Realms, co
         ledger=committer,
         types=_types(settings),
         signer=Signer(secret.read(settings.secret_path), _public_url(settings)),
+        links=Links.under(secret.read(settings.secret_path)),
+        mail=settings.smtp,
         lengths=Lengths(users=hours.users, services=hours.services),
         longest_key=timedelta(days=settings.key_days),
         breakers=settings.break_glass,
+        tracing=tracing,
+        present=present,
+        tail=Tail(db),
+        envelopes=Envelopes(secret.read(settings.secret_path)),
+        messenger=messenger,
     )
+
+
+def _leave_uncollected() -> None:
+    """Keep what is there from the start out of the garbage collector's way.
+
+    The realm is millions of objects that stay; to look through them takes a third of a second,
+    in which nothing else happens, again and again (decision 0047).
+    """
+    gc.collect()
+    gc.freeze()
+
+
+def _traces() -> Traces | None:
+    """What follows requests, where OpenTelemetry's variables say so."""
+    if not traced():
+        return None
+    try:
+        from muniment.api.traces import Traces  # noqa: PLC0415 - imported by nobody who does not trace
+    except ImportError as missing:
+        raise CannotStart(
+            "OTEL_EXPORTER_OTLP_ENDPOINT asks for traces, and what sends them is not installed: "
+            "pip install 'muniment[telemetry]'"
+        ) from missing
+    return Traces()
+
+
+@contextmanager
+def metrics_served(settings: Settings) -> Iterator[None]:
+    """What all workers count, at the address of its own that the settings give it, as long as the block lasts."""
+    if not settings.watchers.any:
+        yield
+        return
+    shared = Shared(settings.metrics_path).fresh()
+    if settings.watchers.address is None:
+        yield
+        return
+    host, port = settings.watchers.address
+    try:
+        server, thread = start_http_server(port, host, registry(shared))
+    except OSError as taken:
+        raise CannotStart(f"MUNIMENT_METRICS: {settings.metrics} cannot be listened at: {taken.strerror}.") from taken
+    try:
+        yield
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
 
 
 def _pepper(settings: Settings) -> Pepper:
     return Pepper(secret.read(settings.secret_path))
+
+
+def _refuse_surplus(settings: Settings, surplus: Sequence[str]) -> None:
+    """Refuse a role that could change what is recorded, where the settings say that there are two.
+
+    Where one role does everything, as before there were two, it is only said, and loudly.
+    """
+    if not surplus:
+        return
+    mends = "What mends it: muniment database roles."
+    if settings.database_owner_url is not None and not settings.insecure:
+        raise CannotStart(
+            f"{' '.join(surplus)} {mends} To start nevertheless, where it does no harm: MUNIMENT_INSECURE=true"
+        )
+    logger.critical(
+        "WHOEVER HOLDS THIS SERVICE'S DATABASE ROLE CAN CHANGE WHAT IS RECORDED: %s %s", " ".join(surplus), mends
+    )
 
 
 async def _check_secret(db: Database, settings: Settings) -> None:
@@ -363,14 +652,51 @@ def _check_policies(realm: Realm) -> None:
 
 
 async def _keep_house(db: Database) -> None:
-    """Make room in the ledger before it is needed."""
+    """Make room in the ledger before it is needed; soon again where others held the locks for it."""
+    pause: float = _HOUSEKEEPING_SECONDS
     while True:
-        await asyncio.sleep(_HOUSEKEEPING_SECONDS)
+        await asyncio.sleep(pause)
+        pause = _HOUSEKEEPING_SECONDS
         try:
             async with db.begin() as tx:
                 await ledger_store.ensure_partitions(tx, datetime.now(UTC).date())
         except Problem as problem:
             logger.warning("The ledger's partitions could not be made: %s", problem.detail)
+            pause = _HOUSEKEEPING_AGAIN_SECONDS
+
+
+@asynccontextmanager
+async def _telling(house: House) -> AsyncIterator[None]:
+    """As long as this lasts, people are told what is new, if no other worker tells them."""
+    holder, stopping = uuid4(), asyncio.Event()
+    telling = asyncio.create_task(_tell_on(house, holder, stopping), name="notices")
+    try:
+        yield
+    finally:
+        stopping.set()
+        await asyncio.wait([telling], timeout=_LAST_MAIL_SECONDS)
+        telling.cancel()
+        with suppress(asyncio.CancelledError):
+            await telling
+
+
+async def _tell_on(house: House, holder: UUID, stopping: asyncio.Event) -> None:
+    held = False
+    while not stopping.is_set():
+        with suppress(TimeoutError):
+            await asyncio.wait_for(stopping.wait(), _TELL_SECONDS)
+            break
+        at = datetime.now(UTC)
+        try:
+            held = await go_round(house, holder, at, new_id(at), stopping) is not None
+        except Problem as problem:
+            logger.warning("Nobody could be told what is new: %s", problem.detail)
+        except Exception:
+            # A fault of ours: what is to be told waits, and is tried again.
+            logger.exception("Notices failed.")
+    if held:
+        with suppress(Problem):
+            await leave(house, holder)
 
 
 async def _refused(request: Request, problem: Exception) -> Response:

@@ -5,31 +5,42 @@ from __future__ import annotations
 import asyncio
 import getpass
 import json
-import logging
 import os
 import signal
 import sys
-from collections.abc import Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from importlib.metadata import version
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
+from uuid import UUID
 
 import click
 
-from muniment.core.problems import Problem
+from muniment.core.occasions import Occasion
+from muniment.core.problems import CannotStart, Problem, Unavailable
 from muniment.safe_start import banner, refuse_danger
 from muniment.settings import Settings, in_force, read, surroundings
 from muniment.steward import commands as steward
-from muniment.steward import projects
+from muniment.steward import ledgers, projects
 
 if TYPE_CHECKING:
     from muniment.core.ledger import Question
     from muniment.core.replays import Replayed
+    from muniment.core.verdicts import Verdict
     from muniment.identity.examination import Examination
+    from muniment.keeping import Keeping
+    from muniment.store.roles import Standing
+
+Done = TypeVar("Done")
 
 #: After how many decisions computed again it is told how far that has come.
 _TELL_EVERY = 10_000
+
+#: After how many rows verified it is told how far that has come.
+_TELL_ROWS = 100_000
 
 _OF_A_STATE = ("subject", "issuer", "groups", "attributes")
 _VERDICTS = {
@@ -67,22 +78,28 @@ def serve(upgrade: bool) -> None:
     """Run the service."""
     settings = read()
     accepted = refuse_danger(settings, surroundings())
-    _log()
+    _log(settings)
     if accepted:
         click.echo(banner(accepted), err=True)
     _stop_by_leaving()
-    with _database(settings) as url:
-        _serve(settings, url, upgrade=upgrade or settings.database_url is None)
+    with _databases(settings) as (url, owner_url):
+        if upgrade or settings.database_url is None:
+            _upgrade(url, owner_url)
+        _serve(settings, url)
 
 
-def _serve(settings: Settings, url: str, *, upgrade: bool) -> None:
+def _upgrade(url: str, owner_url: str) -> None:
+    from muniment.store import migrations, roles
+
+    migrations.upgrade(owner_url, roles.role_of(url))
+
+
+def _serve(settings: Settings, url: str) -> None:
     import uvicorn
 
-    from muniment.app import create_app, prepare
-    from muniment.store import migrations
+    from muniment.app import create_app, metrics_served, prepare
+    from muniment.sealing import sealed_beside
 
-    if upgrade:
-        migrations.upgrade(url)
     link = asyncio.run(prepare(settings, url))
     if link is not None:
         click.echo(
@@ -98,16 +115,21 @@ def _serve(settings: Settings, url: str, *, upgrade: bool) -> None:
         "port": settings.port,
         "access_log": False,
         "log_level": "warning",
+        # Its lines go where all others go.
+        "log_config": None,
         "server_header": False,
         "timeout_graceful_shutdown": 10,
+        # On a machine that has too much to do a worker is slow to say that it lives, and is not killed for it.
+        "timeout_worker_healthcheck": 30,
         # Uvicorn's own default believes whoever calls from this machine.
         "proxy_headers": bool(settings.trusted_proxies),
         "forwarded_allow_ips": [str(network) for network in settings.trusted_proxies],
     }
-    if settings.workers == 1:
-        uvicorn.run(create_app(settings, url), **options)
-    else:
-        uvicorn.run("muniment.app:from_environment", factory=True, workers=settings.workers, **options)
+    with metrics_served(settings), sealed_beside(settings):
+        if settings.workers == 1:
+            uvicorn.run(create_app(settings, url, alone=True), **options)
+        else:
+            uvicorn.run("muniment.app:from_environment", factory=True, workers=settings.workers, **options)
 
 
 @main.group()
@@ -117,19 +139,61 @@ def database() -> None:
 
 @database.command("upgrade")
 def upgrade_database() -> None:
-    """Bring the database to this release's schema."""
-    from muniment.store import migrations
+    """Bring the database to this release's schema, and give the service's role what it needs."""
+    settings = read()
+    _log(settings)
+    with _databases(settings) as (url, owner_url):
+        _upgrade(url, owner_url)
+    click.echo("The database is at this release's schema.")
+
+
+@database.command("roles")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def database_roles(as_json: bool) -> None:
+    """Show who owns the ledger, what the service's role may do, and the SQL that mends what is not so.
+
+    Exit code 1 when the role may do too much, or lacks something.
+    """
+    from muniment.store import roles
 
     settings = read()
-    _log()
-    with _database(settings) as url:
-        migrations.upgrade(url)
-    click.echo("The database is at this release's schema.")
+    with _databases(settings) as (url, owner_url):
+        standing = roles.standing_at(owner_url, roles.role_of(url))
+    click.echo(json.dumps(_standing_as_json(standing), indent=2) if as_json else _standing_as_told(standing))
+    sys.exit(1 if standing.differences else 0)
+
+
+def _standing_as_json(standing: Standing) -> dict[str, Any]:
+    return {
+        "owner": standing.owner,
+        "service": standing.service,
+        "rights": {name: list(rights) for name, rights in standing.rights.items()},
+        "differences": [
+            {"words": each.words, "too_much": each.too_much, "by_owner": each.by_owner, "sql": list(each.mending)}
+            for each in standing.differences
+        ],
+    }
+
+
+def _standing_as_told(standing: Standing) -> str:
+    width = max((len(name) for name in standing.rights), default=0)
+    lines = [f"The ledger belongs to {standing.owner or 'nobody yet'}; the service works as {standing.service}.", ""]
+    lines += [f"{name:<{width}}  {', '.join(rights) or 'nothing'}" for name, rights in standing.rights.items()]
+    if not standing.differences:
+        return "\n".join([*lines, "", "The service may do what it needs, and nothing else."])
+    for each in standing.differences:
+        lines += ["", each.words, *(f"    {line}{'' if line.startswith('--') else ';'}" for line in each.mending)]
+    by_owner = any(each.by_owner for each in standing.differences)
+    return "\n".join([*lines, *(["", "muniment database upgrade mends what the owner may mend."] if by_owner else [])])
 
 
 @main.group()
 def audit() -> None:
     """Hold the ledger to the truth."""
+
+
+for _command in (ledgers.show, ledgers.export, ledgers.unusual):
+    audit.add_command(_command)
 
 
 @audit.command("replay")
@@ -209,6 +273,372 @@ def _moment(option: str, text: str | None) -> datetime | None:
     return read
 
 
+@audit.command("verify")
+@click.argument("file", required=False, type=click.Path(dir_okay=False, path_type=Path))
+@click.option("--key", "keys", multiple=True, help="A key that must have sealed it, as GET /v1/ledger/keys showed it.")
+@click.option(
+    "--witness",
+    "files",
+    multiple=True,
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="A file of checkpoints, in the place of the witnesses that are set.",
+)
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def verify_ledger(file: Path | None, keys: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
+    """Prove that no row of the ledger was changed, removed, inserted or put elsewhere since it was sealed.
+
+    With FILE, an export is held against its own checkpoint, offline: say --key, and no witness.
+
+    Exit code 0: it holds; 1: it does not; 2: that could not be found out.
+    """
+    if file is not None:
+        _verify_export(file, keys, as_json=as_json)
+    settings = read()
+    try:
+        with _database(settings) as url:
+            verdict = asyncio.run(_verify(settings, url, keys, files, quiet=as_json))
+    except Problem as problem:
+        click.echo(f"muniment: {problem.detail}", err=True)
+        sys.exit(2)
+    click.echo(json.dumps(_verdict_as_json(verdict), indent=2) if as_json else _verdict_as_told(verdict))
+    sys.exit(0 if verdict.holds else 1)
+
+
+def _verify_export(file: Path, keys: tuple[str, ...], *, as_json: bool) -> NoReturn:
+    from muniment.identity.seal_keys import holds
+
+    proven = ledgers.verify_file(file, keys, holds)
+    told = json.dumps(ledgers.verdict_as_json(proven), indent=2) if as_json else ledgers.verdict_in_words(proven)
+    click.echo(told)
+    sys.exit(0 if proven.holds else 1)
+
+
+async def _verify(
+    settings: Settings, url: str, keys: tuple[str, ...], files: tuple[Path, ...], *, quiet: bool
+) -> Verdict:
+    from muniment.core.checkpoints import VerifierKey
+    from muniment.flows.verify_ledger import verify_ledger
+    from muniment.sealing import audited
+    from muniment.store.witnesses import FileWitness, WitnessAway
+
+    told = 0
+
+    def tell(rows: int, of: int) -> None:
+        nonlocal told
+        if not quiet and rows >= told + _TELL_ROWS:
+            told = rows
+            click.echo(f"muniment: {rows:,} rows of {of:,}", err=True)
+
+    async with audited(settings, url) as (db, auditing):
+        pinned = [VerifierKey.parse(key) for key in keys] or auditing.pinned
+        witnesses = [FileWitness(path) for path in files] or auditing.witnesses
+        try:
+            return await verify_ledger(db, replace(auditing, pinned=pinned, witnesses=witnesses), tell)
+        except WitnessAway as away:
+            raise Unavailable(f"A witness cannot be read: {away}. Mend that, or name others: --witness FILE") from away
+
+
+def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
+    def moment(at: datetime | None) -> str | None:
+        return at.isoformat() if at is not None else None
+
+    return {
+        "holds": verdict.holds,
+        "proven_until": moment(verdict.proven_until),
+        "rows": verdict.rows,
+        "seals": verdict.seals,
+        "sealed": verdict.sealed,
+        "unsealed": verdict.unsealed,
+        "retired": verdict.retired,
+        "erased": verdict.erased,
+        "keys": [key.text for key in verdict.keys],
+        "pinned": verdict.pinned,
+        "witnesses": [
+            {"name": each.name, "checkpoints": each.checkpoints, "number": each.number, "at": moment(each.at)}
+            for each in verdict.witnesses
+        ],
+        "restorations": [{"seal": number, **asdict(lost)} for number, lost in verdict.restorations],
+        "faults": [
+            {
+                "kind": each.kind.value,
+                "position": each.position,
+                "id": each.id,
+                "at": moment(each.at),
+                "seal": each.seal,
+                "rows": each.rows,
+                "words": each.words,
+            }
+            for each in verdict.faults
+        ],
+        "untold": verdict.untold,
+    }
+
+
+def _verdict_as_told(verdict: Verdict) -> str:
+    """The verdict for people: what is proven, by which keys and witnesses, and each fault with its row."""
+    until = verdict.proven_until
+    proven = f"{verdict.rows:,} rows, all up to {until.isoformat()}" if until is not None else "nothing"
+    lines = [
+        f"Proven       {proven}",
+        f"Sealed       {verdict.sealed:,} rows in {verdict.seals:,} seals",
+        f"Not sealed   {verdict.unsealed:,} rows, which nothing proves yet",
+    ]
+    if verdict.retired or verdict.erased:
+        lines.append(f"As recorded  {verdict.retired:,} rows were retired, and of {verdict.erased:,} fields were erased")
+    lines += [f"Key          {key.text}" for key in verdict.keys]
+    for each in verdict.witnesses:
+        upto = f", the newest {each.number} of {each.at.isoformat()}" if each.at is not None else ""
+        lines.append(f"Witness      {each.name} keeps the same {each.checkpoints:,} checkpoints{upto}")
+    for number, lost in verdict.restorations:
+        which = f"checkpoints {lost.first_lost} to {lost.last_lost}"
+        lines.append(f"Restored     {which} were lost, as seal {number} says: {lost.because}")
+    if not verdict.pinned:
+        lines.append("             Nobody vouches for the key: compare it with one that you noted, or name that: --key")
+    if not any(each.checkpoints for each in verdict.witnesses):
+        lines.append("             No witness keeps checkpoints, so whether the end was cut off nobody can tell.")
+    for fault in verdict.faults:
+        where = [] if fault.position is None else [f"position {fault.position:,}"]
+        where += [] if fault.id is None else [f"row {fault.id}"]
+        where += [] if fault.at is None else [f"of {fault.at.isoformat()}"]
+        where += [] if fault.seal is None else [f"seal {fault.seal}"]
+        where += [f"{fault.rows:,} rows"] if fault.rows > 1 else []
+        lines += ["", f"{fault.kind.value.upper()}  {', '.join(where)}".rstrip(), f"    {fault.words}"]
+    if verdict.untold:
+        lines += ["", f"And {verdict.untold:,} more."]
+    return "\n".join([*lines, "", "The ledger holds." if verdict.holds else "The ledger does not hold."])
+
+
+@audit.command("seal")
+@click.option("--once", is_flag=True, help="Seal what is there, tell the witnesses, and end.")
+def seal_ledger(once: bool) -> None:
+    """Seal the ledger until this is stopped, where the service does not do it (MUNIMENT_SEALING=false)."""
+    settings = read()
+    _log(settings)
+    _stop_by_leaving()
+    with _database(settings) as url:
+        count = asyncio.run(_seal(settings, url, once=once))
+    click.echo(f"Sealed: {count:,} rows.")
+
+
+async def _seal(settings: Settings, url: str, *, once: bool) -> int:
+    from muniment.sealing import seal_on, sealer
+
+    async with sealer(settings, url) as working:
+        if not once:
+            await seal_on(working)
+        await working.hold_to_witnesses()
+        count = await working.seal_all()
+        for told in await working.tell_witnesses():
+            if told.fault is not None:
+                click.echo(f"muniment: the witness {told.name} cannot be told: {told.fault}", err=True)
+        return count
+
+
+@audit.command("rotate-key")
+@click.option("--because", required=True, help="Why; it stands in the ledger.")
+def rotate_seal_key(because: str) -> None:
+    """Let a new key seal the ledger from now on: the old one signs that it does, and is removed."""
+    settings = read()
+    with _database(settings) as url:
+        made = asyncio.run(_rotate(settings, url, because))
+    click.echo(made)
+    click.echo("This key seals from now on. Whoever noted the one before can go on from it.", err=True)
+
+
+async def _rotate(settings: Settings, url: str, because: str) -> str:
+    from muniment.sealing import sealer
+
+    async with sealer(settings, url) as working:
+        await working.hold_to_witnesses()
+        return await working.rotate(_occasion("muniment audit rotate-key"), because, _account())
+
+
+@audit.command("accept-restore")
+@click.option("--because", required=True, help="Why; it stands in the ledger and in the signed checkpoint.")
+def accept_restore(because: str) -> None:
+    """Go on sealing a database that was restored from an older backup than its witnesses know.
+
+    A signed checkpoint says for ever which ones were lost.
+    """
+    settings = read()
+    with _database(settings) as url:
+        first, last = asyncio.run(_accept_restore(settings, url, because))
+    click.echo(f"Checkpoints {first} to {last} are lost, as is said from now on; sealing goes on.")
+
+
+async def _accept_restore(settings: Settings, url: str, because: str) -> tuple[int, int]:
+    from muniment.sealing import sealer
+
+    async with sealer(settings, url) as working:
+        lost = await working.accept_restore(_occasion("muniment audit accept-restore"), because, _account())
+        await working.tell_witnesses()
+        return lost.first_lost, lost.last_lost
+
+
+def _occasion(client: str) -> Occasion:
+    """An occasion of the service's own, on which somebody at the machine does something."""
+    from muniment.api.identifiers import new_id
+    from muniment.core.subjects import ITSELF
+
+    at = datetime.now(UTC)
+    return Occasion(ITSELF, at, new_id(at), client=client)
+
+
+@audit.command("hold")
+@click.option("--because", required=True, help="Why; it stands in the ledger.")
+@click.option("--since", help="Only rows from this time on (RFC 3339).")
+@click.option("--until", help="Only rows up to this time, and without it.")
+@click.option("--subject", help="Only rows of this subject, as user:ann.")
+@click.option("--dataset", help="Only rows about this dataset.")
+def hold_ledger(because: str, since: str | None, until: str | None, subject: str | None, dataset: str | None) -> None:
+    """Put a legal hold on rows of the ledger, or on all of it.
+
+    What is held is neither retired nor erased until the hold is released. Its id is on standard output.
+    """
+    from muniment.core.holds import Hold
+    from muniment.flows.hold_rows import hold_rows
+
+    begin, end, account = _moment("--since", since), _moment("--until", until), _account()
+
+    async def work(kept: Keeping) -> Hold:
+        occasion = kept.occasion
+        wanted = Hold(occasion.row_id, occasion.at, because, account, begin, end, subject, dataset)
+        return await hold_rows(kept.db, kept.keys, occasion, wanted)
+
+    made = _keep("muniment audit hold", work)
+    click.echo(str(made.id))
+    click.echo(f"Held: {made.words}. Release it with: muniment audit release {made.id} --because …", err=True)
+
+
+@audit.command("release")
+@click.argument("hold", type=click.UUID)
+@click.option("--because", required=True, help="Why; it stands in the ledger.")
+def release_ledger(hold: UUID, because: str) -> None:
+    """Release a legal hold."""
+    from muniment.flows.hold_rows import release_rows
+
+    account = _account()
+    found = _keep(
+        "muniment audit release",
+        lambda kept: release_rows(kept.db, kept.keys, kept.occasion, hold, because, account),
+    )
+    click.echo(f"Released: {found.words}.")
+
+
+@audit.command("holds")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def holds_of_ledger(as_json: bool) -> None:
+    """Show the legal holds in force."""
+    from muniment.flows.hold_rows import list_holds
+
+    account = _account()
+    found = _keep("muniment audit holds", lambda kept: list_holds(kept.db, kept.occasion, account))
+    if as_json:
+        told = [{"id": str(hold.id), "at": hold.at.isoformat(), **hold.told} for hold in found]
+        click.echo(json.dumps(told, indent=2))
+        return
+    for hold in found:
+        click.echo(f"{hold.id}  since {hold.at:%Y-%m-%d}  {hold.words}: {hold.because}")
+    if not found:
+        click.echo("Nothing is held.")
+
+
+@audit.command("retire")
+@click.option("--before", help="Months before this one, as 2026-01; absent: as MUNIMENT_RETENTION says.")
+@click.option("--because", default="their time is over", show_default=True, help="Why; it stands in the ledger.")
+@click.option("--dry-run", is_flag=True, help="Only say which months would go.")
+def retire_months(before: str | None, because: str, dry_run: bool) -> None:
+    """Let whole months of the ledger go that are over, sealed, proven and not held; their seals stay.
+
+    The oldest go first. Interrupted, it goes on when it is run again.
+    """
+    from muniment.core import retention
+
+    settings = read()
+    now, months = datetime.now(UTC), settings.retention.months if settings.retention else None
+    if before is None and months is None:
+        raise CannotStart("Nothing says how long rows are kept, so none go. Set MUNIMENT_RETENTION, or give --before.")
+    moment = retention.month_of(before) if before is not None else retention.kept_since(now, months or 0)
+    retention.checked(moment, now, months)
+    gone = _keep("muniment audit retire", lambda kept: _retire(kept, moment, because, dry_run=dry_run))
+    if not gone:
+        click.echo(f"Nothing before {moment:%Y-%m} is there any more.")
+
+
+async def _retire(kept: Keeping, before: datetime, because: str, *, dry_run: bool) -> int:
+    """Retire months, and tell of each as it goes; gives how many."""
+    from muniment.flows.retire_months import Retiring, due, retire_months
+
+    count = 0
+    if dry_run:
+        for each in await due(kept.db, before):
+            count += 1
+            held = f"; it stays, held by {each.held_by[0].id}: {each.held_by[0].because}" if each.held_by else ""
+            click.echo(f"{each.month.name}: {each.rows:,} rows{held}")
+        return count
+    retiring = Retiring(before, _account(), because)
+    async for each in retire_months(
+        kept.db,
+        kept.maintenance,
+        kept.keys,
+        kept.occasion,
+        retiring,
+        proof=kept.proven_until,
+        sealing=kept.seal,
+    ):
+        count += 1
+        click.echo(f"{each.month.name} is retired: {each.rows:,} rows.")
+    return count
+
+
+@audit.command("erase")
+@click.argument("subject")
+@click.option("--because", required=True, help="Why, without the person: such as the number of their request.")
+@click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def erase_person(subject: str, because: str, dry_run: bool, as_json: bool) -> None:
+    """Erase a person, as user:ann, from the ledger and beside it, without breaking its proof."""
+    from muniment.flows import erase_person as flow
+
+    request = flow.Request(subject, because, _account())
+
+    async def work(kept: Keeping) -> flow.Erased:
+        if dry_run:
+            return await flow.erase_person(kept.db, kept.maintenance, kept.keys, kept.occasion, request, dry_run=True)
+        # With another key than the ledger's nothing is erased; and what is said of it is sealed when this ends.
+        await kept.seal()
+        done = await flow.erase_person(kept.db, kept.maintenance, kept.keys, kept.occasion, request)
+        await kept.seal()
+        return done
+
+    erased = _keep("muniment audit erase", work)
+    if as_json:
+        click.echo(json.dumps(asdict(erased), indent=2))
+        return
+    would = "would be erased" if dry_run else "erased"
+    click.echo(f"Rows of which who asked is {would}: {erased.who:,}; whose details named them: {erased.details:,}.")
+    for name, count in erased.beside.items():
+        click.echo(f"Rows of {name} removed: {count:,}.")
+    for name, count in erased.remaining.items():
+        click.echo(f"{'Named now' if dry_run else 'Still named'} in {name}: {count:,}.")
+    if not dry_run:
+        click.echo("What is still named, and why, says the manual: “Erase a person”. Backups keep what they hold.")
+
+
+def _keep(client: str, work: Callable[[Keeping], Awaitable[Done]]) -> Done:
+    """Do work on the ledger as the role that owns its tables."""
+    from muniment.keeping import keeping
+
+    settings = read()
+
+    async def done(owner_url: str) -> Done:
+        async with keeping(settings, owner_url, client) as kept:
+            return await work(kept)
+
+    with _databases(settings) as (_, owner_url):
+        return asyncio.run(done(owner_url))
+
+
 @main.command("break-glass")
 @click.option("--because", required=True, help="Why; it stands in the ledger.")
 @click.option("--hours", type=click.FloatRange(0, 8, min_open=True), default=8, show_default=True, help="For how long.")
@@ -221,7 +651,7 @@ def break_glass(because: str, hours: float) -> None:
     from muniment.app import emergency_key
 
     settings = read()
-    _log()
+    _log(settings)
     with _database(settings) as url:
         made = asyncio.run(emergency_key(settings, url, timedelta(hours=hours), because, _account()))
     click.echo(made.text)
@@ -298,6 +728,39 @@ def _as_told(examined: Examination) -> str:
     return "\n".join([*lines, _VERDICTS[examined.outcome]])
 
 
+@doctor.command("mail")
+@click.option("--to", required=True, help="The address that a test mail goes to.")
+@click.option("--json", "as_json", is_flag=True, help="For programs.")
+def doctor_mail(to: str, as_json: bool) -> None:
+    """Send a test mail as MUNIMENT_SMTP says, step by step.
+
+    Exit code 0: the server took it; 1: a step failed.
+    """
+    from muniment.api.identifiers import new_id
+    from muniment.core.notices import checked_mailbox
+    from muniment.post.mail import Mail, Outcome, tried
+
+    settings = read()
+    if settings.smtp is None:
+        raise CannotStart('MUNIMENT_SMTP is not set, so no mails are sent. Set it: {"host": "…", "from": "…"}')
+    at = datetime.now(UTC)
+    mail = Mail(
+        to=checked_mailbox(to),
+        title="Muniment: A test",
+        text="This mail was sent by `muniment doctor mail`. What Muniment has to tell people comes this way.\n",
+        at=at,
+        name=f"doctor.{new_id(at)}",
+    )
+    steps = asyncio.run(tried(settings.smtp, mail))
+    if as_json:
+        told = [{"step": step.name, "outcome": step.outcome.value, "words": step.words} for step in steps]
+        click.echo(json.dumps(told, indent=2))
+    else:
+        for step in steps:
+            click.echo(f"{step.outcome:<6}  {step.name}: {step.words}")
+    sys.exit(0 if all(step.outcome is Outcome.HOLDS for step in steps) else 1)
+
+
 @main.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def config(as_json: bool) -> None:
@@ -316,9 +779,16 @@ def config(as_json: bool) -> None:
 
 @contextmanager
 def _database(settings: Settings) -> Iterator[str]:
-    """The configured database, or the embedded one, which runs as long as this lasts."""
+    """The configured database, or the embedded one, which runs as long as this lasts, as the service sees it."""
+    with _databases(settings) as (url, _):
+        yield url
+
+
+@contextmanager
+def _databases(settings: Settings) -> Iterator[tuple[str, str]]:
+    """The same, and as the role that owns its tables."""
     if settings.database_url is not None:
-        yield settings.database_url
+        yield settings.database_url, settings.owner_url or settings.database_url
         return
     from muniment.store import embedded
     from muniment.store.postgres_binaries import in_directory
@@ -326,7 +796,8 @@ def _database(settings: Settings) -> Iterator[str]:
     chosen = settings.postgres_binaries
     server = embedded.start(settings.data_dir, binaries=in_directory(chosen) if chosen else None)
     try:
-        yield server.url
+        server.keep()
+        yield server.url, server.owner_url
     finally:
         server.stop()
 
@@ -340,7 +811,7 @@ def _stop_by_leaving() -> None:
         signal.signal(each, lambda *_: sys.exit(0))
 
 
-def _log() -> None:
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    for noisy in ("alembic", "httpx", "httpcore"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+def _log(settings: Settings) -> None:
+    from muniment.api.logs import Form, configure
+
+    configure(Form(settings.log_format))

@@ -46,6 +46,7 @@ def dangers(settings: Settings, around: Surroundings) -> tuple[str, ...]:
         *_of_issuers(settings),
         *_of_listening(settings),
         *_of_the_database(settings, around),
+        *_of_mails(settings),
         *_of_files(settings, around),
     )
 
@@ -86,6 +87,15 @@ def _of_the_database(settings: Settings, around: Surroundings) -> Iterator[str]:
         )
 
 
+def _of_mails(settings: Settings) -> Iterator[str]:
+    server = settings.smtp
+    if server is not None and server.security == "none" and not on_this_machine(server.host):
+        yield (
+            f"Mails and the password of their server ({server.host}) can be read on the way; give MUNIMENT_SMTP the "
+            'security "starttls" or "tls".'
+        )
+
+
 def _hosts(address: SplitResult, otherwise: list[str]) -> list[str]:
     """The hosts of a database's URL: one, several with commas, or those that stand elsewhere."""
     written = [host for host in address.netloc.rpartition("@")[2].split(",") if host]
@@ -110,6 +120,17 @@ def _of_files(settings: Settings, around: Surroundings) -> Iterator[str]:
         yield (
             f"Others on this machine may read or write the service's secret {settings.secret_path}; run: "
             f"chmod 600 {settings.secret_path}"
+        )
+    password = settings.smtp.password_file if settings.smtp is not None else None
+    if password is not None and _lets(password, stat.S_IRWXO):
+        yield (
+            f"Everybody on this machine may read the password of the mail server in {password}; run: "
+            f"chmod o-rwx {password}"
+        )
+    if _lets(settings.seal_key_path, stat.S_IRWXG | stat.S_IRWXO):
+        yield (
+            f"Others on this machine may read or write the key that seals the ledger, {settings.seal_key_path}; run: "
+            f"chmod 600 {settings.seal_key_path}"
         )
     if around.file is not None and around.file_holds_secret and _lets(around.file, stat.S_IROTH | stat.S_IWOTH):
         yield (

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any, Literal
 
 import platformdirs
 from pydantic import (
@@ -33,8 +33,10 @@ from muniment.core.leases import LONGEST
 from muniment.core.limits import Rates, rates_from
 from muniment.core.problems import CannotStart, Invalid
 from muniment.core.sessions import Hours
-from muniment.identity import secret
+from muniment.core.watchers import OFF, Watchers, parse_watchers
+from muniment.identity import seal_keys, secret
 from muniment.identity.issuers import Issuer, issuers_from
+from muniment.post.mail import MailServer
 
 PREFIX = "MUNIMENT_"
 
@@ -42,7 +44,11 @@ PREFIX = "MUNIMENT_"
 _CONFIG = "MUNIMENT_CONFIG"
 
 #: Settings of more than one value: JSON in the environment.
-_IN_JSON = frozenset({"lease_hours", "session_hours", "dataset_types", "limits", "trusted_proxies"})
+_IN_JSON = frozenset({
+    "lease_hours", "session_hours", "dataset_types", "limits", "trusted_proxies", "smtp", "webhook_networks",
+    "retention",
+    "witnesses",
+})  # fmt: skip
 
 #: Variables with the prefix that belong to the client or to development, not to the service.
 _OTHERS = frozenset({
@@ -65,6 +71,46 @@ class SessionHours(BaseModel):
     def as_core(self) -> Hours:
         """The same, as sessions are reckoned with."""
         return Hours(idle=timedelta(hours=self.idle), longest=timedelta(hours=self.longest))
+
+
+class Retention(BaseModel):
+    """How long rows of the ledger are kept, in whole months after their own."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    months: int = Field(ge=1, le=1200)
+
+
+class WitnessFile(BaseModel):
+    """A witness: a file of checkpoints, told at most every so many seconds."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["file"]
+    path: Path | None = None
+    every: float = Field(default=0, ge=0, le=3600)
+
+    def __str__(self) -> str:
+        """The witness, as it is shown."""
+        return f"file {self.path or 'in the data directory'}"
+
+
+class WitnessBucket(BaseModel):
+    """A witness: a bucket with object lock, in which each checkpoint is held for so many days."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    kind: Literal["s3"]
+    bucket: str = Field(min_length=3)
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    retain_days: int = Field(default=3650, ge=1, le=36_500)
+    every: float = Field(default=60, ge=0, le=3600)
+
+    def __str__(self) -> str:
+        """The witness, as it is shown."""
+        return f"s3://{self.bucket}/{self.prefix}"
 
 
 class LeaseHours(BaseModel):
@@ -90,6 +136,11 @@ class Settings(BaseModel):
         repr=False,
         description="PostgreSQL (postgresql://…); absent: the embedded server under the data directory.",
     )
+    database_owner_url: str | None = Field(
+        default=None,
+        repr=False,
+        description="The same database as the role that owns its tables: for upgrades, and to keep the ledger.",
+    )
     data_dir: Path = Field(
         default_factory=lambda: Path(platformdirs.user_data_dir("muniment", appauthor=False)),
         description="Where the embedded database is kept.",
@@ -113,12 +164,32 @@ class Settings(BaseModel):
     trusted_proxies: tuple[IPvAnyNetwork, ...] = Field(
         default=(), description="Whose word is taken for a caller's address, as a JSON list of addresses and networks."
     )
+    webhook_networks: tuple[IPvAnyNetwork, ...] = Field(
+        default=(), description="Private networks whose addresses webhooks may call, without TLS too, as a JSON list."
+    )
     secret_file: Path | None = Field(
         default=None,
         description="The service's own secret, the same on every host; absent: made in the data directory.",
     )
+    sealing: bool = Field(
+        default=True, description="Seal the ledger beside serving; false where muniment audit seal does it elsewhere."
+    )
+    witnesses: tuple[Annotated[WitnessFile | WitnessBucket, Field(discriminator="kind")], ...] | None = Field(
+        default=None,
+        description="Where checkpoints of the ledger are kept, as a JSON list; absent: a file in the data directory.",
+    )
+    seal_key_file: Path | None = Field(
+        default=None,
+        description="The key that seals the ledger, the same on every host; absent: made in the data directory.",
+    )
+    retention: Retention | None = Field(
+        default=None, description='How long rows of the ledger are kept at least: {"months": 84}; absent: for ever.'
+    )
     key_days: int = Field(
         default=90, ge=1, le=366, description="How many days away the end of a key of Muniment's own may be."
+    )
+    most_at_once: int = Field(
+        default=256, ge=1, le=100_000, description="How many requests each process works on at once, before it says 503."
     )
     limits: Rates = Field(
         default=Rates(), description="What may happen how often before it has to wait; in JSON, by its name."
@@ -132,8 +203,18 @@ class Settings(BaseModel):
     dataset_types: tuple[str, ...] = Field(
         default=(), description="Further dataset types that definitions may use, as a JSON list of full names."
     )
+    smtp: MailServer | None = Field(
+        default=None,
+        description='Which server takes mails to people: {"host": "mail.example.org", "from": "muniment@example.org"}.',
+    )
+    metrics: str = Field(
+        default=OFF,
+        description="Who may read the metrics: off, an address of their own (127.0.0.1:9420), or some networks.",
+    )
+    log_format: Literal["text", "json"] = Field(default="text", description="How each line of the log is written.")
+    access_log: bool = Field(default=False, description="Whether the log tells of every request.")
 
-    @field_validator("database_url")
+    @field_validator("database_url", "database_owner_url")
     @classmethod
     def _postgres_only(cls, url: str | None) -> str | None:
         if url is not None and url.partition("://")[0] not in {"postgresql", "postgres", "postgresql+psycopg"}:
@@ -164,6 +245,15 @@ class Settings(BaseModel):
         except Invalid as refused:
             raise ValueError(refused.detail) from refused
 
+    @field_validator("metrics")
+    @classmethod
+    def _watchers(cls, text: str) -> str:
+        try:
+            parse_watchers(text)
+        except Invalid as refused:
+            raise ValueError(refused.detail) from refused
+        return text
+
     @field_validator("bootstrap_admin", "break_glass")
     @classmethod
     def _group(cls, text: str | None) -> str | None:
@@ -173,9 +263,29 @@ class Settings(BaseModel):
             raise ValueError(refused.detail) from refused
 
     @property
+    def owner_url(self) -> str | None:
+        """The configured database as the role that owns its tables; where none is named, one role does both."""
+        return self.database_owner_url or self.database_url
+
+    @property
     def secret_path(self) -> Path:
         """Where the service's own secret is."""
         return self.secret_file or self.data_dir / secret.NAME
+
+    @property
+    def watchers(self) -> Watchers:
+        """Who may read the metrics."""
+        return parse_watchers(self.metrics)
+
+    @property
+    def metrics_path(self) -> Path:
+        """Where the processes of one service leave what they have counted: another service has another port."""
+        return self.data_dir / "metrics" / str(self.port)
+
+    @property
+    def seal_key_path(self) -> Path:
+        """Where the key is that seals the ledger."""
+        return self.seal_key_file or self.data_dir / seal_keys.NAME
 
     @property
     def attributes(self) -> Mapping[str, str]:
@@ -268,6 +378,13 @@ def surroundings(environ: Mapping[str, str] | None = None) -> Surroundings:
     )
 
 
+def traced(environ: Mapping[str, str] | None = None) -> bool:
+    """Whether OpenTelemetry's own variables say where traces of requests go."""
+    environ = os.environ if environ is None else environ
+    named = ("OTEL_EXPORTER_OTLP_ENDPOINT", "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT")
+    return any(environ.get(name) for name in named) and environ.get("OTEL_SDK_DISABLED", "").lower() != "true"
+
+
 def in_force(settings: Settings, environ: Mapping[str, str] | None = None) -> tuple[InForce, ...]:
     """Every setting with its value and where it came from, for ``muniment config``."""
     environ = os.environ if environ is None else environ
@@ -303,12 +420,12 @@ def _mapping(given: object) -> Mapping[str, object]:
 
 
 def _shown(name: str, value: object) -> str:
-    if name == "database_url" and isinstance(value, str):
+    if name in {"database_url", "database_owner_url"} and isinstance(value, str):
         return _without_password(value)
     if name == "issuers" and isinstance(value, tuple):
         return ", ".join(f"{issuer.name}={issuer.issuer}" for issuer in value) or "none"
     if isinstance(value, BaseModel):
-        return value.model_dump_json()
+        return value.model_dump_json(by_alias=True)
     if isinstance(value, bool):
         return str(value).lower()
     return "not set" if value is None else str(value) if not isinstance(value, tuple) else ", ".join(map(str, value))

@@ -9,6 +9,7 @@ import pytest
 from rich.logging import RichHandler
 
 from demo.issuer import RunningIssuer, running_issuer
+from muniment import app
 from tests.api.running import PEOPLE, Running, found_company, running
 
 
@@ -22,6 +23,14 @@ def _logged_plainly() -> Iterator[None]:
     yield
     for handler in drawing:
         root.addHandler(handler)
+
+
+@pytest.fixture(autouse=True, scope="session")
+def _rounds_by_hand() -> Iterator[None]:
+    """Nobody is told anything by itself here: tests of notices go their own rounds, at moments of their own."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(app, "_TELL_SECONDS", 100_000)
+        yield
 
 
 @pytest.fixture(scope="session")

@@ -280,6 +280,8 @@ def environment_for(issuer: RunningIssuer, **settings: object) -> dict[str, str]
         "issuers": json.dumps(issuers),
         "bootstrap_admin": "user:root",
         "limits": json.dumps(NO_LIMITS),
+        # A process more for each service; those who want one say so.
+        "sealing": "false",
         **settings,
     }
     return {**inherited, **{f"MUNIMENT_{name.upper()}": str(value) for name, value in given.items()}}
@@ -299,12 +301,18 @@ def serving(issuer: RunningIssuer, said: Path, *options: str, **settings: object
         process = subprocess.Popen(
             [MUNIMENT, "serve", *options], env=environment_for(issuer, port=port, **settings), stderr=file, stdout=file
         )
-    served = Served(f"http://127.0.0.1:{port}", process, said)
+    with ready(Served(f"http://127.0.0.1:{port}", process, said)) as served:
+        yield served
+
+
+@contextmanager
+def ready(served: Served) -> Iterator[Served]:
+    """A service that was just started, once it is ready, until the block ends."""
     try:
         _await_readiness(served)
         yield served
     finally:
-        if process.poll() is None:
+        if served.process.poll() is None:
             served.stop()
 
 

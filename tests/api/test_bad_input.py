@@ -36,10 +36,16 @@ WRITING = {
     f"/v1/requests/{NEVER}/approve": {"comment": "fine"},
     f"/v1/requests/{NEVER}/deny": {"because": "no"},
     f"/v1/requests/{NEVER}/withdraw": {},
+    "/v1/notices/preferences": {"mail": {"asked": "off"}},
+    "/v1/notices/address": {"address": "ann@example.org"},
+    "/v1/notices/webhook": {"url": "https://hooks.example.org/ann"},
     "/v1/reviews": {"decisions": [{"kind": "grant", "id": "fresh", "version": 1, "end": {"reason": "over"}}]},
     "/v1/subjects/user:ben/hand-over": {"to": "user:sam", "reason": "leaves"},
     "/v1/keys": {"service": "service:x", "use": "changes", "until": "2030-01-01T00:00:00Z", "because": "a test"},
     "/v1/keys/revoke": {"key": "mun_nonsense"},
+    "/v1/webhooks/fresh": {"url": "https://siem.example.org/", "active": False},
+    "/v1/webhooks/fresh/secret": {"keep_hours": 1},
+    "/v1/webhooks/fresh/replay": {"dead": True},
     "/v1/subjects/end-sign-ins": {"reason": "a key has leaked"},
     **{f"/v1/subjects/user:ben/{done}": {"reason": "leaves"} for done in ("end", "admit", "end-sign-ins")},
     "/v1/break-glass": {"actions": ["load"], "on": {"domain": "sales"}, "hours": 1, "because": "a flood"},
@@ -52,7 +58,7 @@ WRITING = {
 #: The addresses whose bodies are of another's making, where a wrong one is answered as that standard has it.
 OF_STANDARDS = ("/access/v1/", "/scim/v2/")
 
-PUTTING = {path for path in WRITING if path.count("/") == 3 and path.endswith("fresh")}
+PUTTING = {path for path in WRITING if path.count("/") == 3 and path.endswith(("fresh", "preferences"))}
 
 NAMES_THAT_NOBODY_HAS = {
     "path traversal": "../../etc/passwd",

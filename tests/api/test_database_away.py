@@ -74,7 +74,7 @@ def own_postgres() -> Iterator[Postgres]:
     place = Path(tempfile.mkdtemp(prefix="muniment-tests-"))
     place.chmod(0o755)
     postgres = Postgres(place, embedded.start(place, durable=False))
-    migrations.upgrade(postgres.server.url)
+    migrations.upgrade(postgres.server.owner_url, embedded.SERVICE)
     try:
         yield postgres
     finally:

@@ -21,6 +21,7 @@ from muniment.store.databases import Database
 from tests.api.running import FOREVER, Caller, Running, dataset, grant, refusal, revision_of
 from tests.api.test_past import now
 from tests.api.test_replay import change_much, decide_much, decision, row_of
+from tests.owning import owned
 
 pytestmark = pytest.mark.anyio
 
@@ -162,7 +163,7 @@ async def replayed(service: Running, doubt: timedelta | None = None) -> tuple[in
 async def run(service: Running, *statements: str) -> list[Any]:
     """Do as somebody could who owns the database; gives what the last statement found, or how many rows it changed."""
     *before, last = statements
-    db = Database.open(service.url)
+    db = Database.open(owned(service.url))
     try:
         async with db.begin() as tx:
             for statement in before:

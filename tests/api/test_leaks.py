@@ -154,6 +154,8 @@ LISTING = [
     "/v1/whoami",
     "/v1/schema",
     "/v1/ledger",
+    "/v1/ledger/export",
+    "/v1/ledger/unusual",
     "/v1/ledger/019d6a9e-0000-7000-8000-000000000000/decision",
     *(f"/v1/{what}?environment=dev&at=2999-01-01T00:00:00Z" for what in ("catalog", "leases")),
     "/v1/catalog?environment=dev&subject=user:hugo",

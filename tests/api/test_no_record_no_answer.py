@@ -23,8 +23,12 @@ from muniment.core.requests import AccessRequest, Terms
 from muniment.core.schema import Action
 from muniment.core.sign_ins import Bounds, Use
 from muniment.core.subjects import Kind, Subject
+from muniment.flows.seal_ledger import seal_once
+from muniment.identity.seal_keys import SealKeys
+from muniment.post.mail import MailServer
 from muniment.store import ledger, requests
 from tests.api.running import FOREVER, Running, dataset, found_company, grant, refusal, revision_of, running
+from tests.owning import libpq
 
 pytestmark = pytest.mark.anyio
 
@@ -84,12 +88,23 @@ READING = [
     f"/v1/requests/{REQUEST}",
     "/v1/lint",
     "/v1/reviews",
+    "/v1/notices",
+    "/v1/notices/preferences",
     "/v1/subjects/user:ann",
     "/v1/subjects/user:root/holdings",
     "/v1/keys",
     f"/v1/keys/{KEY}",
     "/v1/whoami",
+    "/v1/webhooks",
+    "/v1/webhooks/siem",
+    "/v1/webhooks/siem/deliveries",
     "/v1/ledger",
+    "/v1/ledger/events?follow=false",
+    "/v1/ledger/holds",
+    "/v1/ledger/seals",
+    f"/v1/ledger/proofs/inclusion?id={DECIDED}",
+    "/v1/ledger/proofs/consistency?first=1&second=1",
+    "/v1/ledger/unusual",
     f"/v1/ledger/{DECIDED}/decision",
 ]
 
@@ -141,6 +156,7 @@ CHANGING = {
     "/v1/groups/new": {},
     "/v1/policies/new": {"cedar": 'forbid (principal, action == Action::"save", resource);'},
     "/v1/grants/new": grant("user:x", ["load"], on={"domain": "sales"}),
+    "/v1/webhooks/new": {"url": "https://siem.example.org/"},
 }
 
 #: Somebody whose access has ended, and may be admitted again.
@@ -157,6 +173,12 @@ DOING: Mapping[str, Mapping[str, object]] = {
     "/v1/use": {"events": [{"id": KEY, "dataset": "sales.orders", "action": "load", "at": _UNTIL}]},
     "/v1/reviews": {"decisions": [{"kind": "grant", "id": "analysts-load-orders", "version": 1, "end": _WHY}]},
     "/v1/keys": {"service": "service:nightly", "use": "changes", "until": _UNTIL, "because": "a test"},
+    "/v1/notices/address": {"address": "root@example.org"},
+    "/v1/notices/test": {},
+    "/v1/notices/webhook": {"url": "https://hooks.example.org/muniment"},
+    "/v1/webhooks/siem/secret": {},
+    "/v1/webhooks/siem/test": {},
+    "/v1/webhooks/siem/replay": {"dead": True},
     "/v1/break-glass": {"actions": ["load"], "on": {"dataset": "hr.salaries"}, "hours": 1, "because": "a test"},
     "/v1/first-administrator": {"secret": "of no link"},
     "/v1/subjects/user:sam/hand-over": {"to": "user:ann", "reason": "leaves"},
@@ -171,6 +193,7 @@ ENDING = {
     "/v1/datasets/sales.orders": 1,
     "/v1/policies/closed": 1,
     "/v1/groups/planners": 1,
+    "/v1/webhooks/siem": 1,
 }
 
 _SCIM = "urn:ietf:params:scim:schemas:core:2.0"
@@ -193,7 +216,8 @@ SEARCHING = ("/scim/v2/Users/.search", "/scim/v2/Groups/.search", "/scim/v2/.sea
 @pytest.fixture(scope="module")
 async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
     """The company, in which Root may also load the orders: so every address has something to give."""
-    async with running(issuer, module_database, break_glass="group:platform") as service:
+    mail = MailServer(host="127.0.0.1", port=1, security="none", sender="muniment@example.org")
+    async with running(issuer, module_database, break_glass="group:platform", smtp=mail) as service:
         await found_company(service)
         other = service.somebody("root", sub="second")
         await service.root.make(
@@ -201,12 +225,14 @@ async def everything(issuer: RunningIssuer, module_database: str) -> AsyncIterat
         )
         await other.make("/v1/grants/root-loads", grant("user:root", ["load"], on={"dataset": "sales.orders"}))
         await service.root.make("/v1/groups/planners", {"members": ["user:ann"]})
+        await service.root.make("/v1/webhooks/siem", {"url": "https://siem.example.org/", "active": False})
         await service.root.make("/v1/policies/closed", CHANGING["/v1/policies/new"])
         await service.ann.read("/v1/whoami")
         await ask_as_ann(service)
         await decide_for_root(service)
         await keep_a_key(service)
         assert (await service.root.post(f"/v1/subjects/user:{LEAVER}/end", _WHY)).status_code == 200
+        await seal_once(service.app.state.house.db, SealKeys(service.settings.seal_key_path))
         yield service
 
 
@@ -255,7 +281,7 @@ async def decide_for_root(service: Running) -> None:
 def no_ledger(service: Running, way: str) -> Iterator[None]:
     """The ledger takes no rows, as long as the block lasts."""
     before, after = WAYS[way]
-    with psycopg.connect(service.url.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(libpq(service.url), autocommit=True) as connection:
         connection.execute(before)
         try:
             yield
@@ -309,6 +335,9 @@ async def test_nothing_is_changed_without_a_record(
             refusal(await everything.root.post(path, body), 503)
         refusal(await everything.ann.post(f"/v1/requests/{REQUEST}/withdraw", {}), 503)
         refusal(await everything.root.send("DELETE", f"/v1/keys/{KEY}"), 503)
+        refusal(await everything.root.put("/v1/notices/preferences", {"quiet": True}, after=0), 503)
+        for path in ("/v1/notices/address", "/v1/notices/webhook"):
+            refusal(await everything.root.send("DELETE", path), 503)
         refusal(await everything.nobody.post("/v1/keys/revoke", {"key": SHOWN}), 503)
     assert "GLASS" not in caplog.text  # nobody has broken it
 
@@ -398,9 +427,9 @@ async def test_these_tests_know_every_address(everything: Running) -> None:
     beside = (f"/v1/requests/{REQUEST}/withdraw", "/v1/keys/revoke", "/v1/apply")
     asked = {
         *(f"GET {path.partition('?')[0]}" for path in (*READING, *PROVISIONED, *DESCRIBING, *UNDECIDED)),
-        *(f"PUT {path}" for path in CHANGING),
+        *(f"PUT {path}" for path in (*CHANGING, "/v1/notices/preferences")),
         *(f"POST {path}" for path in (*ASKING, *DOING, *SEARCHING, *beside)),
-        *(f"DELETE {path}" for path in (*ENDING, f"/v1/keys/{KEY}")),
+        *(f"DELETE {path}" for path in (*ENDING, f"/v1/keys/{KEY}", "/v1/notices/address", "/v1/notices/webhook")),
         *TELLING,
     }
     for method, template in everything.routes:

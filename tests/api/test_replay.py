@@ -24,6 +24,7 @@ from muniment.flows.replay_decisions import Archive, replay_all
 from muniment.store.databases import Database
 from tests.api.running import MUNIMENT, Caller, Running, dataset, environment_for, grant, refusal, revision_of
 from tests.api.test_past import TARGETS, now
+from tests.owning import owned
 
 pytestmark = pytest.mark.anyio
 
@@ -236,7 +237,7 @@ async def test_a_row_that_was_tampered_with_is_caught(company: Running, tamperin
 
 async def tamper(service: Running, how: str) -> None:
     """Change Ann's row as somebody could who owns the database."""
-    db = Database.open(service.url)
+    db = Database.open(owned(service.url))
     try:
         async with db.begin() as tx:
             await tx.execute(text("ALTER TABLE ledger DISABLE TRIGGER USER"))
@@ -248,7 +249,7 @@ async def tamper(service: Running, how: str) -> None:
 
 async def test_an_altered_subject_state_is_caught(company: Running) -> None:
     await company.ann.catalog()
-    db = Database.open(company.url)
+    db = Database.open(owned(company.url))
     try:
         async with db.begin() as tx:
             await tx.execute(text("ALTER TABLE subject_states DISABLE TRIGGER USER"))

@@ -20,7 +20,9 @@ from muniment.core.sessions import Session, Vouched
 from muniment.core.subjects import Subject
 from muniment.identity.issuers import issuers_from
 from muniment.store import roster, sessions, subjects
+from muniment.store.databases import Database
 from tests.api.running import Caller, Running, found_company, grant, running
+from tests.owning import owned
 
 pytestmark = pytest.mark.anyio
 
@@ -384,13 +386,14 @@ async def test_the_people_of_another_issuer_are_named_with_it(issuer: RunningIss
 async def test_without_its_row_nothing_is_changed(company: Running) -> None:
     """Seen to fail with the row left out of a deletion."""
     id_ = await told(company.root, "Users", user("ann"))
-    db = company.app.state.house.db
+    db = Database.open(owned(company.url))
     async with db.begin() as tx:
         await _run(tx, "ALTER TABLE ledger ADD CONSTRAINT no_more CHECK (false) NOT VALID")
     refused(await company.root.send("DELETE", f"/scim/v2/Users/{id_}"), 503)
     async with db.begin() as tx:
         await _run(tx, "ALTER TABLE ledger DROP CONSTRAINT no_more")
         assert (await roster.of(tx, Subject.parse("user:ann"))).active
+    await db.close()
     assert (await company.root.get(f"/scim/v2/Users/{id_}")).status_code == 200
     assert (await company.ann.get(ORDERS)).status_code == 200
 

@@ -24,6 +24,8 @@ ANSWERING = {
     "GET /.well-known/authzen-configuration": 200,
     "GET /openapi.json": 200,
     "GET /v1/leases/keys": 200,
+    # The keys that seal the ledger, and its newest checkpoint (404 as long as nothing is sealed).
+    "GET /v1/ledger/keys": 200,
     # The same for every key, and for what is none.
     "POST /v1/keys/revoke": 204,
     # Pages: to the provider, or to sign in.
@@ -31,6 +33,7 @@ ANSWERING = {
     "GET /signed-out": 200,
     "GET /account": 303,
     "GET /first-administrator": 303,
+    "GET /notices": 303,
 }
 
 #: What stands in the realm that a stranger must not read anywhere, and who is in it.

@@ -199,6 +199,35 @@ def _enrolments() -> dict[str, list[Ask]]:
     }
 
 
+def _webhooks() -> dict[str, list[Ask]]:
+    """What may be asked of somebody else's webhook, and of one's own that is not there."""
+    path, theirs = "/v1/webhooks/board-hook", "subject=user:root"
+    body = {"url": "https://example.org/", "active": False, "description": "x"}
+    named = {"events": ["use.reported"], "datasets": ["finance.budget"], "domains": ["finance"]}
+    return {
+        "GET /v1/webhooks": _gets("/v1/webhooks", f"/v1/webhooks?{theirs}&limit=1&after=a@b"),
+        "GET /v1/webhooks/{id}": _gets(path, f"{path}?{theirs}"),
+        "PUT /v1/webhooks/{id}": [
+            *_puts(path, {**body, **named}, after=(7,)),
+            *_puts(f"{path}?{theirs}", body),
+        ],
+        "DELETE /v1/webhooks/{id}": [*_ends(path), *_ends(f"{path}?{theirs}")],
+        "GET /v1/webhooks/{id}/deliveries": _gets(
+            f"{path}/deliveries", f"{path}/deliveries?{theirs}&state=dead&limit=1&after=7"
+        ),
+        **{
+            f"POST /v1/webhooks/{{id}}/{done}": [
+                Ask(f"{path}/{done}{query}", each) for query in ("", f"?{theirs}") for each in bodies
+            ]
+            for done, bodies in (
+                ("secret", [{"keep_hours": 1}]),
+                ("replay", [{"dead": True}, {"after": "1.1.1"}, {"since": "2026-01-01T00:00:00Z"}]),
+                ("test", [None]),
+            )
+        },
+    }
+
+
 def _emergency(**on: str) -> dict[str, object]:
     """What nobody who walks may do: the operator has named others."""
     return {"actions": ["load"], "on": on, "environments": ["dev"], "hours": 1, "because": "the board meets"}
@@ -365,6 +394,16 @@ ALWAYS: dict[str, list[Ask]] = {
     ),
     "POST /v1/requests/{id}/deny": _posts("/v1/requests/{request}/deny", {"because": "no"}),
     "POST /v1/requests/{id}/withdraw": _posts("/v1/requests/{request}/withdraw", {}, {"because": "no need"}),
+    "GET /v1/notices": _gets("/v1/notices", "/v1/notices?limit=1", "/v1/notices?after={request}"),
+    "GET /v1/notices/preferences": _gets("/v1/notices/preferences"),
+    "PUT /v1/notices/preferences": _puts(
+        "/v1/notices/preferences", {"mail": {"review": "off"}, "webhook": {"review": False}, "quiet": True}, after=(7,)
+    ),
+    "POST /v1/notices/address": _posts("/v1/notices/address", {"address": "walker@example.org"}),
+    "DELETE /v1/notices/address": _gets("/v1/notices/address"),
+    "POST /v1/notices/webhook": _posts("/v1/notices/webhook", {"url": "nonsense"}),
+    "DELETE /v1/notices/webhook": _gets("/v1/notices/webhook"),
+    "POST /v1/notices/test": _posts("/v1/notices/test", {}),
     "GET /v1/lint": _gets(
         "/v1/lint",
         "/v1/lint?limit=1",
@@ -431,8 +470,38 @@ ALWAYS: dict[str, list[Ask]] = {
         *(f"/v1/ledger?event={event}&limit=1" for event in ("dataset.declared", "preflight.allowed")),
         "/v1/ledger?since=2020-01-01T00:00:00Z&until={moment}",
         "/v1/ledger?after=nonsense",
+        "/v1/ledger?before=nonsense",
+        "/v1/ledger?dataset=hr.bonuses",
+        *(f"/v1/ledger?domain={domain}" for domain in HIDDEN_DOMAINS),
+        *(f"/v1/ledger?policy={id_}" for id_ in HIDDEN_POLICIES),
+        *(f"/v1/ledger?about=user:{name}&kind=changed" for name in ("hugo", HIDDEN_PERSON)),
+        "/v1/ledger?kind=given&outcome=allowed&environment=dev&project=p&purpose=q&address=127.0.0.1",
+        "/v1/ledger?request_id={receipt}",
     ),
+    "GET /v1/ledger/checkpoint": _gets("/v1/ledger/checkpoint"),
+    "GET /v1/ledger/keys": _gets("/v1/ledger/keys"),
+    "GET /v1/ledger/seals": _gets("/v1/ledger/seals"),
+    "GET /v1/ledger/proofs/inclusion": _gets(
+        "/v1/ledger/proofs/inclusion?id={row}", "/v1/ledger/proofs/inclusion?receipt={receipt}"
+    ),
+    "GET /v1/ledger/proofs/consistency": _gets("/v1/ledger/proofs/consistency?first=1&second=2"),
+    "GET /v1/ledger/holds": _gets("/v1/ledger/holds"),
+    "GET /v1/ledger/export": _gets(
+        "/v1/ledger/export",
+        *(f"/v1/ledger/export?format={format_}&subject=user:hugo" for format_ in ("jsonl", "csv", "parquet", "ocsf")),
+        *(f"/v1/ledger/export?domain={domain}" for domain in HIDDEN_DOMAINS),
+        "/v1/ledger/export?dataset=hr.bonuses&since={moment}&until={moment}&about=user:hugo&policy=board-only",
+        "/v1/ledger/export?kind=given&event=lease.served&outcome=allowed&environment=dev&project=p&purpose=q",
+        "/v1/ledger/export?address=127.0.0.1&request_id={receipt}&receipt={receipt}&run=r",
+    ),
+    "GET /v1/ledger/unusual": _gets("/v1/ledger/unusual", "/v1/ledger/unusual?since={moment}&until={moment}"),
     "GET /v1/ledger/{id}/decision": _gets("/v1/ledger/{row}/decision"),
+    "GET /v1/ledger/events": _gets(
+        "/v1/ledger/events?follow=false",
+        "/v1/ledger/events?follow=false&after=0.0.0&event=preflight.allowed&event=grant.made",
+        "/v1/ledger/events?follow=false&after=0.0.0&event=dataset.declared&dataset=sales.orders&domain=finance",
+    ),
+    **_webhooks(),
     "GET /v1/schema": _gets("/v1/schema"),
     "GET /v1/who": _gets(
         *(f"/v1/who?dataset=finance.accounts&environment=dev&action={action}" for action in ON_DATA),

@@ -72,12 +72,13 @@ def served(
 
     @contextmanager
     def serving(database: str, *issuers: Mapping[str, object], **settings: str) -> Iterator[str]:
-        maintenance = postgres.database_url("postgres").replace("+psycopg", "", 1)
+        maintenance = postgres.owner_database_url("postgres").replace("+psycopg", "", 1)
         with psycopg.connect(maintenance, autocommit=True) as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database)))
         folder, port = tmp_path_factory.mktemp("service"), _free_port()
         env = _own_environment(
             MUNIMENT_DATABASE_URL=postgres.database_url(database),
+            MUNIMENT_DATABASE_OWNER_URL=postgres.owner_database_url(database),
             MUNIMENT_DATA_DIR=str(folder),
             MUNIMENT_ISSUERS=json.dumps(issuers),
             MUNIMENT_PORT=str(port),

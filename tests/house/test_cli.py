@@ -34,6 +34,7 @@ from tests.api.running import (
     serving,
     settings_for,
 )
+from tests.owning import libpq
 
 SECRET = "hunter2-is-secret"
 #: How long a worker may take to start: a machine may be busy with other things.
@@ -82,7 +83,7 @@ def said(done: subprocess.CompletedProcess[str]) -> str:
 
 
 def execute(url: str, statement: str) -> None:
-    with psycopg.connect(url.replace("+psycopg", ""), autocommit=True) as connection:
+    with psycopg.connect(libpq(url), autocommit=True) as connection:
         connection.execute(statement)
 
 

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import ast
 import tomllib
-from collections.abc import Iterator
-from importlib.metadata import packages_distributions, requires
+from collections.abc import Iterator, Mapping
+from importlib.metadata import files, packages_distributions, requires
 from pathlib import Path
 
 import pytest
@@ -49,8 +49,17 @@ def imported(project: str) -> set[str]:
     for folder in SOURCES[project]:
         for path in folder.rglob("*.py"):
             for module in _modules(ast.parse(path.read_text(encoding="utf-8"))):
-                found.update(canonicalize_name(each) for each in known.get(module.partition(".")[0], ()))
+                found.update(canonicalize_name(each) for each in _bringing(module, known))
     return found - {"muniment", "kedro-muniment"}
+
+
+def _bringing(module: str, known: Mapping[str, list[str]]) -> list[str]:
+    """The distributions that a module comes with: of those that share a namespace, the one whose file it is."""
+    sharing = known.get(module.partition(".")[0], [])
+    if len(set(sharing)) == 1:
+        return sharing
+    begins = module.replace(".", "/")
+    return [each for each in sharing if any(str(file).startswith(begins) for file in files(each) or ())]
 
 
 def _modules(page: ast.Module) -> Iterator[str]:

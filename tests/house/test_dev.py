@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("up", "demo", "test", "check", "fix", "lock", "bench", "matrix", "projects", "help")
+VERBS = ("up", "demo", "test", "check", "fix", "lock", "bench", "faults", "matrix", "projects", "help")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the environment is imitated with POSIX scripts")
 
 

@@ -62,6 +62,7 @@ from muniment.core import (
     definitions,
     locations,
     moments,
+    notices,
     policies,
     problems,
     requests,
@@ -80,6 +81,7 @@ from muniment.core.projects import conf as projects
 from muniment.core.row_filters import read_row_filter
 from muniment.core.schema import Action, schema_text
 from muniment.identity.issuers import Introspection, Issuer, issuers_from
+from muniment.post.mail import MailServer
 from muniment.settings import Settings, read
 
 ROOT = Path(__file__).parents[2]
@@ -193,6 +195,17 @@ def test_the_reference_lists_every_field_of_an_issuer():
     assert {name: getattr(issuer, name) for name in told if name != "attributes"} == {
         name: value for name, value in told.items() if name != "attributes"
     }
+
+
+def test_the_reference_lists_every_field_of_the_mail_server():
+    listed = {words(row[0])[0] for row in rows(section("reference/settings.md", "Mail"))}
+    assert listed == {field.alias or name for name, field in MailServer.model_fields.items()}
+
+
+def test_the_reference_lists_every_kind_of_notice_with_how_soon_it_goes():
+    told = {words(row[0])[0]: row[3] for row in rows(section("reference/routes.md", "Notices").partition("### ")[0])}
+    paces = {"at_once": "at once", "daily": "once a day"}
+    assert told == {kind.value: paces[notices.Choice().pace(kind)] for kind in notices.NoticeKind}
 
 
 def test_the_reference_lists_every_field_of_introspection():
@@ -568,6 +581,8 @@ def _check_data(block: Block, tmp_path: Path) -> None:
         assert read_files({block.title: block.text}, KnownTypes.newest()).things
     elif block.title == "MUNIMENT_ISSUERS":
         assert len(issuers_from(block.text)) == len(data)
+    elif block.title == "MUNIMENT_SMTP":
+        assert MailServer(**data).security == "starttls"
     elif block.title == "read restrictions":
         assert {MaskAction(each["action"]) for each in data["required-column-projections"]}
         assert read_row_filter(data["required-row-filter"]) == data["required-row-filter"]
@@ -575,6 +590,8 @@ def _check_data(block: Block, tmp_path: Path) -> None:
         # What a job's environment says must be one whole credential, as the client reads it.
         named = {variable: Token(value) for variable, value in _variables_in(data) if variable != "MUNIMENT_URL"}
         assert kedro_muniment.sign_in.jobs.credential_in(named, "https://muniment.example.org")
+    elif block.title == "a message":
+        assert data["data"]["event"] == Event(data["type"])
     elif block.title == "a problem":
         assert STATUS[next(k for k in STATUS if data["type"] == f"/problems/{name_of(k)}")] == data["status"]
     else:
@@ -685,10 +702,17 @@ def _check_curl(arguments: list[str]) -> None:
     method = arguments[arguments.index("--request") + 1] if "--request" in arguments else "GET"
     path, _, query = url.removeprefix("$MUNIMENT_URL").partition("?")
     route = _routes()[f"{method} {_template(method, path)}"]
-    known = {parameter.alias for parameter in route.dependant.query_params}
+    known = {name for parameter in route.dependant.query_params for name in _names_of(parameter)}
     assert {pair.partition("=")[0] for pair in filter(None, query.split("&"))} <= known
     if method in {"PUT", "DELETE"}:
         assert any(each.startswith(("If-Match:", "If-None-Match:")) for each in arguments)
+
+
+def _names_of(parameter: Any) -> list[str]:
+    """The parameter's own name; of several that a body describes together, theirs."""
+    together = parameter.field_info.annotation
+    is_body = isinstance(together, type) and issubclass(together, BaseModel)
+    return list(together.model_fields) if is_body else [parameter.alias]
 
 
 # --- the tutorial, carried out ------------------------------------------------------------------

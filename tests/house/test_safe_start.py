@@ -17,6 +17,7 @@ from muniment.settings import Settings, Surroundings, read, surroundings
 from tests.api.running import MUNIMENT, PEOPLE, environment_for, serving
 
 CORP = {"name": "corp", "issuer": "https://id.example.org", "audience": "muniment", "default": True}
+MAIL_IN_THE_OPEN = '{"host": "mail.example.org", "from": "m@example.org", "security": "none"}'
 HERE = "postgresql://muniment@127.0.0.1:1/muniment"
 THERE = "postgresql://muniment@db.example.org/muniment"
 
@@ -55,6 +56,7 @@ def issuers(**changes: object) -> str:
     [
         ({"issuers": issuers(issuer="http://id.example.org")}, "must be an https:// URL"),
         ({"public_url": "http://muniment.example.org"}, "MUNIMENT_PUBLIC_URL is plain HTTP"),
+        ({"smtp": MAIL_IN_THE_OPEN}, "Mails and the password of their server (mail.example.org) can be read on the way"),
         ({"host": "0.0.0.0"}, "MUNIMENT_HOST is 0.0.0.0, so other machines reach the service"),  # noqa: S104
         ({"host": "::"}, "MUNIMENT_HOST is ::, so other machines reach the service"),
         ({"database_url": f"{THERE}?sslmode=disable"}, "asked with sslmode=disable"),
@@ -66,7 +68,7 @@ def test_what_travels_in_the_open_is_no_start(settings: dict[str, str], what: st
     """Each says what mends it, too. Seen to fail with the check taken out."""
     said = refusal(**settings)
     assert what in said
-    assert "https://" in said or "sslmode=verify-full" in said
+    assert any(mends in said for mends in ("https://", "sslmode=verify-full", '"starttls" or "tls"'))
 
 
 @pytest.mark.parametrize("audience", [None, "", " \t"])
@@ -97,6 +99,12 @@ def test_what_others_may_read_or_write_is_no_start(tmp_path: Path) -> None:
         assert f"run: chmod 600 {secret}" in refusal(data_dir=tmp_path)
     secret.chmod(0o600)
     assert refusal(secret_file=secret, data_dir=tmp_path) == ""
+
+    key = tmp_path / "seals.key"
+    key.write_text("a key")
+    key.chmod(0o640)
+    assert f"run: chmod 600 {key}" in refusal(data_dir=tmp_path)
+    assert f"run: chmod 600 {key}" in refusal(seal_key_file=key)
 
 
 @pytest.mark.parametrize(

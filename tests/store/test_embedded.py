@@ -19,6 +19,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from sqlalchemy import create_engine, make_url, text
+from sqlalchemy.exc import ProgrammingError
 
 from muniment.core.problems import CannotStart
 from muniment.store import embedded, postgres_binaries
@@ -69,7 +70,8 @@ def made():
     path = Path(tempfile.mkdtemp(prefix="muniment-test-"))
     path.chmod(0o755)
     with embedded.start(path / "home", durable=False) as server:
-        ask(server.url, "CREATE TABLE notes AS SELECT 'from before' AS words")
+        ask(server.owner_url, "CREATE TABLE notes AS SELECT 'from before' AS words")
+        ask(server.owner_url, f"GRANT ALL ON notes TO {embedded.SERVICE}")
     yield path / "home"
     shutil.rmtree(path)
 
@@ -141,12 +143,16 @@ def ask(url, query):
         engine.dispose()
 
 
-def test_a_first_start_makes_a_database_that_the_service_owns_without_being_superuser(place):
+def test_a_first_start_makes_a_database_whose_owner_and_service_are_two_and_no_superusers(place):
     with embedded.start(place / "home") as server:
         assert server.owned
-        assert ask(server.url, "SELECT current_user || ' in ' || current_database()") == "muniment in muniment"
-        assert ask(server.url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
-        ask(server.url, "CREATE TABLE notes (words text)")
+        assert ask(server.owner_url, "SELECT current_user || ' in ' || current_database()") == "muniment in muniment"
+        assert ask(server.url, "SELECT current_user || ' in ' || current_database()") == "muniment_service in muniment"
+        for url in (server.url, server.owner_url):
+            assert ask(url, "SELECT rolsuper FROM pg_roles WHERE rolname = current_user") is False
+        ask(server.owner_url, "CREATE TABLE notes (words text)")
+        with pytest.raises(ProgrammingError, match="permission denied"):
+            ask(server.url, "CREATE TABLE others (words text)")
         provider = "SELECT datlocprovider::text || ' ' || datlocale FROM pg_database WHERE datname = 'muniment'"
         assert ask(server.url, provider) == "b C.UTF-8"
 
@@ -161,10 +167,10 @@ def test_what_was_committed_is_on_disk_and_nothing_listens_on_the_network(place)
         assert ask(server.url, "SHOW max_connections") == "100"
 
 
-def test_the_service_can_clone_a_database_from_a_template(home):
+def test_the_owner_can_clone_a_database_from_a_template(home):
     with embedded.start(home, durable=False) as server:
         with psycopg.connect(
-            make_url(server.url).set(drivername="postgresql").render_as_string(), autocommit=True
+            make_url(server.owner_url).set(drivername="postgresql").render_as_string(), autocommit=True
         ) as tx:
             tx.execute("CREATE DATABASE template_here TEMPLATE template0")
             tx.execute("CREATE DATABASE clone TEMPLATE template_here")
@@ -307,6 +313,38 @@ def test_a_server_that_was_killed_recovers_what_was_committed(home, program):
 
 
 @on_linux
+@pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGINT], ids=["killed", "stopped by another"])
+def test_a_server_that_is_kept_runs_again_whenever_it_ends_unasked_and_stops_when_it_is_asked(home, end):
+    with embedded.start(home) as server:
+        server.keep()
+        ask(server.url, "UPDATE notes SET words = 'kept'")
+        first = postmaster_of(home)
+        os.kill(first, end)
+        until(lambda: runs(home) and postmaster_of(home) != first)
+        assert ask(server.url, "SELECT words FROM notes") == "kept"
+    time.sleep(0.5)
+    assert processes_of(home) == []
+
+
+@on_linux
+def test_a_kept_server_that_cannot_start_again_is_tried_until_it_can(home):
+    with embedded.start(home, durable=False) as server:
+        server.keep()
+        first = postmaster_of(home)
+        (data_of(home) / "global" / "pg_control").rename(data_of(home) / "hidden")
+        os.kill(first, signal.SIGKILL)
+        until(lambda: log_of(home).count("could not open file") + log_of(home).count("could not find the database") > 1)
+        assert not runs(home)
+        (data_of(home) / "hidden").rename(data_of(home) / "global" / "pg_control")
+        until(lambda: runs(home))
+        assert ask(server.url, "SELECT words FROM notes") == "from before"
+
+
+def runs(home):
+    return embedded.url_if_running(home) is not None
+
+
+@on_linux
 def test_a_server_number_that_was_given_to_another_process_hinders_nothing(home):
     other = subprocess.Popen(["sleep", "60"], user="nobody" if ROOT else None, cwd="/")
     try:
@@ -416,7 +454,8 @@ def test_roots_private_directory_stays_private_and_points_to_the_data(place):
     private.mkdir(mode=0o700)
     try:
         with embedded.start(private / "home", durable=False) as server:
-            ask(server.url, "CREATE TABLE notes AS SELECT 'kept' AS words")
+            ask(server.owner_url, "CREATE TABLE notes AS SELECT 'kept' AS words")
+            ask(server.owner_url, f"GRANT ALL ON notes TO {embedded.SERVICE}")
             assert embedded.url_if_running(private / "home") == server.url
         assert stat.S_IMODE(private.stat().st_mode) == 0o700
         with embedded.start(private / "home", durable=False) as server:

@@ -77,12 +77,12 @@ async def test_a_revoked_key_stays_revoked_as_it_was_first(tx):
 
 
 @pytest.mark.parametrize("statement", ["UPDATE keys SET until = now()", "DELETE FROM key_endings", "DELETE FROM keys"])
-async def test_neither_a_key_nor_its_end_is_ever_written_over(tx, statement):
-    await added(tx, key())
-    await keys.revoke(tx, "a", ENDING)
+async def test_neither_a_key_nor_its_end_is_ever_written_over(owner_tx, statement):
+    await added(owner_tx, key())
+    await keys.revoke(owner_tx, "a", ENDING)
     with pytest.raises(IntegrityError, match="never changed"):
-        async with tx.begin_nested():
-            await tx.execute(text(statement))
+        async with owner_tx.begin_nested():
+            await owner_tx.execute(text(statement))
 
 
 async def test_every_revocation_counts_the_roster_on(tx):

@@ -160,10 +160,10 @@ async def test_a_definition_keeps_the_order_in_which_it_was_written(tx):
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.word)
-async def test_history_cannot_be_changed(db, line):
+async def test_history_cannot_be_changed(owner_db, line):
     for statement in (f"UPDATE {line.table.name} SET version = 2", f"DELETE FROM {line.table.name}"):
         with pytest.raises(Exception, match="is added to, and never changed"):
-            async with db.begin() as tx:
+            async with owner_db.begin() as tx:
                 await tx.execute(text(statement))
 
 

@@ -13,6 +13,7 @@ from muniment.core.problems import CannotStart, SchemaTooNew, SchemaTooOld
 from muniment.store import migrations
 from muniment.store.databases import Database, parsed_url
 from muniment.store.migrations import State
+from tests.owning import owned
 
 pytestmark = pytest.mark.anyio
 
@@ -106,6 +107,23 @@ def test_who_could_sign_in_and_with_what_is_added_to_and_never_taken_away(databa
         execute(database, done.format(table))
 
 
+def test_months_that_stand_get_their_index_and_their_rows_stay_unsalted(empty_database):
+    """Two processes at once, too: the one that waits must not be what the index waits for."""
+    config = migrations.configured(empty_database)
+    command.upgrade(config, "0005")
+    months = ("SELECT ledger_partition('2026-03-01')", "SELECT ledger_partition('2026-04-01')")
+    execute(empty_database, *BEFORE_SIGN_IN[:2], *months, _ROW.format(at="2026-03-02"), _ROW.format(at="2026-04-02"))
+    program = "import sys; from muniment.store import migrations; migrations.upgrade(sys.argv[1])"
+    processes = [subprocess.Popen([sys.executable, "-c", program, empty_database]) for _ in range(2)]
+    assert [process.wait(60) for process in processes] == [0, 0]
+    whole = "SELECT indisvalid FROM pg_index WHERE indexrelid = 'ix_ledger_xact_seq'::regclass"
+    assert told(empty_database, whole) == [(True,)]
+    execute(empty_database, _ROW.format(at="2026-04-03"))
+    assert told(empty_database, "SELECT length(salt) FROM ledger ORDER BY at") == [(None,), (None,), (32,)]
+    assert told(empty_database, "SELECT cluster, after_seq FROM ledger_clusters") == [(1, 0)]
+    command.check(config)
+
+
 def test_several_processes_may_upgrade_at_once(empty_database):
     program = "import sys; from muniment.store import migrations; migrations.upgrade(sys.argv[1])"
     processes = [subprocess.Popen([sys.executable, "-c", program, empty_database]) for _ in range(2)]
@@ -126,13 +144,47 @@ async def test_an_empty_database_is_refused_with_the_command_that_fills_it(empty
     await db.close()
 
 
-async def test_a_database_of_a_newer_release_is_refused(db, database):
+async def test_a_database_that_was_only_added_to_is_served_by_the_release_before(db, database):
+    """That release knows neither the newest page nor what it added; it misses nothing, and may start."""
     execute(database, "UPDATE alembic_version SET version_num = '9999'")
+    assert await migrations.state(db) is State.AHEAD
+    await migrations.require_current(db)
+    migrations.upgrade(owned(database))
+    assert told(database, "SELECT version_num FROM alembic_version") == [("9999",)]
+
+
+async def test_a_database_that_something_was_taken_from_is_refused_by_the_release_before(db, database):
+    execute(database, "UPDATE alembic_version SET version_num = '9999'", "COMMENT ON TABLE alembic_version IS '9998'")
     assert await migrations.state(db) is State.NEWER
     with pytest.raises(SchemaTooNew, match="restore the backup"):
         await migrations.require_current(db)
     with pytest.raises(SchemaTooNew):
-        migrations.upgrade(database)
+        migrations.upgrade(owned(database))
+
+
+def test_the_database_says_which_page_took_something_away_last(empty_database, monkeypatch):
+    config = migrations.configured(empty_database)
+    since = "SELECT obj_description('alembic_version'::regclass)"
+    command.upgrade(config, "0003")
+    assert told(empty_database, since) == [("0001",)]
+    monkeypatch.setattr(ScriptDirectory, "iterate_revisions", contracting("0004"))
+    command.upgrade(config, "0005")
+    assert told(empty_database, since) == [("0004",)]
+    command.downgrade(config, "0003")
+    assert told(empty_database, since) == [("0001",)]
+
+
+def contracting(at):
+    """The pages as they are, but that one of them says that it takes something away."""
+    every = ScriptDirectory.iterate_revisions
+
+    def iterated(directory, *arguments, **named):
+        for page in every(directory, *arguments, **named):
+            if page.revision == at:
+                page.module.contracts = True
+            yield page
+
+    return iterated
 
 
 def test_a_database_that_is_away_is_told_of_without_the_password():
@@ -142,7 +194,8 @@ def test_a_database_that_is_away_is_told_of_without_the_password():
 
 
 def execute(url, *statements):
-    engine = create_engine(parsed_url(url))
+    """As the owner of the tables."""
+    engine = create_engine(parsed_url(owned(url)))
     try:
         with engine.begin() as connection:
             for statement in statements:

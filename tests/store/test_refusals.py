@@ -101,8 +101,8 @@ async def test_a_running_count_is_written_by_itself_and_at_the_end(db):
 async def told(db):
     """Each row of the ledger about refused sign-ins: its moment, address and counts, in the order of time."""
     async with db.begin() as tx:
-        rows, _ = await ledger.reading(tx, Question(event=Event.SIGN_IN_REFUSED), limit=1000)
-    found = [(row.at, row.address, row.details["reasons"]) for row in rows]
+        page = await ledger.reading(tx, Question(events=(Event.SIGN_IN_REFUSED,)), limit=1000)
+    found = [(row.at, row.address, row.details["reasons"]) for row in page.rows]
     return sorted(found, key=lambda row: (row[0], row[1], sorted(row[2].items())))
 
 
@@ -140,7 +140,7 @@ async def test_a_finished_minute_is_a_row_for_each_address_that_claims_nobody(db
         (NINE + MINUTE, "192.0.2.7", {"expired": 2}),
     ]
     async with db.begin() as tx:
-        (row, *_), _ = await ledger.reading(tx, Question(event=Event.SIGN_IN_REFUSED))
+        row = (await ledger.reading(tx, Question(events=(Event.SIGN_IN_REFUSED,)))).rows[0]
         assert await ledger.of_id(tx, row.id) == row
     assert (row.outcome, row.subject, row.issuer, row.credential, row.client) == (Outcome.DENIED, "", "", "", "")
     assert row.details == {"refused": 2, "reasons": {"expired": 2}, "seconds": 60}

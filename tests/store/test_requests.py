@@ -76,7 +76,7 @@ async def test_requests_are_listed_newest_first_each_as_it_stands(tx):
 @pytest.mark.parametrize(
     "change", ["UPDATE requests SET requester = 'user:eve'", "DELETE FROM requests", "TRUNCATE requests"]
 )
-async def test_what_was_asked_stays(tx, change):
-    await requests.append(tx, request("a"), 0)
+async def test_what_was_asked_stays(owner_tx, change):
+    await requests.append(owner_tx, request("a"), 0)
     with pytest.raises(IntegrityError, match="is refused on requests"):
-        await tx.execute(text(change))
+        await owner_tx.execute(text(change))

@@ -59,9 +59,9 @@ async def test_a_change_that_is_undone_uses_no_number(db):
         assert await revisions.next(tx, SAM, "") == 1
 
 
-async def test_time_does_not_run_backwards_when_the_clock_does(db):
+async def test_time_does_not_run_backwards_when_the_clock_does(db, owner_db):
     """As if the clock had been set back by an hour after the last revision."""
-    async with db.begin() as tx:
+    async with owner_db.begin() as tx:
         await tx.execute(text("ALTER TABLE revisions DISABLE TRIGGER refuse_to_forget"))
         await tx.execute(text("UPDATE revisions SET at = clock_timestamp() + interval '1 hour'"))
     async with db.begin() as tx:

@@ -113,7 +113,7 @@ async def test_a_groups_name_that_a_token_ever_brought_is_the_providers(db):
         assert await subjects.provider_groups(tx, []) == frozenset()
 
 
-async def test_states_cannot_be_changed(db):
+async def test_states_cannot_be_changed(db, owner_db):
     await Sightings(db).note(AS_LEAD, MONDAY)
     for statement in (
         "UPDATE subject_states SET issuer = 'x'",
@@ -121,7 +121,7 @@ async def test_states_cannot_be_changed(db):
         "TRUNCATE subject_states CASCADE",
     ):
         with pytest.raises(Exception, match="never changed"):
-            async with db.begin() as tx:
+            async with owner_db.begin() as tx:
                 await tx.execute(text(statement))
 
 

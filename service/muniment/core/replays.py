@@ -29,6 +29,7 @@ from muniment.core.realm import Realm
 from muniment.core.recorded_questions import Sought, line_of, read_question
 from muniment.core.requests import AccessRequest, right_to_decide
 from muniment.core.schema import DATA_ACTIONS, Action
+from muniment.core.seals import ERASED
 from muniment.core.searches import Deed, Governing, Use, who_may
 from muniment.core.subjects import Subject, SubjectState
 from muniment.core.visibility import find_each, withheld
@@ -53,6 +54,7 @@ DECISIONS: Final = _IN_AN_ENVIRONMENT | _OF_REQUESTS | {Event.ACCESS_EVALUATED, 
 _MADE = "It tells what was made; the lines keep that, version by version, and each of its revisions can be asked."
 _READ = "It tells what was looked at; what somebody may know of is decided anew at each look, and nothing was given."
 _SIGN_IN = "It tells who may sign in, with what, or as a member of which group; no policy about data was asked."
+_KEPT = "It tells what whoever keeps the ledger did with its rows; no policy was asked."
 _CLAIMED = "It tells what a client says; what it was given is in the row of the lease, which has the same receipt."
 
 #: Why the rows of the other events hold no decision that could be computed again.
@@ -93,6 +95,13 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.PROVISIONING_READ: _READ,
         Event.SUBJECT_READ: _READ,
         Event.LEDGER_READ: _READ,
+        Event.LEDGER_EXPORTED: _READ,
+        Event.LEDGER_HELD: _KEPT,
+        Event.LEDGER_RELEASED: _KEPT,
+        Event.LEDGER_RETIRED: _KEPT,
+        Event.LEDGER_ERASED: _KEPT,
+        Event.SEAL_KEY_ROTATED: _KEPT,
+        Event.RESTORE_ACCEPTED: _KEPT,
         Event.DECISION_REPLAYED: _READ,
         Event.USE_REPORTED: _CLAIMED,
         Event.REFUSAL_REPORTED: _CLAIMED,
@@ -166,6 +175,10 @@ def holds_decision(row: Row) -> bool:
 
 def flaw_of(row: Row) -> str | None:
     """What a row of a decision lacks to be computed again, if anything."""
+    if row.subject == ERASED:
+        return "Who asked was erased, so what was known of them is gone (ledger.erased says why)."
+    if row.details.get("erased") is True:
+        return "What the row tells was erased, since it named somebody (ledger.erased says why)."
     if row.revision is None or (row.environment is None and row.event in _IN_AN_ENVIRONMENT):
         return "The row does not say what was asked."
     if row.decided_sha256 is None:

@@ -11,9 +11,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TypeVar
+from enum import IntEnum
+from typing import Final, TypeVar
 
 import anyio.to_thread
+from anyio import CapacityLimiter
+from anyio.lowlevel import RunVar
 
 from muniment.core.codings import Bodies, Digests
 from muniment.core.dataset_types import KnownTypes
@@ -24,10 +27,17 @@ from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound, Problem, Unconfirmed
 from muniment.core.realm import Realm
+from muniment.core.tracing import UNTRACED, Step, Tracing
+from muniment.identity.envelopes import Envelopes
+from muniment.identity.notices import Links
 from muniment.identity.signing import Signer
+from muniment.post.mail import MailServer
+from muniment.post.webhooks import Messenger
+from muniment.store.committer import Committer
 from muniment.store.databases import Database
 from muniment.store.keys import Keys
-from muniment.store.ledger import Committer
+from muniment.store.ledger_tail import Tail
+from muniment.store.present import Present
 from muniment.store.realms import Realms
 
 #: About how many thousand bytes all remembered listings may take together.
@@ -58,11 +68,19 @@ class House:
     ledger: Committer
     types: KnownTypes
     signer: Signer
+    links: Links
+    present: Present
+    tail: Tail
+    envelopes: Envelopes
+    messenger: Messenger
     lengths: Lengths = field(default_factory=Lengths)
+    #: Which server takes mails to people; without one none are sent.
+    mail: MailServer | None = None
     #: How far away the end of a new key may be.
     longest_key: timedelta = timedelta(days=90)
     #: The group whose members may break the glass.
     breakers: str | None = None
+    tracing: Tracing = UNTRACED
     listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_LISTED))
     prepared: Memory[tuple[str, Wanted, bool], object] = field(default_factory=lambda: Memory(_DECIDED))
     bodies: Bodies = field(default_factory=lambda: Bodies(_BODIES))
@@ -86,7 +104,8 @@ class House:
     async def _decide(self, realm: Realm, occasion: Occasion, wanted: Wanted) -> Listing:
         key = (occasion.asker.digest, wanted)
         try:
-            listing = await aside(lambda: list_all(realm, occasion.asker, wanted, occasion.at))
+            with self.tracing.step(Step.DECIDE):
+                listing = await aside(lambda: list_all(realm, occasion.asker, wanted, occasion.at), Lane.CATALOGS)
             self.listings.put(realm.revision, key, listing, listing.until, listing.weight, since=listing.since)
             return listing
         finally:
@@ -123,6 +142,25 @@ class House:
             raise
 
 
-async def aside(work: Callable[[], Answer]) -> Answer:
-    """Do work that keeps a processor busy in a thread, so that other requests go on."""
-    return await anyio.to_thread.run_sync(work)
+class Lane(IntEnum):
+    """Kinds of busy work that do not wait for one another, each with how much of it goes on at once.
+
+    Threads share one interpreter: more of them end no sooner, and each of them stands for
+    some milliseconds between the requests and their turn (decision 0047).
+    """
+
+    CATALOGS = 1
+    OTHER = 2
+
+
+#: The lanes of an event loop.
+_lanes: Final[RunVar[dict[Lane, CapacityLimiter]]] = RunVar("lanes")
+
+
+async def aside(work: Callable[[], Answer], lane: Lane = Lane.OTHER) -> Answer:
+    """Do work that keeps a processor busy in a thread, in its turn, so that other requests go on."""
+    lanes = _lanes.get({})
+    if lane not in lanes:
+        lanes[lane] = CapacityLimiter(lane.value)
+        _lanes.set(lanes)
+    return await anyio.to_thread.run_sync(work, limiter=lanes[lane])

@@ -179,10 +179,11 @@ async def replay_all(archive: Archive, question: Question) -> AsyncIterator[Repl
     after: str | None = None
     while True:
         async with archive.db.begin() as tx:
-            rows, after = await ledger.reading(tx, question, limit=_AT_ONCE, after=after)
-        for each in rows:
+            page = await ledger.reading(tx, question, limit=_AT_ONCE, after=after)
+        for each in page.rows:
             if holds_decision(each):
                 yield await archive.replayed(each)
+        after = page.following
         if after is None:
             return
 

@@ -1,0 +1,45 @@
+"""What the keeper of a ledger says, signed, of rows that lack something: which were retired, what of them was erased.
+
+Only such a word excuses what is missing, in the database as in an exported file.
+"""
+
+from __future__ import annotations
+
+import base64
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Self
+
+import orjson
+
+from muniment.core.ledger import Event
+from muniment.core.seals import Stored, microseconds, statement
+
+#: The events whose rows may hold one.
+EVENTS: Final = (Event.LEDGER_RETIRED, Event.LEDGER_ERASED)
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """Before which moment rows were retired, of which rows who was erased, and of which the details."""
+
+    before: int | None
+    who: frozenset[str]
+    told: frozenset[str]
+    message: bytes
+    signature: bytes
+
+    @classmethod
+    def of(cls, row: Stored) -> Self | None:
+        """The statement that a row holds; nothing where it holds none."""
+        try:
+            details = orjson.loads(row.details)
+            return cls(
+                before=microseconds(datetime.fromisoformat(details["before"])) if "before" in details else None,
+                who=frozenset(map(str, details.get("who", ()))),
+                told=frozenset(map(str, details.get("details", ()))),
+                message=statement(details),
+                signature=base64.b64decode(details["signature"], validate=True),
+            )
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+            return None
