@@ -3,8 +3,8 @@
 A real PostgreSQL is started from a wheel, the service on it, a company enters it, and three people run
 the same Kedro pipeline: one who may, one who is refused before the first node, one for whom it reads the
 definitions of dev. Then a mask, a change that an example refuses, a request for access with what it
-gives, and somebody's access that is ended. What is shown is checked; what does not come true ends the
-demonstration with 1.
+gives, somebody's access that is ended, and a row of the record that the database's owner rewrites. What
+is shown is checked; what does not come true ends the demonstration with 1.
 
     python -m demo [--keep] [--data-dir DIR] [--port N] [--fresh]
 
@@ -29,7 +29,7 @@ from types import FrameType
 
 import platformdirs
 
-from demo import endings, lake, rights, runs
+from demo import endings, lake, proving, rights, runs
 from demo.entering import Desk, Entered, enter_company, people
 from demo.issuer import DEMO_GRANT
 from demo.place import HOST, USUAL_PORT, Place, port_for_service, require_issuer_port, taken
@@ -127,6 +127,8 @@ def _show(place: Place, processes: Processes, desk: Desk) -> None:
     rights.show_request(desk)
     heading("Somebody leaves")
     endings.show_end(desk)
+    heading("Somebody rewrites the past")
+    proving.show_proof(place)
 
 
 def _tell_how_to_go_on(place: Place, desk: Desk, *, keep: bool) -> None:

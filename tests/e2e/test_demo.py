@@ -108,6 +108,11 @@ def test_who_leaves_is_refused_with_the_next_request(cold):
     assert "mun_" not in cold
 
 
+def test_a_rewritten_row_is_named_and_all_the_others_hold(cold):
+    assert re.search(r"audit verify +[0-9.]+ s  changed: row [0-9a-f-]{36}", cold)
+    assert "the ledger holds" in cold
+
+
 def test_the_company_is_of_the_promised_size(cold):
     counts = {what: int(number) for number, what in re.findall(r"(\d+)\s+(\w+)", said_of_the_company(cold))}
     assert counts["domains"] >= 4
