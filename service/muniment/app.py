@@ -116,7 +116,7 @@ from muniment.identity.signing import Signer
 from muniment.post.webhooks import Messenger
 from muniment.safe_start import refuse_danger
 from muniment.settings import Settings, read, surroundings, traced
-from muniment.store import embedded, issuers, migrations, roles
+from muniment.store import embedded, issuers, ledger_order, migrations, roles
 from muniment.store import keys as keys_store
 from muniment.store import ledger as ledger_store
 from muniment.store.committer import Committer
@@ -200,7 +200,8 @@ def create_app(settings: Settings, url: str, *, alone: bool = False) -> FastAPI:
 
     ``alone`` says that nothing else happens in this process.
     """
-    counted, traces = Requests(), _traces()
+    traced_by = _traces()
+    counted, traces = Requests(), traced_by() if traced_by is not None else None
 
     @asynccontextmanager
     async def housed() -> AsyncIterator[Database]:
@@ -329,6 +330,7 @@ async def prepare(settings: Settings, url: str) -> str | None:
     """
     for doubt in doubts(settings.issuers):
         logger.warning("%s", doubt)
+    _traces()  # what it lacks is said here: of several workers, each would die of it unheard
     db = Database.open(url)
     try:
         await migrations.require_current(db)
@@ -336,7 +338,7 @@ async def prepare(settings: Settings, url: str) -> str | None:
             _refuse_surplus(settings, await roles.surplus(tx))
             await issuers.hold(tx, {issuer.name: issuer.issuer for issuer in settings.issuers})
             await ledger_store.ensure_partitions(tx, datetime.now(UTC).date())
-        await make_ready(db, SealKeys(settings.seal_key_path), own=settings.seal_key_file is None)
+        await make_ready(db, SealKeys(settings.seal_key_path) if settings.sealing else None)
         link = await _begin(db, settings)
         await _check_secret(db, settings)
         _check_policies(await Realms(db, schema_text(settings.attributes)).current())
@@ -355,6 +357,9 @@ async def wired(settings: Settings, url: str, tracing: Tracing = UNTRACED) -> As
     committer, refusals = Committer(db, tracing=tracing), Refusals(db)
     try:
         await migrations.require_current(db)
+        async with db.begin() as tx:
+            # Before anything is written: a worker may be the first to meet a database that was restored from a dump.
+            await ledger_order.note_cluster(tx)
         await committer.start()
         await refusals.start()
         keeping = asyncio.create_task(_keep_house(db), name="housekeeping")
@@ -425,6 +430,11 @@ async def _standing(housed: Callable[[], AbstractAsyncContextManager[Database]])
                 if not begun.is_set():
                     raise
                 logger.error("This worker cannot serve, and tries again: %s", problem.detail)  # noqa: TRY400  told in words
+            except Exception:
+                # A database that is just being restored may have any shape.
+                if not begun.is_set():
+                    raise
+                logger.exception("This worker cannot serve, and tries again.")
             if not leaving.is_set():
                 logger.warning("The database was replaced by another: everything is read anew.")
                 await asyncio.sleep(_AGAIN_SECONDS)
@@ -532,8 +542,8 @@ def _leave_uncollected() -> None:
     gc.freeze()
 
 
-def _traces() -> Traces | None:
-    """What follows requests, where OpenTelemetry's variables say so."""
+def _traces() -> type[Traces] | None:
+    """What follows requests, where OpenTelemetry's variables say so; refuses where it is not installed."""
     if not traced():
         return None
     try:
@@ -543,7 +553,7 @@ def _traces() -> Traces | None:
             "OTEL_EXPORTER_OTLP_ENDPOINT asks for traces, and what sends them is not installed: "
             "pip install 'muniment[telemetry]'"
         ) from missing
-    return Traces()
+    return Traces
 
 
 @contextmanager

@@ -25,6 +25,7 @@ from muniment.safe_start import banner, refuse_danger
 from muniment.settings import Settings, in_force, read, surroundings
 from muniment.steward import commands as steward
 from muniment.steward import ledgers, projects
+from muniment.steward.refusals import StewardError
 
 if TYPE_CHECKING:
     from muniment.core.ledger import Question
@@ -109,7 +110,6 @@ def _serve(settings: Settings, url: str) -> None:
         click.echo("It works once, for a day; each start prints another.", err=True)
     if not settings.issuers:
         click.echo("muniment: MUNIMENT_ISSUERS names no issuer, so nobody can sign in.", err=True)
-    click.echo(f"Muniment serves at http://{settings.host}:{settings.port} (Ctrl-C stops it)", err=True)
     options: dict[str, Any] = {
         "host": settings.host,
         "port": settings.port,
@@ -126,6 +126,7 @@ def _serve(settings: Settings, url: str) -> None:
         "forwarded_allow_ips": [str(network) for network in settings.trusted_proxies],
     }
     with metrics_served(settings), sealed_beside(settings):
+        click.echo(f"Muniment serves at http://{settings.host}:{settings.port} (Ctrl-C stops it)", err=True)
         if settings.workers == 1:
             uvicorn.run(create_app(settings, url, alone=True), **options)
         else:
@@ -139,7 +140,10 @@ def database() -> None:
 
 @database.command("upgrade")
 def upgrade_database() -> None:
-    """Bring the database to this release's schema, and give the service's role what it needs."""
+    """Bring the database to this release's schema.
+
+    The service's role is given what it needs, and no more.
+    """
     settings = read()
     _log(settings)
     with _databases(settings) as (url, owner_url):
@@ -150,9 +154,9 @@ def upgrade_database() -> None:
 @database.command("roles")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def database_roles(as_json: bool) -> None:
-    """Show who owns the ledger, what the service's role may do, and the SQL that mends what is not so.
+    """Show who owns the ledger, and what the service's role may do.
 
-    Exit code 1 when the role may do too much, or lacks something.
+    And the SQL that mends what is not so. Exit code 1 when the role may do too much, or lacks something.
     """
     from muniment.store import roles
 
@@ -285,7 +289,9 @@ def _moment(option: str, text: str | None) -> datetime | None:
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def verify_ledger(file: Path | None, keys: tuple[str, ...], files: tuple[Path, ...], as_json: bool) -> None:
-    """Prove that no row of the ledger was changed, removed, inserted or put elsewhere since it was sealed.
+    """Prove that the ledger is as it was sealed.
+
+    No row was changed, removed, inserted or put elsewhere since.
 
     With FILE, an export is held against its own checkpoint, offline: say --key, and no witness.
 
@@ -307,7 +313,11 @@ def verify_ledger(file: Path | None, keys: tuple[str, ...], files: tuple[Path, .
 def _verify_export(file: Path, keys: tuple[str, ...], *, as_json: bool) -> NoReturn:
     from muniment.identity.seal_keys import holds
 
-    proven = ledgers.verify_file(file, keys, holds)
+    try:
+        proven = ledgers.verify_file(file, keys, holds)
+    except (Problem, StewardError) as unknown:
+        click.echo(f"muniment: {unknown}", err=True)
+        sys.exit(2)
     told = json.dumps(ledgers.verdict_as_json(proven), indent=2) if as_json else ledgers.verdict_in_words(proven)
     click.echo(told)
     sys.exit(0 if proven.holds else 1)
@@ -384,7 +394,9 @@ def _verdict_as_told(verdict: Verdict) -> str:
         f"Not sealed   {verdict.unsealed:,} rows, which nothing proves yet",
     ]
     if verdict.retired or verdict.erased:
-        lines.append(f"As recorded  {verdict.retired:,} rows were retired, and of {verdict.erased:,} fields were erased")
+        lines.append(
+            f"As recorded  {verdict.retired:,} rows were retired, and of {verdict.erased:,} fields were erased"
+        )
     lines += [f"Key          {key.text}" for key in verdict.keys]
     for each in verdict.witnesses:
         upto = f", the newest {each.number} of {each.at.isoformat()}" if each.at is not None else ""
@@ -411,7 +423,10 @@ def _verdict_as_told(verdict: Verdict) -> str:
 @audit.command("seal")
 @click.option("--once", is_flag=True, help="Seal what is there, tell the witnesses, and end.")
 def seal_ledger(once: bool) -> None:
-    """Seal the ledger until this is stopped, where the service does not do it (MUNIMENT_SEALING=false)."""
+    """Seal the ledger until this is stopped.
+
+    For where the service does not do it (MUNIMENT_SEALING=false).
+    """
     settings = read()
     _log(settings)
     _stop_by_leaving()
@@ -423,9 +438,9 @@ def seal_ledger(once: bool) -> None:
 async def _seal(settings: Settings, url: str, *, once: bool) -> int:
     from muniment.sealing import seal_on, sealer
 
+    if not once:
+        await seal_on(settings, url)
     async with sealer(settings, url) as working:
-        if not once:
-            await seal_on(working)
         await working.hold_to_witnesses()
         count = await working.seal_all()
         for told in await working.tell_witnesses():
@@ -437,7 +452,10 @@ async def _seal(settings: Settings, url: str, *, once: bool) -> int:
 @audit.command("rotate-key")
 @click.option("--because", required=True, help="Why; it stands in the ledger.")
 def rotate_seal_key(because: str) -> None:
-    """Let a new key seal the ledger from now on: the old one signs that it does, and is removed."""
+    """Let a new key seal the ledger from now on.
+
+    The old one signs that it does, and is removed.
+    """
     settings = read()
     with _database(settings) as url:
         made = asyncio.run(_rotate(settings, url, because))
@@ -456,9 +474,9 @@ async def _rotate(settings: Settings, url: str, because: str) -> str:
 @audit.command("accept-restore")
 @click.option("--because", required=True, help="Why; it stands in the ledger and in the signed checkpoint.")
 def accept_restore(because: str) -> None:
-    """Go on sealing a database that was restored from an older backup than its witnesses know.
+    """Go on sealing a database restored from an older backup.
 
-    A signed checkpoint says for ever which ones were lost.
+    One that is older than what its witnesses know: a signed checkpoint says for ever which ones were lost.
     """
     settings = read()
     with _database(settings) as url:
@@ -548,9 +566,9 @@ def holds_of_ledger(as_json: bool) -> None:
 @click.option("--because", default="their time is over", show_default=True, help="Why; it stands in the ledger.")
 @click.option("--dry-run", is_flag=True, help="Only say which months would go.")
 def retire_months(before: str | None, because: str, dry_run: bool) -> None:
-    """Let whole months of the ledger go that are over, sealed, proven and not held; their seals stay.
+    """Let whole months of the ledger go; their seals stay.
 
-    The oldest go first. Interrupted, it goes on when it is run again.
+    Those that are over, sealed, proven and not held. The oldest go first. Interrupted, it goes on when it is run again.
     """
     from muniment.core import retention
 
@@ -597,7 +615,10 @@ async def _retire(kept: Keeping, before: datetime, because: str, *, dry_run: boo
 @click.option("--dry-run", is_flag=True, help="Only say what would be erased.")
 @click.option("--json", "as_json", is_flag=True, help="For programs.")
 def erase_person(subject: str, because: str, dry_run: bool, as_json: bool) -> None:
-    """Erase a person, as user:ann, from the ledger and beside it, without breaking its proof."""
+    """Erase a person, as user:ann, without breaking the proof.
+
+    From the ledger, and from all that is kept beside it.
+    """
     from muniment.flows import erase_person as flow
 
     request = flow.Request(subject, because, _account())
@@ -615,8 +636,12 @@ def erase_person(subject: str, because: str, dry_run: bool, as_json: bool) -> No
     if as_json:
         click.echo(json.dumps(asdict(erased), indent=2))
         return
-    would = "would be erased" if dry_run else "erased"
-    click.echo(f"Rows of which who asked is {would}: {erased.who:,}; whose details named them: {erased.details:,}.")
+    if not (erased.who or erased.details or erased.beside or erased.remaining):
+        click.echo(f"Nothing here names {subject}. Is it written as in the ledger? See: muniment audit show")
+        return
+    gone = "would go" if dry_run else "is erased"
+    click.echo(f"Rows of theirs, from which who asked {gone}: {erased.who:,}.")
+    click.echo(f"Rows that name them, from which that {gone}: {erased.details:,}.")
     for name, count in erased.beside.items():
         click.echo(f"Rows of {name} removed: {count:,}.")
     for name, count in erased.remaining.items():

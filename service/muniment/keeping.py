@@ -21,7 +21,7 @@ from muniment.flows.verify_ledger import Auditing, verify_ledger
 from muniment.identity.seal_keys import SealKeys
 from muniment.sealing import witnesses_of
 from muniment.settings import Settings
-from muniment.store import migrations
+from muniment.store import migrations, roles
 from muniment.store.databases import Database
 from muniment.store.partitions import Maintenance
 
@@ -58,7 +58,9 @@ async def keeping(settings: Settings, owner_url: str, client: str) -> AsyncItera
     db = Database.open(owner_url, connections=2, statement_seconds=_SECONDS, transaction_seconds=_SECONDS)
     try:
         await migrations.require_current(db)
-        await make_ready(db, keys, own=settings.seal_key_file is None)
+        async with db.begin() as tx:
+            await roles.require_owner(tx)
+        await make_ready(db, keys)
         auditing = Auditing([keys.current.public], witnesses_of(settings))
         yield Keeping(db, keys, Maintenance(owner_url), Occasion(ITSELF, at, new_id(at), client=client), auditing)
     finally:

@@ -75,16 +75,19 @@ def _of_listening(settings: Settings) -> Iterator[str]:
 
 
 def _of_the_database(settings: Settings, around: Surroundings) -> Iterator[str]:
-    if settings.database_url is None:
-        return
-    address = urlsplit(settings.database_url)
-    query = parse_qs(address.query)
-    mode = query.get("sslmode", [around.sslmode])[-1]
-    if mode in _IN_THE_OPEN and any(map(_is_remote, _hosts(address, query.get("host", [around.database_host])))):
-        yield (
-            f"The database is on another machine and asked with sslmode={mode}, so all that Muniment knows can be read "
-            "on the way; write sslmode=verify-full in MUNIMENT_DATABASE_URL."
-        )
+    for name in ("database_url", "database_owner_url"):
+        address = urlsplit(getattr(settings, name) or "")
+        query = parse_qs(address.query)
+        mode = query.get("sslmode", [around.sslmode])[-1]
+        if (
+            address.scheme
+            and mode in _IN_THE_OPEN
+            and any(map(_is_remote, _hosts(address, query.get("host", [around.database_host]))))
+        ):
+            yield (
+                f"The database is on another machine and asked with sslmode={mode}, so all that Muniment knows can be "
+                f"read on the way; write sslmode=verify-full in MUNIMENT_{name.upper()}."
+            )
 
 
 def _of_mails(settings: Settings) -> Iterator[str]:

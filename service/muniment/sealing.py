@@ -16,7 +16,7 @@ import sys
 import threading
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from typing import Final
 
 from muniment.api.logs import Form, configure
@@ -62,7 +62,7 @@ async def sealer(settings: Settings, url: str) -> AsyncIterator[Sealer]:
     db = Database.open(url, connections=2, statement_seconds=60, transaction_seconds=120)
     try:
         await migrations.require_current(db)
-        await make_ready(db, SealKeys(settings.seal_key_path), own=settings.seal_key_file is None)
+        await make_ready(db, SealKeys(settings.seal_key_path))
         yield Sealer(db, SealKeys(settings.seal_key_path), witnesses_of(settings))
     finally:
         await db.close()
@@ -81,24 +81,71 @@ async def audited(settings: Settings, url: str) -> AsyncIterator[tuple[Database,
         await db.close()
 
 
-async def seal_on(working: Sealer) -> None:
-    """Seal until this is cancelled: each second, and at once where more waits than one seal holds."""
-    agreed, said = False, ""
+async def seal_on(settings: Settings, url: str) -> None:
+    """Seal until this is cancelled. A database that was replaced, by a backup or by a standby, is opened anew."""
+    opened = False
     while True:
+        try:
+            async with sealer(settings, url) as working:
+                opened = True
+                await _work(working)
+            logger.warning("The database was replaced by another: the sealer begins anew.")
+        except Problem as problem:
+            if not opened:
+                raise
+            logger.error("The ledger is not sealed: %s", problem.detail)  # noqa: TRY400  the words say it
+        await asyncio.sleep(_SECONDS)
+
+
+async def _work(working: Sealer) -> None:
+    """Seal, and tell each witness beside it, as long as it is the same database: for a slow witness nobody waits."""
+    agreed = asyncio.Event()
+    telling = [asyncio.create_task(_tell_on(working, each, agreed)) for each in working.witnesses]
+    try:
+        await _seal_on(working, agreed)
+    finally:
+        for task in telling:
+            task.cancel()
+        await asyncio.gather(*telling, return_exceptions=True)
+
+
+async def _seal_on(working: Sealer, agreed: asyncio.Event) -> None:
+    """Seal each second, and at once where more waits than one seal holds; only while all witnesses agree."""
+    said = ""
+    while not working.over:
         pause = _SECONDS
         try:
-            if not agreed:
+            if not agreed.is_set():
                 await working.hold_to_witnesses()
-                agreed = True
+                agreed.set()
             while (seal := await working.seal()) is not None and seal.size - seal.first == LARGEST:
                 pass
-            await working.tell_witnesses(datetime.now(UTC))
             said = ""
         except Problem as problem:
-            agreed, pause = False, _AGAIN_SECONDS if isinstance(problem, SealingStopped) else _SECONDS
+            agreed.clear()
+            pause = _AGAIN_SECONDS if isinstance(problem, SealingStopped) else _SECONDS
             if problem.detail != said:
                 said = problem.detail
                 logger.error("The ledger is not sealed: %s", said)  # noqa: TRY400  the words say it
+        await asyncio.sleep(pause)
+
+
+async def _tell_on(working: Sealer, witness: Witness, agreed: asyncio.Event) -> None:
+    """Tell a witness as often as it wants, and one that was away as soon as it is back."""
+    while True:
+        await agreed.wait()
+        pause = _SECONDS
+        try:
+            told = await working.tell(witness)
+            if told.fault is None:
+                pause = max(pause, witness.every.total_seconds())
+        except Problem:
+            # Where that is more than a database that is away, whoever seals finds the same, and says it.
+            agreed.clear()
+        except Exception:
+            # A fault of ours: this witness waits, and the sealing goes on.
+            logger.exception("The witness %s could not be told.", witness.name)
+            pause = _AGAIN_SECONDS
         await asyncio.sleep(pause)
 
 
@@ -108,6 +155,8 @@ def sealed_beside(settings: Settings) -> Iterator[None]:
     if not settings.sealing:
         yield
         return
+    # What a witness lacks is said now, once, and not by a sealer that dies of it again and again.
+    witnesses_of(settings)
     ending = threading.Event()
     keeper = threading.Thread(target=_keep, args=(ending,), name="sealer", daemon=True)
     keeper.start()
@@ -131,8 +180,9 @@ def _keep(ending: threading.Event) -> None:
                     process.wait(_END_SECONDS)
                 process.kill()
                 return
-        logger.warning("The sealer ended with %s; it is started again.", process.returncode)
-        ending.wait(_RESTART_SECONDS)
+        # A signal to all of a service's processes ends both, and then nothing is wrong.
+        if not ending.wait(_RESTART_SECONDS):
+            logger.warning("The sealer ended with %s; it is started again.", process.returncode)
 
 
 def _leave_with_service() -> None:
@@ -147,8 +197,7 @@ async def _run(settings: Settings) -> None:
     if url is None:
         raise CannotStart("The embedded PostgreSQL does not run.")
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, asyncio.current_task().cancel)  # type: ignore[union-attr]
-    async with sealer(settings, url) as working:
-        await seal_on(working)
+    await seal_on(settings, url)
 
 
 def main() -> int:

@@ -189,7 +189,10 @@ class Settings(BaseModel):
         default=90, ge=1, le=366, description="How many days away the end of a key of Muniment's own may be."
     )
     most_at_once: int = Field(
-        default=256, ge=1, le=100_000, description="How many requests each process works on at once, before it says 503."
+        default=256,
+        ge=1,
+        le=100_000,
+        description="How many requests each process works on at once, before it says 503.",
     )
     limits: Rates = Field(
         default=Rates(), description="What may happen how often before it has to wait; in JSON, by its name."
@@ -346,11 +349,16 @@ def read(environ: Mapping[str, str] | None = None) -> Settings:
         return Settings(**{**file, **given})
     except ValidationError as refused:
         wrong = "; ".join(
-            f"{PREFIX}{'_'.join(map(str, error['loc'][:1])).upper()}: "
-            f"{error['msg'].removeprefix('Value error, ').removesuffix('.')}"
+            f"{_where(error['loc'])}: {error['msg'].removeprefix('Value error, ').removesuffix('.')}"
             for error in refused.errors()
         )
         raise CannotStart(f"{wrong}. Mend the environment or the file in {_CONFIG}, then start again.") from None
+
+
+def _where(location: tuple[int | str, ...]) -> str:
+    """Which setting is wrong; of those that hold more than one thing, what in it."""
+    name, *inside = map(str, location)
+    return ": ".join([PREFIX + name.upper(), *([".".join(inside)] if inside else [])])
 
 
 def asking(environ: Mapping[str, str] | None = None) -> Asking:

@@ -3,12 +3,18 @@
 import csv
 import io
 import json
+from datetime import UTC, datetime
 
 import orjson
 import pytest
 
+from muniment.api.identifiers import new_id
 from muniment.core.export_proofs import prove
-from muniment.core.ledger import Event
+from muniment.core.exports import Format
+from muniment.core.ledger import Event, Question
+from muniment.core.occasions import Occasion
+from muniment.core.subjects import Kind, Subject, SubjectState
+from muniment.flows.export_ledger import export_ledger
 from muniment.flows.seal_ledger import Sealer
 from muniment.identity.seal_keys import SealKeys, holds
 from muniment.steward.export_files import read
@@ -111,12 +117,13 @@ async def test_a_row_that_was_changed_in_the_database_fails_in_the_export(servic
     assert proven(await exported(service.audrey, tmp_path / "file"), keys).holds
 
 
-async def test_a_row_that_is_gone_from_the_database_stands_in_the_export_by_its_leaf(service, keys, tmp_path):
+async def test_a_row_that_is_gone_from_the_database_is_missed_in_the_export_by_its_leaf(service, keys, tmp_path):
     (row, *_) = await rows(service.audrey, "event=catalog.served&subject=user:ann")
     tamper(service.url, "CREATE TABLE kept AS SELECT * FROM ledger", f"DELETE FROM ledger WHERE id = '{row['id']}'")
     for format_ in ("jsonl", "csv", "parquet"):
         found = proven(await exported(service.audrey, tmp_path / "file", f"?format={format_}"), keys)
-        assert (found.faults, found.absent) == ([], 1)
+        told = [(fault.kind, fault.id) for fault in found.faults]
+        assert (told, found.absent) == ([("retired-without-record", row["id"])], 1)
     restored = "INSERT INTO ledger SELECT * FROM kept WHERE id NOT IN (SELECT id FROM ledger)"
     tamper(service.url, restored, "DROP TABLE kept")
 
@@ -152,9 +159,19 @@ async def test_an_export_of_many_seals_is_whole(service, keys, tmp_path):
     assert found.checkpoint.number >= 6
 
 
+async def test_a_slow_reader_holds_no_transaction_open(service, keys):
+    house, at = service.app.state.house, datetime.now(UTC)
+    audrey = Occasion(SubjectState(Subject(Kind.USER, "audrey"), "corp"), at, new_id(at))
+    export = await export_ledger(house, audrey, Question(), Format.JSONL)
+    async for lines in export.lines:
+        assert lines
+        assert house.db.lent == 0
+
+
 async def test_before_anything_is_sealed_it_says_so(fresh):
     await fresh.root.make("/v1/grants/audrey-audits", grant("user:audrey", ["audit"], on={"domain": "all"}))
-    refusal(await fresh.audrey.get("/v1/ledger/export"), 503)
+    said = refusal(await fresh.audrey.get("/v1/ledger/export"), 409)
+    assert "sealed yet" in said["detail"]
 
 
 async def test_a_format_that_nobody_knows_is_refused(service):

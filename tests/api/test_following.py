@@ -6,14 +6,13 @@ import asyncio
 import json
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 import uvicorn
-from sqlalchemy import text
 
 from muniment.api.identifiers import new_id
 from muniment.core.ledger import Event, Outcome, Place, Row
@@ -23,6 +22,7 @@ from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.flows.follow_ledger import MOST_OF_ONE, begin_following, follow_ledger
 from muniment.store import ledger
 from tests.api.running import Caller, Running, grant, refusal
+from tests.tampering import tamper
 
 pytestmark = pytest.mark.anyio
 
@@ -87,20 +87,26 @@ async def test_from_every_place_nothing_is_left_out_and_nothing_told_twice(servi
 
 
 async def test_a_place_in_the_database_of_before_a_restore_leads_on(company: Running) -> None:
-    audrey, db = company.audrey, company.app.state.house.db
+    audrey = company.audrey
     start = await company.app.state.house.tail.end()
     made = await written(company, "sales.orders", "sales.orders")
     restore = """
         INSERT INTO ledger_clusters (cluster, system, after_seq, at)
         SELECT max(cluster) + 1, 'another one', (SELECT max(seq) FROM ledger), now() FROM ledger_clusters
     """
-    async with db.begin() as tx:
-        await tx.execute(text(restore))
+    tamper(company.url, restore)
     made += await written(company, "sales.orders", "sales.orders")
     told = await caught_up(audrey, f"{USED}&after={start.text}")
     assert ids(told) == made
     assert len({Place.parse(each.id).cluster for each in told}) == 2
     assert ids(await caught_up(audrey, f"{USED}&after={told[0].id}")) == made[1:]
+
+
+async def test_a_place_that_was_lost_with_a_restore_is_refused_since_rows_would_be_left_out(service: Running) -> None:
+    end = await service.app.state.house.tail.end()
+    lost = replace(end, xact=end.xact + 1_000_000)
+    problem = refusal(await service.audrey.get(f"/v1/ledger/events?after={lost.text}"), 422)
+    assert "restored from a backup" in problem["detail"]
 
 
 async def test_each_is_told_what_they_may_read_and_no_more(service: Running) -> None:
@@ -128,7 +134,9 @@ async def test_that_somebody_follows_is_recorded_at_the_start_and_at_each_return
     ]
 
 
-@pytest.mark.parametrize("after", ["nonsense", "1.2", "1.2.3.4", "-1.2.3", "1.2.99999999999999999999"])
+@pytest.mark.parametrize(
+    "after", ["nonsense", "1.2", "1.2.3.4", "-1.2.3", "1.2.99999999999999999999", "2147483648.1.1"]
+)
 async def test_what_is_no_place_is_refused(service: Running, after: str) -> None:
     refusal(await service.audrey.get(f"/v1/ledger/events?after={after}"), 422)
     refusal(await service.audrey.get("/v1/ledger/events", headers={"Last-Event-ID": after}), 422)

@@ -105,6 +105,7 @@ READING = [
     f"/v1/ledger/proofs/inclusion?id={DECIDED}",
     "/v1/ledger/proofs/consistency?first=1&second=1",
     "/v1/ledger/unusual",
+    "/v1/ledger/export",
     f"/v1/ledger/{DECIDED}/decision",
 ]
 
@@ -126,7 +127,9 @@ DESCRIBING = {
 }
 
 WELL_KNOWN = {"/.well-known/muniment", "/.well-known/authzen-configuration", "/v1/leases/keys"}
-UNDECIDED = {"/v1/schema", "/healthz", "/readyz", *WELL_KNOWN}
+#: What holds the ledger to what it once said: for everybody, and only worth something if it needs no right.
+PUBLISHED = {"/v1/ledger/checkpoint", "/v1/ledger/keys"}
+UNDECIDED = {"/v1/schema", "/healthz", "/readyz", *WELL_KNOWN, *PUBLISHED}
 
 _ORDERS = {"type": "dataset", "id": "sales.orders"}
 _MAY = {"subject": {"type": "user", "id": "root"}, "resource": _ORDERS, "context": {"environment": "dev"}}

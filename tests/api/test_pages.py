@@ -83,6 +83,14 @@ async def test_a_page_is_written_down_with_its_place_and_the_whole_decision(lake
         assert replayed.json()["equal"] is True, replayed.text
 
 
+async def test_the_row_of_a_page_of_some_names_tells_of_no_other(lake: Running) -> None:
+    """Whoever audits the domain of those names reads it, and may know of nothing elsewhere."""
+    answer = await lake.ann.get("/v1/catalog?environment=dev&limit=10&after=hr.salaries&names=sales.page_03")
+    (row,) = (await lake.audrey.read(f"/v1/ledger?receipt={answer.headers['muniment-receipt']}"))["items"]
+    assert row["datasets"] == ["sales.page_03"]
+    assert row["details"]["page"] == {"after": "", "limit": 10, "of": 1}
+
+
 async def test_a_page_that_is_held_need_not_be_sent_again(lake: Running) -> None:
     path = "/v1/catalog?environment=dev&limit=10&after=sales.page_03"
     page = await lake.ann.get(path)

@@ -70,4 +70,5 @@ def test_rows_are_sealed_beside_serving_and_by_another_sealer_where_one_was_kill
         verdict = json.loads(verified.stdout)
         assert (verified.returncode, verdict["faults"], verdict["pinned"]) == (0, [], True)
         assert verdict["rows"] >= before
-        assert verdict["witnesses"][0]["checkpoints"] == verdict["seals"]
+        # It may have been killed after its last seal and before the witness was told of that one.
+        assert verdict["seals"] - 1 <= verdict["witnesses"][0]["checkpoints"] <= verdict["seals"]

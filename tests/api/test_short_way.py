@@ -274,14 +274,17 @@ async def test_no_credential_is_remembered_and_no_more_than_there_is_room_for(se
 @contextmanager
 def held_up(service: Running) -> Iterator[psycopg.Connection]:
     """Rows of the ledger are on their way as long as the block lasts; what is yielded tells of those who wait."""
-    with psycopg.connect(libpq(service.url), autocommit=True) as looking, psycopg.connect(libpq(service.url)) as holding:
+    with (
+        psycopg.connect(libpq(service.url), autocommit=True) as looking,
+        psycopg.connect(libpq(service.url)) as holding,
+    ):
         holding.execute("LOCK TABLE ledger IN ACCESS EXCLUSIVE MODE")
         yield looking
 
 
 async def until_one_waits(looking: psycopg.Connection) -> None:
     waiting = "SELECT count(*) FROM pg_locks WHERE relation = 'ledger'::regclass AND NOT granted"
-    while looking.execute(waiting).fetchone() == (0,):
+    while looking.execute(waiting).fetchone() == (0,):  # noqa: ASYNC110 - it is Postgres that tells
         await asyncio.sleep(0.01)
 
 

@@ -5,7 +5,9 @@ Seen to fail with the caller's trace left aside, with the path in a span's name,
 
 from __future__ import annotations
 
+import asyncio
 import gzip
+import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,7 +19,9 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 from opentelemetry.proto.trace.v1.trace_pb2 import Span
 
 from demo.issuer import RunningIssuer
-from muniment.app import create_app
+from muniment.app import create_app, prepare
+from muniment.core.problems import CannotStart
+from muniment.settings import Settings
 from tests.api.running import found_company, running, settings_for
 
 pytestmark = pytest.mark.anyio
@@ -169,3 +173,12 @@ def test_without_a_collector_nobody_is_followed(issuer: RunningIssuer, monkeypat
     assert following()
     monkeypatch.setenv("OTEL_SDK_DISABLED", "true")
     assert not following()
+
+
+def test_what_sends_traces_is_missed_at_the_start_and_not_by_each_worker_that_dies_of_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:1")
+    monkeypatch.setitem(sys.modules, "muniment.api.traces", None)
+    with pytest.raises(CannotStart, match=r"pip install 'muniment\[telemetry\]'"):
+        asyncio.run(prepare(Settings(), "postgresql://127.0.0.1:1/nowhere"))

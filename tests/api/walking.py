@@ -257,6 +257,7 @@ ALWAYS: dict[str, list[Ask]] = {
             *(f"/v1/catalog?environment=dev&subject=user:{name}" for name in ("hugo", "bob", "whoever", HIDDEN_PERSON))
         ),
         *_gets("/v1/catalog?environment=dev&subject=user:hugo&at={moment}"),
+        *_gets("/v1/catalog?environment=dev&limit=1", "/v1/catalog?environment=dev&limit=1&after=sales.emea"),
         Ask("/v1/catalog?environment=dev", headers={"Accept": "application/yaml"}),
         Ask("/v1/catalog?environment=dev", headers={"Accept-Encoding": "identity"}),
     ],
@@ -480,7 +481,7 @@ ALWAYS: dict[str, list[Ask]] = {
     ),
     "GET /v1/ledger/checkpoint": _gets("/v1/ledger/checkpoint"),
     "GET /v1/ledger/keys": _gets("/v1/ledger/keys"),
-    "GET /v1/ledger/seals": _gets("/v1/ledger/seals"),
+    "GET /v1/ledger/seals": _gets("/v1/ledger/seals", "/v1/ledger/seals?limit=1&after=1"),
     "GET /v1/ledger/proofs/inclusion": _gets(
         "/v1/ledger/proofs/inclusion?id={row}", "/v1/ledger/proofs/inclusion?receipt={receipt}"
     ),

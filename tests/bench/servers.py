@@ -144,9 +144,7 @@ async def fill(url: str, realm: Sequence[Change]) -> None:
 
 
 @asynccontextmanager
-async def service(
-    url: str, issuer: str, program: Sequence[str] | None = None, **further: str
-) -> AsyncIterator[Server]:
+async def service(url: str, issuer: str, program: Sequence[str] | None = None, **further: str) -> AsyncIterator[Server]:
     """`muniment serve` with one worker on a database, until the block ends; ``further`` are settings of its own.
 
     A ``program`` of Python's may stand in its place.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -416,6 +417,19 @@ def test_what_is_decided_has_the_same_digest_whatever_else_changes(change):
 @pytest.mark.parametrize("change", RELATED)
 def test_what_is_decided_has_another_digest_when_it_changes(change):
     assert served(realm().after(2, [change])).sha256 != served(realm()).sha256
+
+
+def test_an_entry_that_is_held_takes_hundreds_of_bytes_and_not_thousands():
+    many = realm(*(replace(ORDERS, name=f"sales.orders_{number}") for number in range(1000)))
+    everything = list_all(many, ANN, PROD, NOON)
+    tracemalloc.start()
+    try:
+        held = catalog_of(many, everything, PROD)
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert len(held.entries) == 1000
+    assert taken < 1000 * 1000
 
 
 def test_a_tag_is_the_same_for_the_same_answer_and_for_no_other():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import hashlib
+import tracemalloc
 
 import pytest
 import zstandard
@@ -23,6 +24,18 @@ def test_the_digest_is_of_what_is_read_in_whatever_coding_it_travels(coding):
     }[coding]
     assert read(body.encoded) == TEXT
     assert body.sha256 == hashlib.sha256(TEXT).hexdigest()
+
+
+@pytest.mark.parametrize("coding", ["gzip", "zstd"])
+def test_a_body_that_is_held_takes_the_memory_that_is_counted_and_no_room_for_a_worse_case(coding):
+    text = TEXT * 100
+    tracemalloc.start()
+    try:
+        held = [Body.of(text, coding) for _ in range(10)]
+        taken, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert taken < sum(len(body.encoded) + 1024 for body in held)
 
 
 def test_bodies_that_nobody_asked_for_longest_go_first():

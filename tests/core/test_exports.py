@@ -1,5 +1,6 @@
 """Exports carry their proof: what was done to a file is found, and the first row that it was done to is named."""
 
+import base64
 import csv
 import hashlib
 import io
@@ -19,7 +20,7 @@ from muniment.core.export_proofs import prove
 from muniment.core.exports import Broken, Head, Line, Tally
 from muniment.core.ledger import Event, Place
 from muniment.core.merkle import Tree, inclusion_spans
-from muniment.core.seals import Stored, leaf, written
+from muniment.core.seals import Stored, leaf, statement, who_commitment, written
 from muniment.core.verdicts import Kind
 from muniment.identity.seal_keys import SealKey, holds
 
@@ -170,9 +171,53 @@ def test_an_export_of_some_rows_proves_each_and_says_that_it_is_not_all():
     assert (found.faults, found.rows, found.whole) == ([], 3, False)
 
 
-def test_rows_that_are_gone_are_counted_and_their_leaves_hold_the_tree_together():
-    found = proven(export_of(ROWS, absent={4, 5}))
-    assert (found.faults, found.rows, found.absent, found.whole) == ([], 19, 2, True)
+JANUARY = 1_767_225_600_000_000
+
+
+def of_moment(at, number=0):
+    """An identifier that tells a moment, as those of rows do."""
+    return str(UUID(int=(at // 1000 << 80) + (7 << 76) + (2 << 62) + number))
+
+
+def saying(number, key=KEY, **details):
+    """A row by which others may lack something."""
+    unsigned = {"because": "it is over", **details}
+    signature = base64.b64encode(key.sign(statement(unsigned))).decode()
+    told = written({**unsigned, "signature": signature})
+    return stored(number, event=Event.LEDGER_ERASED.value, at=NINE + number, details=told)
+
+
+#: Three rows of January and three of March.
+OLD = [stored(0, id=of_moment(JANUARY, number), at=JANUARY + number) for number in range(3)]
+NEW = [stored(0, id=of_moment(NINE, number), at=NINE + number) for number in range(3)]
+RETIRED = saying(20, before="2026-03-01T00:00:00Z")
+
+
+def test_rows_that_a_signed_row_retired_are_counted_and_their_leaves_hold_the_tree_together():
+    found = proven(export_of([*OLD, *NEW, RETIRED], absent={0, 1, 2}))
+    assert (found.faults, found.rows, found.absent, found.whole) == ([], 4, 3, True)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [stored(20), saying(20, key=OTHER, before="2026-03-01T00:00:00Z"), saying(20, before="2026-01-31T00:00:00Z")],
+    ids=["nobody", "another key", "of other months"],
+)
+def test_a_leaf_alone_is_no_row_that_was_retired_unless_a_signed_row_says_so(said):
+    assert first_fault(export_of([*OLD, *NEW, said], absent={1})) == (Kind.RETIRED, 1, OLD[1].id)
+
+
+def test_a_row_of_today_does_not_pass_for_one_of_a_month_that_was_retired():
+    """The identifier beside a leaf is anybody's word: it is its place that tells."""
+    told = export_of([*OLD, *NEW, RETIRED], absent={0, 1, 2, 4})
+    assert first_fault(told) == (Kind.RETIRED, 4, NEW[1].id)
+    told[5] = replace(told[5], id=OLD[0].id)
+    assert first_fault(told) == (Kind.RETIRED, 4, OLD[0].id)
+
+
+def test_an_export_of_some_rows_has_no_leaves_alone():
+    told = export_of([*OLD, *NEW, RETIRED], absent={4}, complete=False)
+    assert first_fault(told) == (Kind.REMOVED, 4, NEW[1].id)
 
 
 def changed(told, place, **fields):
@@ -275,12 +320,24 @@ def test_a_key_that_was_announced_follows_and_another_does_not():
     assert first_fault(alone)[0] is Kind.KEY_REPLACED
 
 
-def test_what_was_erased_is_counted_and_what_stands_beside_a_commitment_is_found():
+def test_what_a_signed_row_erased_is_counted_and_what_stands_beside_a_commitment_is_found():
     erased = ROWS[3]._replace(subject="", salt=bytes(32), who_sha256=bytes(32))
-    found = proven(export_of([*ROWS[:3], erased, *ROWS[4:]]))
+    found = proven(export_of([*ROWS[:3], erased, *ROWS[4:], saying(40, who=[erased.id])]))
     assert (found.faults, found.erased) == ([], 1)
     beside = erased._replace(subject="user:eve")
     assert first_fault(export_of([*ROWS[:3], beside, *ROWS[4:]])) == (Kind.CHANGED, 3, ROWS[3].id)
+
+
+@pytest.mark.parametrize(
+    "said",
+    [stored(40), saying(40, who=[ROWS[4].id], details=[ROWS[3].id]), saying(40, key=OTHER, who=[ROWS[3].id])],
+    ids=["nobody", "of others", "another key"],
+)
+def test_what_no_signed_row_erased_was_hidden(said):
+    hidden = ROWS[3]._replace(subject="erased", who_sha256=who_commitment(ROWS[3]))
+    assert first_fault(export_of([*ROWS[:3], hidden, *ROWS[4:], said])) == (Kind.ERASED, 3, ROWS[3].id)
+    of_some = proven(export_of([*ROWS[:3], hidden, *ROWS[4:]], only={3}, complete=False))
+    assert (of_some.faults, of_some.erased) == ([], 1)
 
 
 @pytest.mark.parametrize(

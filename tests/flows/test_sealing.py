@@ -233,6 +233,36 @@ async def test_seals_that_were_changed_are_not_gone_on_from(db, database, keys):
         await seal_once(db, keys)
 
 
+@pytest.mark.parametrize("left", [0, 1])
+async def test_a_sealer_does_not_make_seals_anew_that_were_taken_away_while_it_works(db, database, keys, left):
+    """Else its own signature would stand under whatever was made of the rows meanwhile; it needs no witness to see."""
+    sealer = Sealer(db, keys)
+    for _ in range(2):
+        await write(db, row())
+        await sealer.seal_all()
+    tamper(database, f"DELETE FROM ledger_seals WHERE number > {left}", "UPDATE ledger SET purpose = 'another'")
+    with pytest.raises(SealingStopped, match="checkpoint 2"):
+        await sealer.seal_all()
+    assert len(await notes(db)) == left
+
+
+async def test_a_seal_that_was_moved_ahead_lets_no_row_be_passed_over(db, database, keys):
+    """Nothing would prove those rows, and who took them away afterwards would leave no trace."""
+    await write(db, row())
+    await seal_once(db, keys)
+    tamper(database, "UPDATE ledger_seals SET xact = (xact::text::bigint + 1000)::text::xid8")
+    await write(db, row())
+    with pytest.raises(SealingStopped, match="not what was signed"):
+        await seal_once(db, keys)
+
+
+async def test_a_sealer_goes_on_from_what_another_one_sealed(db, keys):
+    sealers = [Sealer(db, keys), Sealer(db, keys)]
+    for turn in range(4):
+        await write(db, row())
+        assert await sealers[turn % 2].seal_all() == 1
+
+
 # --- witnesses ------------------------------------------------------------------------------------------------------
 
 
@@ -327,6 +357,23 @@ async def test_a_row_that_is_written_now_and_tells_of_long_ago_is_named(db, data
     await seal_once(db, keys)
     verdict = await proven(db, keys)
     assert [(fault.kind, fault.id, fault.position) for fault in verdict.faults] == [(Kind.BACKDATED, str(forged.id), 2)]
+
+
+async def test_a_database_cluster_that_never_was_lets_no_row_tell_of_long_ago(db, database, keys):
+    """Its transactions count anew, time does not."""
+    await write(db, row())
+    await seal_once(db, keys)
+    system = "SELECT system_identifier::text FROM pg_control_system()"
+    tamper(
+        database,
+        "UPDATE ledger_clusters SET system = 'elsewhere'",
+        f"INSERT INTO ledger_clusters SELECT 2, ({system}), (SELECT max(seq) FROM ledger), now()",
+    )
+    old = row(at=datetime.now(UTC) - timedelta(hours=3))
+    await write(db, old)
+    await seal_once(db, keys)
+    found = (await proven(db, keys)).faults
+    assert [(fault.kind, fault.id) for fault in found] == [(Kind.BACKDATED, str(old.id))]
 
 
 async def test_rows_of_before_the_first_seal_may_be_as_old_as_they_are(db, keys):

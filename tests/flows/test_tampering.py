@@ -382,8 +382,12 @@ async def test_a_chain_that_another_key_signed_anew_is_named(sealed, begin, held
 
 @pytest.mark.parametrize(
     "done",
-    ["UPDATE ledger_tiles SET hash = sha256(hash) WHERE index = 2", "DELETE FROM ledger_tiles WHERE index = 2"],
-    ids=["changed", "gone"],
+    [
+        "UPDATE ledger_tiles SET hash = sha256(hash) WHERE index = 2",
+        "DELETE FROM ledger_tiles WHERE index = 2",
+        "INSERT INTO ledger_tiles VALUES (-1, 0, sha256('x'))",
+    ],
+    ids=["changed", "gone", "put there"],
 )
 async def test_hashes_from_which_proofs_are_made_are_held_to_the_rows(sealed, done):
     async with tampering(sealed) as tx:
@@ -397,6 +401,48 @@ async def test_where_a_clusters_rows_begin_is_signed(sealed):
     async with tampering(sealed) as tx:
         await tx.execute(text("UPDATE ledger_clusters SET after_seq = 500"))
         assert first(await judged(tx, sealed)).kind is Kind.SEAL_CHANGED
+
+
+async def test_clusters_that_nobody_notes_any_more_are_missed(sealed):
+    async with tampering(sealed) as tx:
+        await tx.execute(text("DELETE FROM ledger_clusters"))
+        found = first(await judged(tx, sealed))
+    assert (found.kind, found.position) == (Kind.SEAL_CHANGED, 0)
+    assert "ledger_clusters" in found.words
+
+
+@pytest.mark.parametrize("table", ["ledger", "ledger_seals", "ledger_clusters"])
+async def test_a_table_that_is_gone_is_told(sealed, table):
+    async with tampering(sealed) as tx:
+        await tx.execute(text(f"ALTER TABLE {table} RENAME TO elsewhere"))
+        verdict = await verified(OneTransaction(tx), sealed)
+        await tx.execute(text(f"ALTER TABLE elsewhere RENAME TO {table}"))
+    assert f"There is no table {table}." in {fault.words for fault in verdict.faults}
+    assert verdict.proven_until is None
+
+
+@pytest.mark.parametrize("number", [0, -5])
+async def test_a_seal_before_the_first_is_found(sealed, number):
+    """It could announce a key of somebody's own to those who ask for the keys."""
+    before = "INSERT INTO ledger_seals SELECT :number, at, 0, 0, '', '', checkpoint, cluster, xact, seq"
+    async with tampering(sealed) as tx:
+        await tx.execute(text(f"{before} FROM ledger_seals WHERE number = 1"), {"number": number})
+        assert first(await judged(tx, sealed)).kind is Kind.SEAL_CHANGED
+
+
+async def test_rows_without_any_seal_prove_nothing_once_they_are_no_longer_new(sealed):
+    """Whoever took all seals away, and had no witness to fear, would else be told that the ledger holds."""
+    async with tampering(sealed) as tx:
+        await tx.execute(text("DELETE FROM ledger_seals"))
+        await tx.execute(text("DELETE FROM ledger_tiles"))
+        fresh = await judged(tx, sealed, witnesses=False)
+        await tx.execute(
+            text("UPDATE ledger SET at = at - interval '20 minutes' WHERE id = :id"), {"id": UUID(sealed.rows[7].id)}
+        )
+        await tx.execute(text("DELETE FROM ledger WHERE id <> :id"), {"id": UUID(sealed.rows[7].id)})
+        verdict = await judged(tx, sealed, witnesses=False)
+    assert fresh.holds
+    assert (first(verdict).kind, first(verdict).rows) == (Kind.TRUNCATED, 1)
 
 
 ERASING = """
@@ -462,6 +508,11 @@ GUARDS = {
     "a salt that is known": "ALTER TABLE ledger ALTER COLUMN salt SET DEFAULT '\\x00'",
     "transactions that are not": "ALTER TABLE ledger ALTER COLUMN xact SET DEFAULT '7'",
     "rows hidden": "ALTER TABLE ledger ENABLE ROW LEVEL SECURITY",
+    "another way to erase": "CREATE OR REPLACE FUNCTION only_erases(before jsonb, after jsonb) RETURNS boolean "
+    "LANGUAGE sql AS 'SELECT true'",
+    "another way to erase, beside": "CREATE FUNCTION ledger_erase(given text) RETURNS bigint LANGUAGE sql "
+    "AS 'SELECT 1'",
+    "gone with a crash": "ALTER TABLE ledger_tiles SET UNLOGGED",
     "a rule": "CREATE RULE away AS ON INSERT TO ledger_clusters DO INSTEAD NOTHING",
     "another trigger": "CREATE TRIGGER bend AFTER INSERT ON ledger_seals FOR EACH STATEMENT "
     "EXECUTE FUNCTION refuse_nobody()",
@@ -476,5 +527,50 @@ async def test_a_guard_that_does_not_stand_is_told(sealed, what):
         await tx.execute(text(nobody))
         await tx.execute(text(GUARDS[what]))
         verdict = await verified(OneTransaction(tx), sealed)
+    assert {fault.kind for fault in verdict.faults} == {Kind.UNGUARDED}
+    assert verdict.rows == ROWS
+
+
+#: Moments that PostgreSQL knows and no calendar, and clusters that never were.
+BEYOND = {
+    "a seal's": ("UPDATE ledger_seals SET at = 'infinity' WHERE number = 4", Kind.SEAL_CHANGED),
+    "a seal's, long ago": ("UPDATE ledger_seals SET at = '4000-01-01 BC' WHERE number = 4", Kind.SEAL_CHANGED),
+    "a row's": ("UPDATE ledger SET at = 'infinity' WHERE seq = 700", Kind.CHANGED),
+    "a row's, long ago": ("UPDATE ledger SET at = '0044-03-15 BC' WHERE seq = 700", Kind.CHANGED),
+    "clusters that are none": ("INSERT INTO ledger_clusters VALUES (0, 'a', -100, 'infinity')", Kind.UNGUARDED),
+    "a cluster to come": ("INSERT INTO ledger_clusters VALUES (2, 'a', 7000000, now())", Kind.UNGUARDED),
+}
+
+
+@pytest.mark.parametrize("what", BEYOND)
+async def test_what_lies_beyond_every_calendar_and_cluster_is_found_as_well(sealed, what):
+    done, kind = BEYOND[what]
+    async with tampering(sealed) as tx:
+        await tx.execute(text("CREATE TABLE elsewhere PARTITION OF ledger DEFAULT"))
+        await tx.execute(text(done))
+        verdict = await judged(tx, sealed)
+    assert first(verdict).kind is kind
+
+
+#: What a superuser can do to those who read.
+READING = {
+    "a cast of details": "CREATE CAST (jsonb AS text) WITH FUNCTION public.as_it_was(jsonb)",
+    "functions before PostgreSQL's": "SET LOCAL search_path = public, pg_catalog",
+    "no triggers": "SET LOCAL session_replication_role = replica",
+}
+
+
+@pytest.mark.parametrize("what", READING)
+async def test_what_would_show_a_verifier_other_rows_than_everybody_is_told(sealed, what):
+    """With the cast a row's details could be changed, and would be verified as they had been."""
+    db = Database.open(owned(sealed.url).replace("//muniment@", "//postgres@"), statement_seconds=120)
+    made = "CREATE FUNCTION public.as_it_was(jsonb) RETURNS text LANGUAGE sql AS $$SELECT $1 #>> '{}'$$"
+    with suppress(Undone):
+        async with db.begin() as tx:
+            await tx.execute(text(made))
+            await tx.execute(text(READING[what]))
+            verdict = await verified(OneTransaction(tx), sealed)
+            raise Undone
+    await db.close()
     assert {fault.kind for fault in verdict.faults} == {Kind.UNGUARDED}
     assert verdict.rows == ROWS

@@ -152,8 +152,9 @@ def test_serve_upgrades_a_configured_database_when_it_is_told_to(
     assert ready["checks"] == {"database": "answers", "schema": "current"}
 
 
-def test_a_database_of_a_newer_release_is_left_alone(run: Run, database: str) -> None:
+def test_a_database_from_which_a_newer_release_took_something_away_is_left_alone(run: Run, database: str) -> None:
     execute(database, "UPDATE alembic_version SET version_num = '9999'")
+    execute(database, "COMMENT ON TABLE alembic_version IS '9998'")
     for command in (["serve"], ["serve", "--upgrade"], ["database", "upgrade"]):
         refused = said(run(*command, database_url=database))
         assert "A newer release has upgraded the database to migration 9999" in refused

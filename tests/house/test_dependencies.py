@@ -37,9 +37,10 @@ def declared(project: str) -> dict[str, Requirement]:
     return {canonicalize_name(Requirement(each).name): Requirement(each) for each in listed}
 
 
-def needed_by(distribution: str) -> dict[str, Requirement]:
-    """What another distribution asks for, its extras' too."""
-    return {canonicalize_name(Requirement(each).name): Requirement(each) for each in requires(distribution) or ()}
+def needed_by(distribution: str) -> list[tuple[str, Requirement]]:
+    """What another distribution asks for, its extras' too; what an extra widens stands there twice."""
+    asked = map(Requirement, requires(distribution) or ())
+    return [(canonicalize_name(each.name), each) for each in asked]
 
 
 def imported(project: str) -> set[str]:
@@ -84,7 +85,7 @@ def test_each_declared_dependency_is_imported(project: str) -> None:
 @pytest.mark.parametrize("project", SOURCES)
 def test_whatever_is_imported_is_declared_or_asked_for_by_something_declared(project: str) -> None:
     """FastAPI's Starlette and Kedro's click are there wherever their hosts are: theirs to bring, at their version."""
-    brought = {name for each in declared(project) for name, asked in needed_by(each).items() if _always(asked)}
+    brought = {name for each in declared(project) for name, asked in needed_by(each) if _always(asked)}
     assert imported(project) - declared(project).keys() - brought - WHERE_ONE_IS[project] == set()
 
 
@@ -94,6 +95,6 @@ def _always(asked: Requirement) -> bool:
 
 @pytest.mark.parametrize(("name", "loader"), LOADED_BY.items())
 def test_what_another_loads_is_named_by_it_and_imported_by_nothing_of_ours(name: str, loader: str) -> None:
-    assert name in needed_by(loader)
+    assert name in dict(needed_by(loader))
     assert name not in imported("service")
     assert name in declared("service")

@@ -35,11 +35,13 @@ from typing import Any
 
 import click
 import httpx
+import psycopg
 import pytest
 import yaml
 from fastapi.routing import APIRoute
 from packaging.requirements import Requirement
 from pydantic import BaseModel, TypeAdapter
+from sqlalchemy import make_url
 
 import kedro_muniment.config
 import kedro_muniment.entries.definitions
@@ -83,6 +85,8 @@ from muniment.core.schema import Action, schema_text
 from muniment.identity.issuers import Introspection, Issuer, issuers_from
 from muniment.post.mail import MailServer
 from muniment.settings import Settings, read
+from muniment.store import embedded
+from muniment.store.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
@@ -94,9 +98,11 @@ ATTRIBUTES = {"clearance": "long"}
 ENVIRONMENTS = ("dev", "prod")
 
 #: Languages of fenced blocks; each has a reader in :func:`test_every_example_is_read_by_what_reads_it_in_earnest`.
-LANGUAGES = {"bash", "cedar", "console", "json", "python", "text", "toml", "yaml"}
+LANGUAGES = {"bash", "cedar", "console", "ini", "json", "python", "sql", "text", "toml", "yaml"}
 #: Files of platforms that run jobs, which set variables for the client.
 PIPELINES = {".github/workflows/definitions.yml", ".github/workflows/nightly.yml", ".gitlab-ci.yml", "cronjob.yaml"}
+#: The service's settings, as the environment names them.
+SETTINGS = {f"MUNIMENT_{name.upper()}" for name in Settings.model_fields}
 #: Programs in examples that are not ours to check.
 OTHERS = {"curl", "docker", "export", "pip", "zensical"}
 
@@ -172,7 +178,7 @@ def named(table: str) -> list[str]:
 
 def test_the_reference_lists_every_setting_with_its_default():
     listed = {words(row[0])[0]: row[1] for row in rows(text("reference/settings.md").partition("## Issuers")[0])}
-    assert set(listed) == {f"MUNIMENT_{name.upper()}" for name in Settings.model_fields}
+    assert set(listed) == SETTINGS
     told = {name: words(cell)[0] for name, cell in listed.items() if words(cell)}
     assert {name: _default(name) for name in told} == told
     assert all(_default(name) in {"null", "[]"} for name, cell in listed.items() if cell == "none")
@@ -472,7 +478,9 @@ def test_every_dependency_has_its_reason_on_a_decision_page():
 
 
 def _dependencies(project: str) -> list[str]:
-    return tomllib.loads((ROOT / project / "pyproject.toml").read_text(encoding="utf-8"))["project"]["dependencies"]
+    told = tomllib.loads((ROOT / project / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extras = told.get("optional-dependencies", {}).values()
+    return [*told["dependencies"], *(each for extra in extras for each in extra)]
 
 
 def test_decision_pages_are_numbered_without_a_gap_and_have_the_four_parts():
@@ -536,7 +544,7 @@ def test_every_fenced_block_names_a_language_that_something_here_reads():
 
 
 @pytest.mark.parametrize("block", blocks(), ids=lambda block: block.place)
-def test_every_example_is_read_by_what_reads_it_in_earnest(block, tmp_path):
+def test_every_example_is_read_by_what_reads_it_in_earnest(block, tmp_path, request):
     match block.language:
         case "python":
             ast.parse(block.text)
@@ -549,6 +557,8 @@ def test_every_example_is_read_by_what_reads_it_in_earnest(block, tmp_path):
             _check_data(block, tmp_path)
         case "console" | "bash":
             _check_shell(block)
+        case "ini" | "sql":
+            _check_in_postgres(block, request.getfixturevalue("postgres"))
         case "text":
             assert block.text.strip()
 
@@ -557,6 +567,19 @@ def _settings_of(block: Block, tmp_path: Path) -> Settings:
     file = tmp_path / "muniment.toml"
     file.write_text(block.text, encoding="utf-8")
     return read({"MUNIMENT_CONFIG": str(file)})
+
+
+def _check_in_postgres(block: Block, server: EmbeddedPostgres) -> None:
+    """Done in earnest and undone; of its settings, that there are such."""
+    looked_after = make_url(server.url).set(drivername="postgresql", username="postgres", database="postgres")
+    with psycopg.connect(looked_after.render_as_string(hide_password=False)) as connection:
+        if block.language == "sql":
+            connection.execute(f"ALTER ROLE {embedded.SERVICE} RENAME TO of_these_tests")  # the page makes it
+            connection.execute(block.text)
+        else:
+            known = {name for (name,) in connection.execute("SELECT name FROM pg_settings")}
+            assert {line.partition(" = ")[0] for line in block.text.splitlines()} <= known
+        connection.rollback()
 
 
 def _check_policy(cedar: str, scope: str = "all") -> None:
@@ -579,10 +602,8 @@ def _check_data(block: Block, tmp_path: Path) -> None:
         assert kedro_muniment.leases.recorded.read(tmp_path / "catalog.yml", tmp_path).catalog
     elif block.page.stem == "keep-definitions-in-git" and block.title not in PIPELINES:
         assert read_files({block.title: block.text}, KnownTypes.newest()).things
-    elif block.title == "MUNIMENT_ISSUERS":
-        assert len(issuers_from(block.text)) == len(data)
-    elif block.title == "MUNIMENT_SMTP":
-        assert MailServer(**data).security == "starttls"
+    elif block.title in SETTINGS:
+        read({block.title: block.text})
     elif block.title == "read restrictions":
         assert {MaskAction(each["action"]) for each in data["required-column-projections"]}
         assert read_row_filter(data["required-row-filter"]) == data["required-row-filter"]
@@ -663,13 +684,17 @@ def _client_config(title: str, data: Mapping[str, Any], tmp_path: Path) -> Any:
 def _check_shell(block: Block) -> None:
     done = subprocess.run(["bash", "-n"], input=block.text, text=True, capture_output=True, check=False)
     assert done.returncode == 0, done.stderr
+    begun = ""
     for line in block.text.replace("\\\n", " ").splitlines():
         try:
-            said = shlex.split(line, comments=True)
-        except ValueError:
-            continue  # a part of a text in quotes that goes over lines; bash has read it
+            said = shlex.split(begun + line, comments=True)
+        except ValueError:  # a text in quotes that goes on in the next line
+            begun += f"{line}\n"
+            continue
+        begun = ""
         if said:
             _check_command(said, block)
+    assert not begun, f"{block.place}: {begun}"
 
 
 def _check_command(said: list[str], block: Block) -> None:
@@ -682,6 +707,8 @@ def _check_command(said: list[str], block: Block) -> None:
             _parsed(client_commands, rest)
         case ["curl", *rest] if block.language == "console":
             _check_curl(rest)
+        case ["export", given] if given.partition("=")[0] in SETTINGS:
+            read(dict([given.partition("=")[::2]]))
         case [program, *_]:
             assert block.language == "bash" or program in OTHERS | {"kedro"}, f"{block.place}: {program}"
 

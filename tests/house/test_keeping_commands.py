@@ -6,6 +6,7 @@ import asyncio
 import json
 import logging
 import re
+import sys
 from pathlib import Path
 
 import psycopg
@@ -16,6 +17,7 @@ from muniment.app import prepare
 from muniment.cli import main
 from muniment.core.problems import CannotStart
 from muniment.identity.seal_keys import SealKeys
+from muniment.sealing import sealed_beside
 from muniment.settings import Settings
 from tests.owning import libpq, owned
 
@@ -129,3 +131,60 @@ def test_nothing_is_retired_unless_somebody_says_how_long_rows_are_kept(keeper: 
     kept = {"RETENTION": '{"months": 1200}'}
     assert keeper.run("audit", "retire", "--dry-run", **kept).exit_code == 0
     assert "keeps rows for 1200 months" in keeper.run("audit", "retire", "--before", "2020-01", **kept).stderr
+
+
+def test_who_is_named_nowhere_is_perhaps_written_otherwise(keeper: Keeper) -> None:
+    assert keeper.told("audit", "erase", "user:an", *BECAUSE).startswith("Nothing here names user:an.")
+
+
+def test_a_witness_that_cannot_be_reached_from_here_is_told_with_what_it_lacks(
+    keeper: Keeper, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Also before anything is served, where a sealer would die of it again and again. Seen to fail without the look."""
+    monkeypatch.setitem(sys.modules, "boto3", None)
+    bucket = '[{"kind": "s3", "bucket": "audit"}]'
+    for command, code in ((("audit", "verify"), 2), (("audit", "seal", "--once"), 1), (("audit", "holds"), 1)):
+        done = keeper.run(*command, WITNESSES=bucket)
+        assert done.exit_code == code
+        assert done.stderr == "muniment: The witness s3://audit/ needs boto3. Install it: pip install 'muniment[s3]'\n"
+    settings = Settings(database_url=keeper.url, witnesses=json.loads(bucket))
+    with pytest.raises(CannotStart, match="needs boto3"), sealed_beside(settings):
+        pytest.fail("a service began to serve")
+
+
+def test_of_a_file_that_cannot_be_looked_at_nothing_is_found_out(keeper: Keeper, tmp_path: Path) -> None:
+    """Which is another exit code than that a file does not hold."""
+    events = tmp_path / "events.ocsf"
+    events.write_bytes(b'{"activity_id":1,"activity_name":"Create"}\n')
+    for arguments, words in (
+        ((events,), "holds events of OCSF, which carry no proof. Export as jsonl, csv or parquet."),
+        ((tmp_path / "none",), "cannot be read: No such file or directory."),
+        ((events, "--key", "a key"), "as GET /v1/ledger/keys tells it."),
+    ):
+        done = keeper.run("audit", "verify", *map(str, arguments))
+        assert (done.exit_code, done.stdout) == (2, "")
+        assert words in done.stderr
+
+
+def test_the_first_start_of_what_seals_makes_the_key_where_the_settings_name_it_and_says_so(
+    keeper: Keeper, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO)
+    path = keeper.data_dir / "elsewhere" / "seals.key"
+    given = {"database_url": keeper.url, "data_dir": keeper.data_dir, "seal_key_file": path}
+    asyncio.run(prepare(Settings(**given, sealing=False), keeper.url))
+    assert not path.exists()
+    asyncio.run(prepare(Settings(**given), keeper.url))
+    assert path.stat().st_mode & 0o777 == 0o600
+    (told,) = [each.message for each in caplog.records if "seals the ledger was made" in each.message]
+    assert str(path) in told
+    assert told.endswith(SealKeys(path).current.public.text)
+
+
+@pytest.mark.parametrize(
+    "command", [("erase", "user:ann", *BECAUSE), ("hold", *BECAUSE), ("holds",), ("retire", "--before", "2020-01")]
+)
+def test_who_does_not_own_the_ledger_is_told_as_whom_it_is_kept(keeper: Keeper, command: tuple[str, ...]) -> None:
+    done = keeper.run("audit", *command, DATABASE_OWNER_URL="")
+    assert (done.exit_code, done.stdout) == (1, "")
+    assert "muniment_service does not: set MUNIMENT_DATABASE_OWNER_URL" in done.stderr

@@ -56,11 +56,18 @@ def issuers(**changes: object) -> str:
     [
         ({"issuers": issuers(issuer="http://id.example.org")}, "must be an https:// URL"),
         ({"public_url": "http://muniment.example.org"}, "MUNIMENT_PUBLIC_URL is plain HTTP"),
-        ({"smtp": MAIL_IN_THE_OPEN}, "Mails and the password of their server (mail.example.org) can be read on the way"),
+        (
+            {"smtp": MAIL_IN_THE_OPEN},
+            "Mails and the password of their server (mail.example.org) can be read on the way",
+        ),
         ({"host": "0.0.0.0"}, "MUNIMENT_HOST is 0.0.0.0, so other machines reach the service"),  # noqa: S104
         ({"host": "::"}, "MUNIMENT_HOST is ::, so other machines reach the service"),
         ({"database_url": f"{THERE}?sslmode=disable"}, "asked with sslmode=disable"),
         ({"database_url": THERE, "PGSSLMODE": "allow"}, "asked with sslmode=allow"),
+        (
+            {"database_url": HERE, "database_owner_url": f"{THERE}?sslmode=disable"},
+            "write sslmode=verify-full in MUNIMENT_DATABASE_OWNER_URL",
+        ),
     ],
     ids=str,
 )

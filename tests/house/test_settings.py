@@ -103,6 +103,12 @@ def test_the_environment_stands_before_the_file_and_the_file_before_what_is_usua
         ({"MUNIMENT_ISSUERS": json.dumps([{**ISSUER, "audiense": "x"}])}, "MUNIMENT_ISSUERS"),
         ({"MUNIMENT_ISSUERS": json.dumps([ISSUER, ISSUER])}, "MUNIMENT_ISSUERS"),
         ({"MUNIMENT_ISSUERS": json.dumps([{**ISSUER, "default": False}])}, "MUNIMENT_ISSUERS"),
+        ({"MUNIMENT_SMTP": '{"host": "mail.example.org"}'}, "MUNIMENT_SMTP: from: "),
+        (
+            {"MUNIMENT_SMTP": json.dumps({"host": "mail", "from": "m@example.org", "password": SECRET})},
+            "MUNIMENT_SMTP: password: ",
+        ),
+        ({"MUNIMENT_WITNESSES": '[{"kind": "s3"}]'}, "MUNIMENT_WITNESSES: 0.s3.bucket: "),
         ({"MUNIMENT_CONFIG": "/nowhere/muniment.toml"}, "MUNIMENT_CONFIG names /nowhere/muniment.toml"),
     ],
     ids=str,

@@ -164,7 +164,7 @@ def own_directory():
     shutil.rmtree(path)
 
 
-async def test_callers_are_refused_while_postgres_is_away_and_served_when_it_is_back(own_directory):
+async def test_callers_are_refused_while_postgres_is_away_and_served_when_it_is_back(own_directory, caplog):
     server = embedded.start(own_directory, durable=False)
     migrations.upgrade(server.owner_url, embedded.SERVICE)
     db = Database.open(server.url)
@@ -177,10 +177,16 @@ async def test_callers_are_refused_while_postgres_is_away_and_served_when_it_is_
     server.stop()
     outcomes = await asyncio.gather(*(committer.record(row()) for _ in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [LedgerUnavailable] * 5
+    with pytest.raises(LedgerUnavailable):
+        await committer.record(row())
 
     server = embedded.start(own_directory, durable=False)
     again = row()
     await committer.record(again)
+    # However many come while it is away, the log says so once, and how many at the end.
+    said = [each.getMessage() for each in caplog.records if each.name == "muniment.store.committer"]
+    assert len(said) == 2
+    assert said[1] == "the ledger is written again; meanwhile 6 rows were not"
     assert set(ids_in(server.url)) == {each.id for each in [*kept, again]}
     await committer.stop()
     await db.close()

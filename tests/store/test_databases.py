@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from muniment.core.problems import CannotStart, DatabaseUnavailable
+from muniment.store import databases
 from muniment.store.databases import Database, parsed_url
 
 pytestmark = pytest.mark.anyio
@@ -128,6 +129,40 @@ def test_settings_that_the_url_brings_are_kept(postgres):
             await db.close()
 
     assert asyncio.run(ask()) == ("7MB", "on")
+
+
+@pytest.mark.parametrize("way", ["pooled", "held"])
+async def test_a_connection_that_was_made_while_the_database_went_on_is_no_other_database(
+    db, owner_db, database, way, monkeypatch
+):
+    """A worker looked how far the database was while a new connection was still asked for the state before."""
+    waits = "SELECT at::text FROM revisions, pg_advisory_xact_lock_shared(7) WHERE revision = %s"
+    monkeypatch.setattr(databases, "_STANDS", waits)
+    await db.look()
+    async with owner_db.begin() as held:
+        await held.execute(text("SELECT pg_advisory_xact_lock(7)"))
+        async with db.begin():
+            connecting = asyncio.create_task(scalar(db, "SELECT 1") if way == "pooled" else connected(db))
+            await until_one_waits(database)
+        async with owner_db.begin() as other:
+            await other.execute(text("INSERT INTO revisions VALUES (1, clock_timestamp(), 'user:ann', '', NULL, '')"))
+        await db.look()
+    assert await connecting == 1
+    assert not db.replaced.is_set()
+
+
+async def connected(db):
+    connection = await db.connected()
+    await connection.close()
+    return 1
+
+
+async def until_one_waits(database):
+    waiting = "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
+    async with await psycopg.AsyncConnection.connect(database.replace("+psycopg", "", 1), autocommit=True) as looking:
+        async with asyncio.timeout(30):
+            while (await (await looking.execute(waiting)).fetchone()) == (0,):  # noqa: ASYNC110  it is the server's state
+                await asyncio.sleep(0.01)
 
 
 def end_sessions(database):

@@ -7,7 +7,7 @@ from uuid import uuid4
 import pytest
 
 from muniment.core.ledger import Event, Outcome, Place, Row
-from muniment.store import ledger, ledger_order
+from muniment.store import ledger, ledger_order, seals
 from tests.tampering import tamper
 
 pytestmark = pytest.mark.anyio
@@ -116,3 +116,21 @@ async def test_rows_that_came_from_another_cluster_before_any_was_noted_come_fir
         assert await ledger_order.note_cluster(tx) == 2
     await write(db, row(project="after"))
     assert [(place.cluster, each.project) for place, each in await behind(db)] == [(1, "before"), (2, "after")]
+
+
+async def test_rows_are_in_the_order_of_the_numbers_of_their_transactions_and_not_of_their_texts(db, database):
+    """Seen to fail with the text ordered, where 10 comes before 9; most days no test crosses a power of ten."""
+    await write(db, row(project="first"))
+    await write(db, row(project="second"))
+    tamper(
+        database,
+        "UPDATE ledger SET xact = '9' WHERE project = 'first'",
+        "UPDATE ledger SET xact = '10' WHERE project = 'second'",
+    )
+    assert projects(await behind(db)) == ["first", "second"]
+    async with db.begin() as tx:
+        clusters = await ledger_order.clusters(tx)
+        sealed = await seals.rows_between(tx, clusters, Place(0, 0, 0), None)
+        behind_the_first = await seals.rows_between(tx, clusters, Place(1, 9, sealed[0].seq), None)
+    assert [each.project for each in sealed] == ["first", "second"]
+    assert [each.project for each in behind_the_first] == ["second"]

@@ -124,6 +124,17 @@ def test_months_that_stand_get_their_index_and_their_rows_stay_unsalted(empty_da
     command.check(config)
 
 
+def test_pages_stand_in_the_order_of_the_numbers_that_their_files_begin_with():
+    """So a worker knows them without Alembic."""
+    chain = ScriptDirectory.from_config(migrations.configured("postgresql://nobody@nowhere/nothing")).walk_revisions()
+    assert [page.revision for page in chain] == [*reversed(migrations._pages())]
+
+
+def test_where_a_database_stands_is_known_without_alembic():
+    program = "import sys, muniment.store.migrations; print('alembic' in sys.modules)"
+    assert subprocess.check_output([sys.executable, "-c", program], text=True) == "False\n"
+
+
 def test_several_processes_may_upgrade_at_once(empty_database):
     program = "import sys; from muniment.store import migrations; migrations.upgrade(sys.argv[1])"
     processes = [subprocess.Popen([sys.executable, "-c", program, empty_database]) for _ in range(2)]

@@ -54,6 +54,7 @@ async def get_export(house: Housed, asking: Asking, asked: Annotated[AskedFile, 
     response = StreamingResponse(_sent(export, written), media_type=_MEDIA[asked.format])
     name = f"muniment-ledger-{export.number}.{_ENDINGS[asked.format]}"
     response.headers["Content-Disposition"] = f'attachment; filename="{name}"'
+    response.headers["Muniment-Receipt"] = str(asking.receipt)
     stamp(response, revision=export.revision)
     return response
 

@@ -18,6 +18,9 @@ _HOUSEHOLD_BITS: Final = 64
 #: IPv4 seen from a network that speaks IPv6 alone (RFC 6052, 2.1).
 _TRANSLATED: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
+#: No longer in use, and on no public network where they are: local sites of IPv6, and ways into 6to4 (RFC 3879, 7526).
+_FORMER: Final = (ipaddress.IPv6Network("fec0::/10"), ipaddress.IPv4Network("192.88.99.0/24"))
+
 
 def owner_of(address: str) -> str:
     """Who an address belongs to: everybody on IPv6 has a whole /64 (RFC 6177)."""
@@ -52,7 +55,9 @@ def may_be_called(address: str, listed: Iterable[Network], *, plainly: bool) -> 
         return False
     if any(known in network for network in listed):
         return True
-    return not plainly and known.is_global and not (known.is_multicast or known.is_reserved or _is_tunnel(known))
+    if plainly or not known.is_global or any(known in network for network in _FORMER):
+        return False
+    return not (known.is_multicast or known.is_reserved or _is_tunnel(known))
 
 
 def _plain(address: Address) -> Address:

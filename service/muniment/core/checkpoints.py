@@ -83,7 +83,9 @@ class VerifierKey:
             decoded = b""
         key = cls(name, decoded[1:])
         if not name or decoded[:1] != _ED25519 or len(key.public) != _KEY_BYTES or key.id.hex() != id_:
-            raise Invalid("This is no key that checks seals. One is written NAME+HASH+KEY; the service shows its own.")
+            raise Invalid(
+                "This is no key that checks seals. One is written NAME+HASH+KEY, as GET /v1/ledger/keys tells it."
+            )
         return key
 
 

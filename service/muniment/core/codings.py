@@ -36,7 +36,9 @@ def encode(body: bytes, coding: str) -> bytes:
         case "gzip":
             return gzip.compress(body, compresslevel=_GZIP_LEVEL, mtime=0)
         case "zstd":
-            return zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(body)
+            # A copy, which takes as many bytes as it has: what zstandard gives keeps room for the worst case, some 30
+            # times as much.
+            return bytes(memoryview(zstandard.ZstdCompressor(level=_ZSTD_LEVEL).compress(body)))
         case _:
             return body
 

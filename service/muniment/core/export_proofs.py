@@ -10,17 +10,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
 from typing import Final
-from uuid import UUID
 
 from muniment.core.checkpoints import Check, Checkpoint, Note, VerifierKey
+from muniment.core.excuses import Excuses
 from muniment.core.exports import Broken, End, Head, Line, Tally
 from muniment.core.merkle import proves_inclusion
 from muniment.core.problems import Invalid
-from muniment.core.seals import Stored, is_erased, microseconds, moment_of_id, still_there
-from muniment.core.statements import EVENTS, Statement
-from muniment.core.verdicts import TOLERANCE, Fault, Kind
+from muniment.core.seals import is_erased, still_there
+from muniment.core.statements import Statement
+from muniment.core.verdicts import Fault, Kind
 
 #: The most faults that are told of one file; the first is the one that matters.
 MOST_FAULTS: Final = 100
@@ -68,6 +67,8 @@ class _Proving:
         self._proven = Proven(pinned=bool(pinned))
         self._tally: Tally | None = None
         self._end: End | None = None
+        self._trusted: list[VerifierKey] = []
+        self._excuses = Excuses()
         #: The position that is to come, and a line that the checkpoint did not prove.
         self._next = 0
         self._doubted: Line | None = None
@@ -120,6 +121,7 @@ class _Proving:
         for announcement, named in announced:
             if named is not None and announcement.signer(trusted, self._check) is not None:
                 trusted.append(named)
+        self._trusted = trusted
         proven.checkpoint, proven.key = note.checkpoint, note.signer(trusted[::-1], self._check)
         if proven.key is not None:
             return True
@@ -141,10 +143,17 @@ class _Proving:
         self._settle_doubt(line)
         self._follow(line)
         self._next = max(self._next, line.position + 1)
+        complete = proven.head is not None and proven.head.complete
         if line.row is None:
             proven.absent += 1
+            if not complete:
+                self._fault(Kind.REMOVED, line.position, line.id, "of this row there is the leaf alone")
+            else:
+                self._excuses.absent(line)
             return
         proven.rows += 1
+        if complete:
+            self._excuses.there(line, line.row)
         proven.erased += is_erased(line.row)
         if still_there(line.row):
             words = "something stands beside the commitment that is said to stand in its place"
@@ -191,6 +200,8 @@ class _Proving:
             self._fault(Kind.TRUNCATED, self._next, None, "the file has no end: what came after this is missing")
             return
         sealed, head = proven.checkpoint, proven.head
+        for fault in self._excuses.lacking(self._is_signed):
+            self._fault(fault.kind, fault.position, fault.id, fault.words, fault.rows)
         if head is not None and head.complete and sealed is not None and self._next < sealed.size:
             words = f"the rows from here to {sealed.size - 1} are missing"
             self._fault(Kind.TRUNCATED, self._next, None, words)
@@ -198,6 +209,9 @@ class _Proving:
             words = f"the file says that it has {end.lines} lines, and what stands there does not give its digest"
             self._fault(Kind.TRUNCATED, None, None, words)
 
-    def _fault(self, kind: Kind, position: int | None, id_: str | None, words: str) -> None:
+    def _is_signed(self, said: Statement) -> bool:
+        return any(self._check(key.public, said.message, said.signature) for key in self._trusted)
+
+    def _fault(self, kind: Kind, position: int | None, id_: str | None, words: str, rows: int = 1) -> None:
         if len(self._proven.faults) < MOST_FAULTS:
-            self._proven.faults.append(Fault(kind, words, position, id_))
+            self._proven.faults.append(Fault(kind, words, position, id_, rows=rows))

@@ -20,6 +20,8 @@ from muniment.core.problems import Invalid
 
 #: A number of a place: nineteen digits are more than Postgres counts to.
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,18}")
+#: The largest ordinal of a cluster that a database keeps.
+_LAST_CLUSTER: Final = 2**31 - 1
 
 
 class Event(StrEnum):
@@ -191,7 +193,7 @@ class Place:
     def parse(cls, text: str) -> Self:
         """The place that a word names; raises :class:`Invalid` when it is none."""
         parts = text.split(".")
-        if len(parts) != len(fields(cls)) or not all(_NUMBER.fullmatch(part) for part in parts):
+        if len(parts) != len(fields(cls)) or not all(map(_NUMBER.fullmatch, parts)) or int(parts[0]) > _LAST_CLUSTER:
             raise Invalid("This is no place in the ledger; begin again without one.")
         return cls(*map(int, parts))
 

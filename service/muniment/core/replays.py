@@ -55,6 +55,7 @@ _MADE = "It tells what was made; the lines keep that, version by version, and ea
 _READ = "It tells what was looked at; what somebody may know of is decided anew at each look, and nothing was given."
 _SIGN_IN = "It tells who may sign in, with what, or as a member of which group; no policy about data was asked."
 _KEPT = "It tells what whoever keeps the ledger did with its rows; no policy was asked."
+_TOLD = "It tells where events or notices go; what each receiver may see was decided as it was told."
 _CLAIMED = "It tells what a client says; what it was given is in the row of the lease, which has the same receipt."
 
 #: Why the rows of the other events hold no decision that could be computed again.
@@ -105,6 +106,16 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.DECISION_REPLAYED: _READ,
         Event.USE_REPORTED: _CLAIMED,
         Event.REFUSAL_REPORTED: _CLAIMED,
+        Event.WEBHOOK_CHANGED: _TOLD,
+        Event.WEBHOOK_ENDED: _TOLD,
+        Event.WEBHOOK_STOPPED: _TOLD,
+        Event.WEBHOOK_SECRET_CHANGED: _TOLD,
+        Event.WEBHOOK_REPLAYED: _TOLD,
+        Event.WEBHOOK_TESTED: _TOLD,
+        Event.WEBHOOK_READ: _READ,
+        Event.NOTICE_SENT: _TOLD,
+        Event.NOTICES_READ: _READ,
+        Event.NOTICES_CHOSEN: _TOLD,
         Event.SIGN_IN_REFUSED: "It counts who was not let in; no policy was asked.",
     }
 )

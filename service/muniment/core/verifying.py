@@ -149,6 +149,7 @@ class Verifier:
         self._floor: int | None = None
         self._cluster = 0
         self._retired = self._erased = self._unsealed = 0
+        self._oldest: int | None = None
         self._proven: tuple[int, datetime | None] = (0, None)
         self._beside = [_Beside(Agreement(name), iter(notes)) for name, notes in self.witnesses.items()]
         for beside in self._beside:
@@ -203,6 +204,7 @@ class Verifier:
         """Rows behind the last seal; transactions from ``next_xact`` on have not ended."""
         for row in rows:
             self._unsealed += 1
+            self._oldest = row.at if self._oldest is None else min(row.at, self._oldest)
             self._know(row)
             if row.xact >= next_xact:
                 words = "A row says that a transaction committed it that there has not been yet: somebody wrote it."
@@ -239,8 +241,10 @@ class Verifier:
         """What is to guard the ledger and does not stand."""
         self._faults += [Fault(Kind.UNGUARDED, each, rows=0) for each in words]
 
-    def finish(self, next_xact: int | None = None, cluster: int | None = None) -> Verdict:
-        """The verdict, on a database whose next transaction is this one."""
+    def finish(self, next_xact: int | None = None, cluster: int | None = None, now: datetime | None = None) -> Verdict:
+        """The verdict, on a database whose next transaction is this one, and whose time it is now."""
+        if now is not None and self._oldest is not None and not self._seals:
+            self._judge_unsealed(self._oldest, now)
         for beside in self._beside:
             self._end_beside(beside, next_xact, cluster)
         self._judge_keys()
@@ -372,9 +376,13 @@ class Verifier:
             return
         self._erased += 1
         if row.who_sha256 is not None:
-            self._excuse(Kind.ERASED, seal, position, UUID(row.id), [said for said in saying if row.id in said.statement.who])
+            self._excuse(
+                Kind.ERASED, seal, position, UUID(row.id), [said for said in saying if row.id in said.statement.who]
+            )
         if row.details_sha256 is not None:
-            self._excuse(Kind.ERASED, seal, position, UUID(row.id), [said for said in saying if row.id in said.statement.told])
+            self._excuse(
+                Kind.ERASED, seal, position, UUID(row.id), [said for said in saying if row.id in said.statement.told]
+            )
 
     def _know(self, row: Stored) -> None:
         """A row that is what was sealed, or too new for it: what it says counts, if it is signed."""
@@ -539,6 +547,12 @@ class Verifier:
         self._faults.append(Fault(kind, f"{words}: {told}.", self._size, rows=rows))
 
     # The end --------------------------------------------------------------------------------------------------------
+
+    def _judge_unsealed(self, oldest: int, now: datetime) -> None:
+        """Whether rows have been waiting for their first seal longer than any sealer lets them."""
+        if oldest < seals.microseconds(now - TOLERANCE):
+            words = "Rows are there, and not one seal: the seals were taken away, or nobody ever sealed this ledger."
+            self._faults.append(Fault(Kind.TRUNCATED, words, 0, None, seals.moment(oldest), rows=self._unsealed))
 
     def _judge_keys(self) -> None:
         """Whether the chain is signed by the keys that somebody vouches for."""

@@ -1,7 +1,8 @@
 """An auditor takes rows out of the ledger with the proof of each; everybody their own. That they did is recorded.
 
-What comes out is what was sealed when the export began: one checkpoint proves all of it. It is read seal by seal, each
-in a transaction of its own, so that a slow reader holds none open and a ledger of any length needs the memory of a few.
+What comes out is what was sealed when the export began: one checkpoint proves all of it. It is read some seals at a
+time, each time in a transaction that has ended before they are handed on, so that a slow reader holds none open and a
+ledger of any length needs the memory of a few.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from muniment.core.exports import Format, Head, Line
 from muniment.core.ledger import Event, Outcome, Place, Question, row
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import Reader
-from muniment.core.problems import Unavailable
+from muniment.core.problems import Conflict
 from muniment.core.seals import Seal, Stored
 from muniment.flows.house import House, aside
 from muniment.flows.review_ledger import admitted_reader
@@ -46,7 +47,8 @@ async def export_ledger(house: House, occasion: Occasion, question: Question, fo
         newest = await seals.head(tx)
         announcements = await exports.announcements(tx)
     if newest is None:
-        raise Unavailable("Nothing of the ledger is sealed yet, so nothing can be proven; try again in a moment.")
+        message = "Nothing of the ledger is sealed yet, so nothing can be proven."
+        raise Conflict(f"{message} Where the sealer works, rows are sealed within seconds; ask again.")
     asked = question.told
     details = {"format": format_.value, "checkpoint": newest.number, **asked}
     await house.ledger.record(
@@ -78,6 +80,7 @@ class _Reading:
         paths = Paths(self.newest.size)
         after, number = _BEGINNING, 0
         while number < self.newest.number:
+            read: list[Line] = []
             async with self.house.db.begin() as tx:
                 clusters = await ledger_order.clusters(tx)
                 found = await seals.following(tx, number, _AT_ONCE)
@@ -85,10 +88,11 @@ class _Reading:
                     if seal.number > self.newest.number:
                         break
                     rows = await seals.rows_between(tx, clusters, after, seal.place)
-                    yield await self._of_seal(tx, paths, seal, rows)
+                    read += await self._of_seal(tx, paths, seal, rows)
                     after = seal.place
             if not found:
                 return
+            yield read
             number = found[-1].number
 
     async def _of_seal(self, tx: Transaction, paths: Paths, seal: Seal, rows: Sequence[Stored]) -> list[Line]:

@@ -12,7 +12,7 @@ all of it but its time, its receipt and its signature is ready then.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -210,7 +210,7 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
             "unchanged": unchanged,
             **({} if lease is None else _written_down(lease, occasion.at, prepared)),
             **({} if asked.names is None else _named(asked.names, whole)),
-            **({} if asked.page is None else _paged(asked.page, whole)),
+            **({} if asked.page is None else _paged(asked.page, asked.names, whole)),
             **prepared.from_where,
         },
     )
@@ -242,9 +242,13 @@ def _named(names: tuple[str, ...], prepared: _Prepared) -> Mapping[str, object]:
     return {"named": len(names), **({"withheld": sorted(withheld)} if withheld else {})}
 
 
-def _paged(page: Page, whole: _Prepared) -> Mapping[str, object]:
-    """What the ledger keeps of a page: which, and of how many entries."""
-    return {"page": {"after": page.after, "limit": page.limit, "of": len(whole.catalog.entries)}}
+def _paged(page: Page, names: Collection[str] | None, whole: _Prepared) -> Mapping[str, object]:
+    """What the ledger keeps of a page: which, and of how many entries.
+
+    A row about some names tells of no other: whoever audits where those lie reads it.
+    """
+    after = page.after if names is None or page.after in names else ""
+    return {"page": {"after": after, "limit": page.limit, "of": len(whole.catalog.entries)}}
 
 
 async def _body(house: House, prepared: _Prepared, asked: Asked, tag: str) -> Body:

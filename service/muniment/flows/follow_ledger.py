@@ -17,7 +17,7 @@ from typing import Final
 from muniment.core.ledger import Event, Outcome, Place, Row, row
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import Reader, reader_of
-from muniment.core.problems import Busy, TokenRefused
+from muniment.core.problems import Busy, Fault, Invalid, TokenRefused
 from muniment.core.selections import Selection
 from muniment.core.sign_ins import SignIn
 from muniment.core.subjects import SubjectState
@@ -107,7 +107,11 @@ async def begin_following(
     house: House, occasion: Occasion, selection: Selection, after: Place | None, *, goes_on: bool
 ) -> Following:
     """Follow from a place on, or from now; that is recorded before anything is told."""
-    realm = await house.realms.current()
+    realm, end = await house.realms.current(), await house.tail.end()
+    if after is not None and after > end:
+        # What is written there is counted from before that place again: to go on from it would leave rows out.
+        words = "Nothing stands at this place: the ledger was restored from a backup. Begin without it, or before it."
+        raise Invalid(words, [Fault("after", words)])
     details: dict[str, object] = {"followed": True, **({"after": after.text} if after is not None else {})}
     for name in ("events", "datasets", "domains"):
         if named := sorted(map(str, getattr(selection, name))):
@@ -115,7 +119,7 @@ async def begin_following(
     await house.ledger.record(
         row(occasion, Event.LEDGER_READ, Outcome.ALLOWED, revision=realm.revision, details=details)
     )
-    return Following(selection, after if after is not None else await house.tail.end(), goes_on, realm.revision)
+    return Following(selection, end if after is None else after, goes_on, realm.revision)
 
 
 async def follow_ledger(
@@ -136,7 +140,7 @@ async def follow_ledger(
                 return
             page = await house.tail.after(place, _PAGE)
             told = [each for each in page if right.reader.may_read(each[1]) and following.selection.takes(each[1])]
-            if told or at - heard >= _SILENCE:
+            if told or not timedelta(0) <= at - heard < _SILENCE:
                 yield told
                 heard = clock()
             if page:

@@ -8,11 +8,11 @@ restored a backup, or cut something off, and a person has to say which.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -37,7 +37,12 @@ LARGEST: Final = 4096
 #: How many checkpoints a witness is told at once.
 _NOTES: Final = 256
 
+#: How long nothing is sealed because a witness has not said what it keeps.
+_PATIENCE_SECONDS: Final = 5.0
+
 _NOTHING: Final = Place(0, 0, 0)
+
+_NOT_SIGNED: Final = "The seals are not what was signed: muniment audit verify says where."
 
 
 class SealingStopped(Conflict):
@@ -69,9 +74,16 @@ class Sealer:
         """Nothing is asked yet."""
         self._db = db
         self._keys = keys
-        self._witnesses = witnesses
+        self.witnesses = witnesses
         self._tree: tuple[str, Tree] | None = None
+        self._made: Note | None = None
         self._told: dict[str, Told] = {}
+        self._kept: dict[str, Note | None] = {}
+
+    @property
+    def over(self) -> bool:
+        """Whether the database is another than it was: nothing can be done any more, and another sealer goes on."""
+        return self._db.replaced.is_set()
 
     async def seal(self) -> Seal | None:
         """Seal what can be sealed now, at most :data:`LARGEST` rows; None where there is nothing, or others seal."""
@@ -82,7 +94,11 @@ class Sealer:
             where = await seals.snapshot(tx)
             clusters = await ledger_order.clusters(tx)
             rows = await seals.rows_between(tx, clusters, standing.place, None, settled=where.settled, limit=LARGEST)
-            return await self._append(tx, standing, rows) if rows else None
+            seal = await self._append(tx, standing, rows) if rows else None
+        if seal is not None:
+            # Committed: from now on this process is a witness, too.
+            self._made = Note.parse(seal.checkpoint)
+        return seal
 
     async def seal_all(self) -> int:
         """Seal everything that can be sealed now, and not what is written meanwhile; gives how many rows."""
@@ -112,7 +128,13 @@ class Sealer:
 
     async def accept_restore(self, occasion: Occasion, because: str, account: str) -> Restored:
         """Go on from an older state of the database: a signed checkpoint says which ones are lost, and why."""
-        lost = [note for witness in self._witnesses if (note := await witness.newest()) is not None]
+        try:
+            lost = [note for witness in self.witnesses if (note := await witness.newest()) is not None]
+        except WitnessAway as away:
+            raise SealingStopped(
+                f"What was lost only all witnesses together tell, and one is away: {away}. Bring it back, or take it "
+                "out of MUNIMENT_WITNESSES."
+            ) from away
         newest = max(lost, key=lambda note: note.checkpoint.number, default=None)
         async with self._db.begin() as tx:
             if not await seals.take_turn(tx):
@@ -132,56 +154,46 @@ class Sealer:
         return told
 
     async def hold_to_witnesses(self) -> None:
-        """Refuse to go on where a witness keeps a checkpoint that is not in the database, or another one."""
-        for witness in self._witnesses:
+        """Refuse to go on where a witness keeps a checkpoint that is not in the database, or another one.
+
+        One that is away, or does not answer soon, is held to what it said last, and again when it is told.
+        """
+        for witness in self.witnesses:
             try:
-                kept = await witness.newest()
+                async with asyncio.timeout(_PATIENCE_SECONDS):
+                    self._kept[witness.name] = await witness.newest()
             except WitnessAway as away:
                 logger.warning("The witness %s cannot be asked: %s", witness.name, away)
-                continue
+            except TimeoutError:
+                logger.warning("The witness %s cannot be asked: it does not answer", witness.name)
+            kept = self._kept.get(witness.name)
             if kept is None:
                 continue
-            number = kept.checkpoint.number
             async with self._db.begin() as tx:
-                here = await seals.notes(tx, number - 1, 1)
-            if here and here[0][0] != number and _is_told_lost(kept, here[0][1]):
-                continue
-            if not here or here[0][0] != number:
-                raise SealingStopped(
-                    f"The witness {witness.name} keeps checkpoint {number} of {kept.checkpoint.at.isoformat()}, which "
-                    "is not in the database: it was restored from an older backup, or its end was cut off. Find out "
-                    "which (muniment audit verify). To go on from here, and say so for ever: "
-                    "muniment audit accept-restore --because …"
-                )
-            if here[0][1] != kept.text:
-                raise SealingStopped(
-                    f"The witness {witness.name} keeps another checkpoint {number} than the database: seals were "
-                    "changed. Find out which: muniment audit verify"
-                )
+                await _hold_to(tx, f"The witness {witness.name}", kept)
 
-    async def tell_witnesses(self, at: datetime | None = None) -> Sequence[Told]:
-        """Tell each witness what it has not been told; gives how far each is, and what kept it from more.
+    async def tell_witnesses(self) -> Sequence[Told]:
+        """Tell each witness what it has not been told; gives how far each is, and what kept it from more."""
+        return [await self.tell(witness) for witness in self.witnesses]
 
-        One that wants to be told seldom is left until its time has come; without a moment nobody is.
-        """
-        return [await self._tell(witness, at) for witness in self._witnesses]
-
-    async def _tell(self, witness: Witness, at: datetime | None) -> Told:
+    async def tell(self, witness: Witness) -> Told:
+        """Tell one witness what it has not been told. One that was away is held against the database first."""
         before = self._told.get(witness.name)
-        if before is not None and before.fault is None and at is not None and at - before.at < witness.every:
-            return before
         number, fault = before.number if before else 0, None
         try:
             if before is None or before.fault is not None:
-                kept = await witness.newest()
+                kept = self._kept[witness.name] = await witness.newest()
                 number = kept.checkpoint.number if kept is not None else 0
+                if kept is not None:
+                    async with self._db.begin() as tx:
+                        await _hold_to(tx, f"The witness {witness.name}", kept)
             while notes := await self._notes(number):
                 await witness.tell(notes if witness.wants_all else notes[-1:])
                 number = notes[-1][0]
         except WitnessAway as away:
             fault = str(away)
         async with self._db.begin() as tx:
-            told = Told(witness.name, number, at or (await seals.snapshot(tx)).at, fault)
+            told = Told(witness.name, number, (await seals.snapshot(tx)).at, fault)
             if before is None or (told.number, told.fault) != (before.number, before.fault):
                 await seals.tell(tx, told)
         if fault is not None and (before is None or before.fault is None):
@@ -196,6 +208,8 @@ class Sealer:
     async def _standing(self, tx: Transaction) -> _Standing:
         """What stands: held to the key that is in force, and the tree to the root that was signed."""
         head = await seals.head(tx)
+        if self._made is not None and (head is None or head.checkpoint != self._made.text):
+            await _hold_to(tx, "This sealer, until it is started again,", self._made)
         if head is None:
             return _Standing(None, None, Tree(), self._keys.current)
         note = Note.parse(head.checkpoint)
@@ -206,10 +220,14 @@ class Sealer:
                 f"The last seal was not made with the key in {self._keys.path}, but with another one. Put that back: "
                 "MUNIMENT_SEAL_KEY_FILE names the file."
             )
+        signed = note.checkpoint
+        # What is passed over between the signed place and the next row would be proven by nothing.
+        if (head.number, head.size, head.place) != (signed.number, signed.size, signed.through):
+            raise SealingStopped(_NOT_SIGNED)
         if self._tree is None or self._tree[0] != head.checkpoint:
             tree = await seals.tree(tx, head.size)
-            if (tree.size, tree.root) != (note.checkpoint.size, note.checkpoint.root):
-                raise SealingStopped("The seals are not what was signed: muniment audit verify says where.")
+            if (tree.size, tree.root) != (signed.size, signed.root):
+                raise SealingStopped(_NOT_SIGNED)
             self._tree = head.checkpoint, tree
         return _Standing(head, note, self._tree[1], key)
 
@@ -264,6 +282,25 @@ class Sealer:
         return seal
 
 
+async def _hold_to(tx: Transaction, whoever: str, kept: Note) -> None:
+    """Refuse to go on where somebody keeps a checkpoint that is not in the database, or another one."""
+    number = kept.checkpoint.number
+    here = await seals.notes(tx, number - 1, 1)
+    if here and here[0][0] != number and _is_told_lost(kept, here[0][1]):
+        return
+    if not here or here[0][0] != number:
+        raise SealingStopped(
+            f"{whoever} keeps checkpoint {number} of {kept.checkpoint.at.isoformat()}, which is not in the database: "
+            "it was restored from an older backup, or its end was cut off. Find out which (muniment audit verify). "
+            "To go on from here, and say so for ever: muniment audit accept-restore --because …"
+        )
+    if here[0][1] != kept.text:
+        raise SealingStopped(
+            f"{whoever} keeps another checkpoint {number} than the database: seals were changed. "
+            "Find out which: muniment audit verify"
+        )
+
+
 def _is_told_lost(kept: Note, following: str) -> bool:
     """Whether the checkpoint that follows says that this one was lost when a backup was restored."""
     lost = Note.parse(following).checkpoint.restored
@@ -276,13 +313,19 @@ async def _record(tx: Transaction, occasion: Occasion, event: Event, details: Ma
     await ledger.append(tx, [row(occasion, event, Outcome.DONE, details=details)])
 
 
-async def make_ready(db: Database, keys: SealKeys, *, own: bool) -> None:
-    """At each start: note which database cluster this is; of a ledger that was never sealed, make an ``own`` key."""
+async def make_ready(db: Database, keys: SealKeys | None) -> None:
+    """At each start: note which database cluster this is; of a ledger that was never sealed, make the key."""
     async with db.begin() as tx:
         await ledger_order.note_cluster(tx)
         sealed = await seals.head(tx) is not None
-    if own and not sealed:
-        keys.made()
+    if keys is None or sealed:
+        return
+    new = not keys.path.exists()
+    public = keys.made().public.text
+    if new:
+        logger.info(
+            "The key that seals the ledger was made: %s. Keep a copy. Note its public half: %s", keys.path, public
+        )
 
 
 async def _place_of(tx: Transaction, row: Stored) -> Place:

@@ -101,7 +101,7 @@ async def go_round(
     if desk is None:
         return None
     made = await _read_news(house, holder, desk, at, turn)
-    if desk.swept_at is None or at >= desk.swept_at + _SWEEPS:
+    if desk.swept_at is None or not timedelta(0) <= at - desk.swept_at < _SWEEPS:
         made += await _sweep(house, at, turn)
     sent = await _send_due(house, house.mail, holder, at, turn, stopping or asyncio.Event()) if house.mail else 0
     return Round(made, sent, await _call_due(house, holder, at, turn))

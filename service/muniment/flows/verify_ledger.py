@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from typing import Final
 
 from muniment.core import statements
@@ -33,6 +34,13 @@ _TILES: Final = 4096
 
 _BEGINNING: Final = Place(0, 0, 0)
 
+#: Before every number that a database knows, of a seal and of a tile's level: Muniment itself begins at 1 and 0.
+_FIRST_NUMBER: Final = -(2**63)
+_FIRST_LEVEL: Final = -(2**31)
+
+#: Where nobody says in which clusters the ledger lived, it is read as that of one.
+_ONE: Final = Cluster(1, 0, None, datetime.min.replace(tzinfo=UTC))
+
 #: Told after each piece: how many rows have been verified, of how many.
 Tell = Callable[[int, int], None]
 
@@ -48,15 +56,21 @@ class Auditing:
 async def verify_ledger(db: Database, auditing: Auditing, tell: Tell = lambda _rows, _all: None) -> Verdict:
     """What is proven of the ledger, up to which moment, and what speaks against more."""
     async with db.begin() as tx:
-        clusters = await ledger_order.clusters(tx)
-        head = await seals.head(tx)
-        said = await seals.rows_of_events(tx, statements.EVENTS)
+        gone = await ledger_guards.missing(tx)
+        noted = [] if gone else await ledger_order.clusters(tx)
     verifier = Verifier(
         check=holds,
         pinned=auditing.pinned,
         witnesses={each.name: each.notes() for each in auditing.witnesses},
-        clusters={each.number: each.after_seq for each in clusters},
+        clusters={each.number: each.after_seq for each in noted},
     )
+    if gone:
+        verifier.unguarded(gone)
+        return verifier.finish()
+    clusters = noted or [_ONE]
+    async with db.begin() as tx:
+        head = await seals.head(tx)
+        said = await seals.rows_of_events(tx, statements.EVENTS)
     for row in said:
         verifier.say(row)
     tiles: list[Tile] = []
@@ -75,7 +89,7 @@ async def verify_ledger(db: Database, auditing: Auditing, tell: Tell = lambda _r
 
 async def _pieces(db: Database, clusters: Sequence[Cluster]) -> AsyncIterator[tuple[list[Seal], list[Stored]]]:
     """Seals in their order, some at a time, with the rows that stand in their places."""
-    number, place = 0, _BEGINNING
+    number, place = _FIRST_NUMBER, _BEGINNING
     while True:
         async with db.begin() as tx:
             held = await seals.following(tx, number, _PIECE)
@@ -116,7 +130,7 @@ def _place_of(row: Stored, clusters: Sequence[Cluster]) -> Place:
 async def _hold_tiles(db: Database, verifier: Verifier, tiles: Sequence[Tile]) -> None:
     """Compare the tiles that are kept with those that the leaves make."""
     made = {(tile.level, tile.index): tile.root for tile in tiles}
-    level, index = 0, -1
+    level, index = _FIRST_LEVEL, -1
     while True:
         async with db.begin() as tx:
             kept = await seals.tiles_after(tx, level, index, _TILES)
@@ -145,5 +159,5 @@ async def _finish(db: Database, verifier: Verifier, clusters: Sequence[Cluster],
             where = await seals.snapshot(tx)
         verifier.unsealed(rows, where.next_xact)
         if len(rows) < _PIECE:
-            return verifier.finish(where.next_xact, clusters[-1].number)
+            return verifier.finish(where.next_xact, clusters[-1].number, where.at)
         behind = _place_of(rows[-1], clusters)

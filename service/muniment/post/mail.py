@@ -10,6 +10,7 @@ may on this machine alone (``safe_start.py``). The password is read from its fil
 
 from __future__ import annotations
 
+import os
 import re
 import ssl
 from collections.abc import AsyncIterator
@@ -189,7 +190,7 @@ async def _connect(server: MailServer, client: SMTP) -> None:
         raise Undelivered(f"No trust in {server.address}: {_of_tls(failed)}", server=True) from None
     except (SMTPException, OSError) as failed:
         reason = failed.__cause__ or failed
-        words = _of_tls(reason) if isinstance(reason, ssl.SSLError) else type(reason).__name__
+        words = _of_tls(reason) if isinstance(reason, ssl.SSLError) else _of_network(reason)
         raise Undelivered(f"No mail server answers at {server.address}: {words}", server=True) from None
 
 
@@ -231,6 +232,12 @@ def _is_final(refused: SMTPResponseException) -> bool:
 def _told(refused: SMTPResponseException) -> str:
     """What a server answered: its code, and the beginning of its words, of which none is believed to be harmless."""
     return f"{refused.code} {_UNSEEN.sub(' ', refused.message)[:200]}".strip()
+
+
+def _of_network(failed: BaseException) -> str:
+    """The system's words; asyncio's own tell of calls and tuples."""
+    number = getattr(failed, "errno", None) or 0
+    return os.strerror(number) if number > 0 else getattr(failed, "strerror", None) or type(failed).__name__
 
 
 def _of_tls(failed: BaseException) -> str:

@@ -103,6 +103,8 @@ class Connection:
                     yield from response.iter_bytes()
                     return
                 response.read()
+        except httpx.ConnectError as error:
+            raise self._away(plain(str(error))) from None
         except (httpx.HTTPError, httpx.InvalidURL, UnicodeError) as error:
             why = plain(str(error) or type(error).__name__)
         else:
@@ -146,10 +148,7 @@ class Connection:
         typed = {} if content is None else {"Content-Type": "application/json"}
         response = self._sent(method, path, params=params, headers={**typed, **(headers or {})}, content=content)
         if isinstance(response, str):
-            raise Unreachable(
-                f"Muniment cannot be reached at {self.url} ({response}). Check the address (--url, or MUNIMENT_URL) "
-                "and that the service is up."
-            )
+            raise self._away(response)
         said = _said(response)
         if response.is_success:
             if isinstance(said, dict) or not response.content:
@@ -185,6 +184,12 @@ class Connection:
         if status in _WAITING:
             return Unreachable(f"{words} (Muniment at {self.url})")
         return (Stale if status == _STALE else Refused)(words, status, said)
+
+    def _away(self, why: str) -> StewardError:
+        return Unreachable(
+            f"Muniment cannot be reached at {self.url} ({why}). Check the address (--url, or MUNIMENT_URL) "
+            "and that the service is up."
+        )
 
     def _not_ours(self, response: httpx.Response) -> StewardError:
         return Unreachable(

@@ -13,6 +13,7 @@ from muniment.steward.refusals import Refused
 
 _PARQUET: Final = b"PAR1"
 _CSV: Final = b"record,"
+_OCSF: Final = b'{"activity_id":'
 
 #: The longest cell of a table that is read.
 _LONGEST: Final = 1 << 30
@@ -22,11 +23,13 @@ def read(path: Path) -> Iterator[Head | Line | End]:
     """What stands in a file; raises :class:`Broken` where it is no export."""
     try:
         with path.open("rb") as file:
-            begins = file.read(len(_CSV))
+            begins = file.read(len(_OCSF))
             if begins.startswith(_PARQUET):
                 yield from _parquet(path)
             elif begins.startswith(_CSV):
                 yield from _csv(path)
+            elif begins.startswith(_OCSF):
+                raise Refused(f"{path} holds events of OCSF, which carry no proof. Export as jsonl, csv or parquet.")
             else:
                 file.seek(0)
                 yield from of_json_lines(file)

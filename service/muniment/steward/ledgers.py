@@ -98,7 +98,7 @@ def show(url: str | None, limit: int, as_json: bool, **filters: Any) -> None:
     help="Else by the ending of FILE; else jsonl.",
 )
 def export(file: Path, url: str | None, format_: str | None, **filters: Any) -> None:
-    """Take rows out of the ledger into a file that carries their proof.
+    """Take rows of the ledger into a file with their proof.
 
     All that is sealed, or what the filters leave of it. `muniment audit verify FILE` holds it against the seals'
     key later, without the service.
@@ -109,7 +109,10 @@ def export(file: Path, url: str | None, format_: str | None, **filters: Any) -> 
     chosen = format_ or (ending if ending in set(Format) else Format.JSONL.value)
     service = connect(url)
     size = _kept(file, lambda: service.stream("/v1/ledger/export", {**_given(filters), "format": chosen}))
-    click.echo(f"Exported to {file}: {size:,} bytes. Hold it against the key: muniment audit verify {file}")
+    proof = (
+        "It carries no proof." if chosen == Format.OCSF else f"Hold it against the key: muniment audit verify {file}"
+    )
+    click.echo(f"Exported to {file}: {size:,} bytes. {proof}")
 
 
 def _kept(file: Path, parts: Callable[[], Any]) -> int:
@@ -169,9 +172,12 @@ def verdict_in_words(proven: Proven) -> str:
     sealed = proven.checkpoint
     lines.append(f"{proven.rows:,} rows are as they were sealed (checkpoint {sealed.number}, {sealed.at.isoformat()}).")
     if proven.absent:
-        lines.append(f"Of {proven.absent:,} more there is the leaf alone: they were retired. The ledger says by whom.")
+        lines.append(
+            f"Of {proven.absent:,} more there is the leaf alone: they were retired, as a signed row of it says."
+        )
     if proven.erased:
-        lines.append(f"From {proven.erased:,} of them something was erased. The ledger says by whom.")
+        by = "a signed row of it says so" if proven.whole else "only the ledger can say whether that was in order"
+        lines.append(f"From {proven.erased:,} of them something was erased: {by}.")
     lines.append(
         "It is proven that none is missing up to that checkpoint."
         if proven.whole

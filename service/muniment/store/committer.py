@@ -106,6 +106,8 @@ class Committer:
         self._rung = asyncio.Event()
         self._accepting = False
         self._tasks: tuple[asyncio.Task[None], ...] = ()
+        #: How many rows could not be written since the database went away.
+        self._unwritten = 0
         #: What has been counted: rows that were refused, how many travelled together, and seconds that commits took.
         self.refused = 0
         self.batches = Spread(SIZES)
@@ -184,7 +186,10 @@ class Committer:
         try:
             now = await self._write(batch)
         except DatabaseUnavailable as error:
-            logger.warning("the ledger could not write %d rows: %s", len(batch), error.__cause__)
+            # Once, and how many in the end: callers may come back again and again meanwhile.
+            if not self._unwritten:
+                logger.warning("the ledger could not write %d rows: %s", len(batch), error.__cause__)
+            self._unwritten += len(batch)
         except StatementRefused as refused:
             if not ledger.blames_rows(refused.state):
                 logger.warning("the ledger could not write %d rows: %s", len(batch), refused)
@@ -197,6 +202,9 @@ class Committer:
                 await self._settle(batch[:half])
                 await self._settle(batch[half:])
         else:
+            if self._unwritten:
+                logger.warning("the ledger is written again; meanwhile %d rows were not", self._unwritten)
+                self._unwritten = 0
             for waiting in batch:
                 if not waiting.durable.done():
                     waiting.durable.set_result(now)

@@ -147,8 +147,8 @@ class Database:
             connection = await psycopg.AsyncConnection.connect(**{**address, **self._options, "autocommit": True})
             try:
                 self._hold(await (await connection.execute(_IDENTITY)).fetchone())
-                if self._reached is not None:
-                    self._hold_reached(await (await connection.execute(_STANDS, self._reached[:1])).fetchone())
+                if (reached := self._reached) is not None:
+                    self._hold_reached(reached, await (await connection.execute(_STANDS, reached[:1])).fetchone())
             except BaseException:
                 await connection.close()
                 raise
@@ -168,9 +168,9 @@ class Database:
         cursor = connection.cursor()
         cursor.execute(_IDENTITY)
         self._hold(cursor.fetchone())
-        if self._reached is not None:
-            cursor.execute(_STANDS, self._reached[:1])
-            self._hold_reached(cursor.fetchone())
+        if (reached := self._reached) is not None:
+            cursor.execute(_STANDS, reached[:1])
+            self._hold_reached(reached, cursor.fetchone())
         cursor.close()
         connection.rollback()
 
@@ -181,9 +181,12 @@ class Database:
         self._refuse_unless(self._known in {None, found})
         self._known = found
 
-    def _hold_reached(self, found: tuple[Any, ...] | None) -> None:
-        """Refuse a connection to an earlier state of it."""
-        self._refuse_unless(found is not None and self._reached is not None and found[0] == self._reached[1])
+    def _hold_reached(self, reached: tuple[int, str], found: tuple[Any, ...] | None) -> None:
+        """Refuse a connection to an earlier state of it.
+
+        ``reached`` is what the server was asked for: by its answer, :meth:`look` may know of more.
+        """
+        self._refuse_unless(found == reached[1:])
 
     def _refuse_unless(self, same: bool) -> None:  # noqa: FBT001  what it says is the condition
         if not same:

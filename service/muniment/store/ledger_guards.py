@@ -23,6 +23,7 @@ _GUARDED: Final = ("ledger", "ledger_seals", "ledger_tiles", "ledger_clusters")
 _TABLES: Final = text(
     """
     SELECT c.oid::integer AS oid, c.relname AS name, c.relkind::text AS kind, c.relrowsecurity AS hidden,
+      c.relpersistence <> 'p' AS fleeting,
       i.inhparent IS NOT NULL AS month, pg_get_expr(c.relpartbound, c.oid) AS bound
     FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND i.inhparent = to_regclass('ledger')
     WHERE c.oid IN (SELECT to_regclass(name) FROM unnest(CAST(:names AS text[])) AS names (name))
@@ -57,9 +58,36 @@ _NULLABLE: Final = text(
     WHERE a.attrelid = ANY(CAST(:oids AS oid[])) AND a.attname = ANY(CAST(:names AS text[])) AND NOT a.attnotnull
     """
 )
-#: Asked of the whole, without a moment, so that no month is left out for what it should hold.
+#: Asked of the whole, without a moment, so that no month is left out for what it should hold; as far as a calendar
+#: reaches.
 _SPANS: Final = text(
-    "SELECT tableoid::integer AS oid, min(at) AS earliest, max(at) AS latest FROM ledger GROUP BY tableoid"
+    """
+    SELECT tableoid::integer AS oid, least(greatest(min(at), '0001-01-02Z'), '9999-12-30Z') AS earliest,
+      least(greatest(max(at), '0001-01-02Z'), '9999-12-30Z') AS latest
+    FROM ledger GROUP BY tableoid
+    """
+)
+#: They are numbered from 1 on, and each begins after rows that were there.
+_CLUSTERS: Final = text(
+    """
+    SELECT 'Database clusters are noted that the ledger never lived in (ledger_clusters): somebody wrote them.'
+    FROM (
+      SELECT cluster <> row_number() OVER w OR after_seq < lag(after_seq, 1, 0::bigint) OVER w
+        OR after_seq > coalesce(pg_sequence_last_value(to_regclass('ledger_seq')), 0) AS strange
+      FROM ledger_clusters WINDOW w AS (ORDER BY cluster)
+    ) AS noted
+    WHERE strange LIMIT 1
+    """
+)
+_FUNCTIONS: Final = text(
+    r"""
+    SELECT p.proname AS name,
+      encode(sha256(convert_to(regexp_replace(p.prosrc, '\s+', ' ', 'g'), 'UTF8')), 'hex') AS body
+    FROM pg_proc AS p
+    WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('ledger'))
+      AND p.proname = ANY(CAST(:names AS text[]))
+    ORDER BY p.proname
+    """
 )
 _ROLES: Final = text(
     """
@@ -78,9 +106,41 @@ _DEFAULTS_WANTED: Final = {
 }
 #: What ``refuse_to_forget`` does, by the SHA-256 of its words, spaces told as one: as the migrations made it.
 _REFUSES: Final = frozenset({"dc9daa128231e76c1830da6b307265ced9da07d8c4547c4216d98435c78011a8"})
+#: The functions on which it stands what is let through and where rows are put and looked for, in the same way.
+_FUNCTIONS_WANTED: Final = {
+    "forget_person": "2d1bb958cf5488a4fe250917797835253875a968063639c22f6e111d8b7feb3d",
+    "ledger_cluster": "3eaf35cbee2b8e28b621078157a79ec76fdf4138ddaaa17c00c508ec3eccd78d",
+    "ledger_domains": "1b80da274117af70fd426cebfda14e9d3ad669ad5ddc85f14dcea8aafe9a2f0d",
+    "ledger_erase": "1eac84da89233bd339689843b4307ec500b84d70f4c10e14586ab9dd2f7e5c1f",
+    "ledger_partition": "8f5c583705c0c73ad6847aab6673f58ee99acca27b0240ca4db7c06f16faa58d",
+    "only_erases": "6a80aa313a588b2952393ae50c47cfb819eb975f5efba7a241a2c15f197efa15",
+}
+#: What could give other values to whoever reads rows in order to verify them than to everybody else: casts between
+#: types of PostgreSQL's own that are not PostgreSQL's own, and functions that stand before its own.
+_READING: Final = text(
+    """
+    SELECT format('Somebody made a cast from %s to %s, by which rows can be read as other than they are.',
+      castsource::regtype, casttarget::regtype) AS words
+    FROM pg_cast WHERE oid >= 16384 AND castsource < 16384 AND casttarget < 16384
+    UNION ALL
+    SELECT format('The search path (%s) names pg_catalog, so other functions can stand before PostgreSQL''s own.',
+      current_setting('search_path'))
+    WHERE current_setting('search_path') LIKE '%pg_catalog%'
+    UNION ALL
+    SELECT format('The server has session_replication_role=%s, under which no trigger guards anything.', setting)
+    FROM pg_settings WHERE name = 'session_replication_role' AND setting <> 'origin'
+    ORDER BY words
+    """
+)
 _EACH_ROW: Final = 1
 _BEFORE: Final = 2
 _DELETE, _UPDATE, _TRUNCATE = 8, 16, 32
+
+
+async def missing(tx: AsyncConnection) -> list[str]:
+    """Each table that is not there, in words: nothing can be verified then."""
+    there = (await tx.execute(_TABLES, {"names": list(_GUARDED)})).all()
+    return [f"There is no table {name}." for name in _GUARDED if name not in {each.name for each in there}]
 
 
 async def faults(tx: AsyncConnection) -> list[str]:
@@ -88,13 +148,15 @@ async def faults(tx: AsyncConnection) -> list[str]:
     tables = {each.oid: each for each in await tx.execute(_TABLES, {"names": list(_GUARDED)})}
     oids = {"oids": list(tables)}
     triggers = list(await tx.execute(_TRIGGERS, oids))
-    found = [f"There is no table {name}." for name in _GUARDED if name not in {each.name for each in tables.values()}]
+    found = []
     for oid, table in tables.items():
         found += _of_triggers(table, [each for each in triggers if each.oid == oid])
         if table.hidden:
             found.append(
                 f"Row security hides rows of {table.name}: ALTER TABLE {table.name} DISABLE ROW LEVEL SECURITY"
             )
+        if table.fleeting:
+            found.append(f"{table.name} is emptied by a crash: ALTER TABLE {table.name} SET LOGGED")
         if table.kind not in "rp":
             found.append(f"{table.name} is no table any more: something else stands in its place.")
     for each in await tx.execute(_RULES, oids):
@@ -106,6 +168,10 @@ async def faults(tx: AsyncConnection) -> list[str]:
     }
     for each in await tx.execute(_NULLABLE, nullable):
         found.append(f"{tables[each.oid].name}.{each.name} may be empty: its NOT NULL was taken away.")
+    async for words in _of_functions(tx):
+        found.append(words)
+    found += (await tx.execute(_READING)).scalars()
+    found += (await tx.execute(_CLUSTERS)).scalars()
     for each in await tx.execute(_ROLES):
         found.append(f"{each.name} connects with {each.setting}, under which no trigger guards anything.")
     async for words in _of_months(tx, [table for table in tables.values() if table.month]):
@@ -139,6 +205,16 @@ async def _of_defaults(tx: AsyncConnection, oids: list[int]) -> list[str]:
             name = (await tx.execute(text("SELECT CAST(:oid AS oid)::regclass::text"), {"oid": each.oid})).scalar_one()
             found.append(f"New rows of {name} get another {each.name} than they should: its default is {written}.")
     return found
+
+
+async def _of_functions(tx: AsyncConnection) -> AsyncIterator[str]:
+    """Functions that do something else than the migrations said."""
+    there = [(each.name, each.body) for each in await tx.execute(_FUNCTIONS, {"names": list(_FUNCTIONS_WANTED)})]
+    for name in sorted(_FUNCTIONS_WANTED.keys() - {name for name, _ in there}):
+        yield f"There is no function {name}."
+    for name, body in there:
+        if body != _FUNCTIONS_WANTED[name]:
+            yield f"The function {name} does something else than Muniment's own: it was changed."
 
 
 async def _of_months(tx: AsyncConnection, months: list[DatabaseRow[*tuple[Any, ...]]]) -> AsyncIterator[str]:

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any, Final
 
-from sqlalchemy import Boolean, ColumnElement, cast, func, literal, literal_column, select, tuple_
+from sqlalchemy import Boolean, ColumnElement, DateTime, cast, func, literal, literal_column, select, tuple_
 from sqlalchemy import Row as DatabaseRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -22,6 +22,9 @@ from muniment.core.ledger import Event, Outcome, Place, Row
 from muniment.store.tables import TransactionId, ledger, ledger_clusters
 
 _FIELDS: Final = tuple(field.name for field in fields(Row))
+
+_EARLIEST: Final = literal(datetime(1, 1, 2, tzinfo=UTC), DateTime(timezone=True))
+_LATEST: Final = literal(datetime(9999, 12, 30, tzinfo=UTC), DateTime(timezone=True))
 
 #: Nothing can come before such a row any more.
 _SETTLED: Final[ColumnElement[bool]] = literal_column("ledger.xact < pg_snapshot_xmin(pg_current_snapshot())", Boolean)
@@ -44,6 +47,11 @@ class Cluster:
         return self.after_seq < seq and (self.until is None or seq <= self.until)
 
 
+def in_calendar(at: ColumnElement[datetime]) -> ColumnElement[datetime]:
+    """A moment as far as a calendar reaches: PostgreSQL knows others, which could not even be read."""
+    return func.least(func.greatest(at, _EARLIEST), _LATEST)
+
+
 async def note_cluster(tx: AsyncConnection) -> int:
     """The ordinal of the database cluster that this is; a new one after a restore from a dump."""
     noted: int = (await tx.execute(select(func.ledger_cluster()))).scalar_one()
@@ -52,11 +60,11 @@ async def note_cluster(tx: AsyncConnection) -> int:
 
 async def clusters(tx: AsyncConnection) -> Sequence[Cluster]:
     """The database clusters of this ledger, the first one first."""
-    found = list(await tx.execute(select(ledger_clusters).order_by(ledger_clusters.c.cluster)))
-    ends = [each.after_seq for each in found[1:]]
-    return [
-        Cluster(each.cluster, each.after_seq, until, each.at) for each, until in zip(found, [*ends, None], strict=True)
-    ]
+    columns = ledger_clusters.c
+    question = select(columns.cluster, columns.after_seq, in_calendar(columns.at).label("at")).order_by(columns.cluster)
+    found = list(await tx.execute(question))
+    ends = [*(each.after_seq for each in found[1:]), None]
+    return [Cluster(each.cluster, each.after_seq, until, each.at) for each, until in zip(found, ends, strict=False)]
 
 
 async def following(

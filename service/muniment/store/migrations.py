@@ -13,11 +13,8 @@ from __future__ import annotations
 from enum import StrEnum
 from functools import cache
 from pathlib import Path
-from typing import Final, NamedTuple
+from typing import TYPE_CHECKING, Final, NamedTuple
 
-from alembic import command
-from alembic.config import Config
-from alembic.script import ScriptDirectory
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy import create_engine, text
 from sqlalchemy.exc import DBAPIError, OperationalError, ProgrammingError
@@ -27,6 +24,9 @@ import muniment
 from muniment.core.problems import CannotStart, SchemaTooNew, SchemaTooOld
 from muniment.store import roles
 from muniment.store.databases import Database, parsed_url
+
+if TYPE_CHECKING:
+    from alembic.config import Config
 
 _STANDS: Final = text("SELECT version_num FROM alembic_version")
 _EXISTS: Final = text("SELECT to_regclass('alembic_version') IS NOT NULL")
@@ -60,6 +60,8 @@ def upgrade(url: str, service: str | None = None) -> None:
 
     ``url`` is its owner's. The role that serves, where it is named and is another one, gets what it needs and no more.
     """
+    from alembic import command  # noqa: PLC0415 - many MB that no worker needs
+
     config = configured(url)
     engine = create_engine(config.attributes["url"], poolclass=NullPool)
     try:
@@ -106,6 +108,8 @@ async def require_current(db: Database) -> None:
 
 def configured(url: str) -> Config:
     """Alembic's configuration for the database at a URL."""
+    from alembic.config import Config  # noqa: PLC0415 - see above
+
     config = Config()
     # Alembic reads % as the beginning of a placeholder.
     config.set_main_option("script_location", str(_folder()).replace("%", "%%"))
@@ -122,14 +126,13 @@ def _folder() -> Path:
 
 
 @cache
-def _scripts() -> ScriptDirectory:
-    """This release's migrations: read once, for they change with the release alone."""
-    return ScriptDirectory(str(_folder()))
+def _pages() -> tuple[str, ...]:
+    """The numbers of this release's migrations in their order: each is the beginning of its file's name."""
+    return tuple(sorted(page.name.partition("_")[0] for page in (_folder() / "versions").glob("[0-9]*_*.py")))
 
 
 def _head() -> str:
-    (head,) = _scripts().get_heads()
-    return head
+    return _pages()[-1]
 
 
 def _state(stands: _Stands | None) -> State:
@@ -137,10 +140,9 @@ def _state(stands: _Stands | None) -> State:
         return State.EMPTY
     if stands.page == _head():
         return State.CURRENT
-    known = {script.revision for script in _scripts().walk_revisions()}
-    if stands.page in known:
+    if stands.page in _pages():
         return State.OLDER
-    return State.AHEAD if stands.since in known else State.NEWER
+    return State.AHEAD if stands.since in _pages() else State.NEWER
 
 
 def _refuse_newer(stands: _Stands | None) -> None:

@@ -147,7 +147,9 @@ class Standing:
 def wanted() -> dict[str, frozenset[str]]:
     """What the service's role may do to each table."""
     rights = {
-        name: frozenset({"SELECT", *(("INSERT",) if table.info.get("grows", True) else ()), *table.info.get("moves", ())})
+        name: frozenset(
+            {"SELECT", *(("INSERT",) if table.info.get("grows", True) else ()), *table.info.get("moves", ())}
+        )
         for name, table in metadata.tables.items()
     }
     return {**rights, "alembic_version": frozenset({"SELECT"})}
@@ -189,6 +191,17 @@ def give(connection: Connection, service: str) -> None:
         if difference.by_owner:
             for statement in difference.mending:
                 connection.execute(text(statement))
+
+
+async def require_owner(tx: Transaction) -> None:
+    """Refuse to keep the ledger as another role than the one that owns it (or may do as that one, as a superuser)."""
+    asked = "SELECT current_user, pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = 'ledger'::regclass"
+    role, owns = (await tx.execute(text(asked))).one()
+    if not owns:
+        raise CannotStart(
+            f"Whoever keeps the ledger works as the role that owns its tables, and {role} does not: set "
+            "MUNIMENT_DATABASE_OWNER_URL to that role's address, then try again."
+        )
 
 
 async def surplus(tx: Transaction) -> tuple[str, ...]:

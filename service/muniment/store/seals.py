@@ -20,7 +20,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from muniment.core.ledger import Place
 from muniment.core.merkle import TILE_HEIGHT, WIDTH, Subtree, Tile, Tree, subtrees
 from muniment.core.seals import Seal, Stored, moment
-from muniment.store.ledger_order import Cluster
+from muniment.store.ledger_order import Cluster, in_calendar
 from muniment.store.tables import TransactionId, ledger_seals, ledger_tiles, ledger_witnesses
 
 #: Held by whoever seals, until its transaction ends. A number of our own, like that of the migrations.
@@ -61,6 +61,10 @@ _DOUBLED: Final = f"""
     SELECT {_STORED} FROM ledger
     WHERE id IN (SELECT id FROM ledger GROUP BY id HAVING count(*) > 1 LIMIT 100) ORDER BY at, id
 """  # noqa: S608
+
+#: What is read of a seal. A moment that no calendar reaches is read as another, which is not the signed one either.
+_MOMENT: Final = in_calendar(ledger_seals.c.at).label("at")
+_SEAL: Final = tuple(_MOMENT if column.name == "at" else column for column in ledger_seals.c)
 
 #: The last transaction that there can be.
 _LAST_XACT: Final = str(2**64 - 1)
@@ -160,7 +164,7 @@ async def head(tx: AsyncConnection) -> Head | None:
 
 async def of_number(tx: AsyncConnection, number: int) -> Seal | None:
     """The seal of a number."""
-    found = (await tx.execute(select(ledger_seals).where(ledger_seals.c.number == number))).one_or_none()
+    found = (await tx.execute(select(*_SEAL).where(ledger_seals.c.number == number))).one_or_none()
     return _seal(found) if found else None
 
 
@@ -181,7 +185,7 @@ async def following(tx: AsyncConnection, number: int, rows: int, most: int = 409
         last = each.number
     if last is None:
         return []
-    question = select(ledger_seals).where(columns.number > number, columns.number <= last).order_by(columns.number)
+    question = select(*_SEAL).where(columns.number > number, columns.number <= last).order_by(columns.number)
     return [_seal(found) for found in await tx.execute(question)]
 
 
@@ -198,7 +202,7 @@ async def outlines(tx: AsyncConnection, after: int, limit: int) -> list[tuple[in
     """Number, moment, first, size and note of the seals after a number, in their order."""
     columns = ledger_seals.c
     question = (
-        select(columns.number, columns.at, columns.first, columns.size, columns.checkpoint)
+        select(columns.number, _MOMENT, columns.first, columns.size, columns.checkpoint)
         .where(columns.number > after)
         .order_by(columns.number)
         .limit(limit)
@@ -214,11 +218,13 @@ async def announcements(tx: AsyncConnection) -> list[str]:
 
 
 async def oldest_unsealed(tx: AsyncConnection, clusters: Sequence[Cluster]) -> datetime | None:
-    """The moment of the first row that could be sealed and is not."""
+    """The moment of the first row that is not sealed, whether because nobody seals or because a transaction stays open.
+
+    Until that one ends, rows that came after it can neither be sealed nor read.
+    """
     stands = await head(tx)
-    where = await snapshot(tx)
     place = stands.place if stands else Place(0, 0, 0)
-    rows = await rows_between(tx, clusters, place, None, settled=where.settled, limit=1)
+    rows = await rows_between(tx, clusters, place, None, limit=1)
     return moment(rows[0].at) if rows else None
 
 
@@ -227,7 +233,7 @@ async def holding(tx: AsyncConnection, place: Place) -> Seal | None:
     columns = ledger_seals.c
     here = tuple_(literal(place.cluster), cast(literal(str(place.xact)), TransactionId), literal(place.seq))
     question = (
-        select(ledger_seals)
+        select(*_SEAL)
         .where(tuple_(columns.cluster, columns.xact, columns.seq) >= here)
         .order_by(columns.cluster, columns.xact, columns.seq, columns.number)
         .limit(1)
@@ -238,7 +244,7 @@ async def holding(tx: AsyncConnection, place: Place) -> Seal | None:
 
 async def of_size(tx: AsyncConnection, size: int) -> Seal | None:
     """The first seal of a tree of this size."""
-    question = select(ledger_seals).where(ledger_seals.c.size == size).order_by(ledger_seals.c.number).limit(1)
+    question = select(*_SEAL).where(ledger_seals.c.size == size).order_by(ledger_seals.c.number).limit(1)
     found = (await tx.execute(question)).one_or_none()
     return _seal(found) if found else None
 

@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, partial
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -77,11 +78,11 @@ class FileWitness:
 
     async def newest(self) -> Note | None:
         """The checkpoint in the last whole line."""
-        return await anyio.to_thread.run_sync(self._newest)
+        return await anyio.to_thread.run_sync(self._newest, abandon_on_cancel=True)
 
     async def tell(self, notes: Sequence[tuple[int, str]]) -> None:
         """Add lines; what another process has just added is not added again."""
-        await anyio.to_thread.run_sync(partial(self._tell, notes))
+        await anyio.to_thread.run_sync(partial(self._tell, notes), abandon_on_cancel=True)
 
     def notes(self) -> Iterator[tuple[int, str]]:
         """The checkpoints, line by line; a line that was torn when a machine stopped is passed over."""
@@ -131,6 +132,8 @@ class FileWitness:
             yield
         except OSError as failed:
             raise WitnessAway(f"{self.path}: {failed.strerror or 'somebody else writes there'}") from failed
+        except Invalid as failed:
+            raise WitnessAway(f"{self.path}: its last line is no checkpoint") from failed
 
 
 @dataclass(frozen=True)
@@ -150,6 +153,11 @@ class ObjectWitness:
     mode: str = "COMPLIANCE"
     _kept: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
+    def __post_init__(self) -> None:
+        """Refused where what speaks to S3 is not installed."""
+        if find_spec("boto3") is None:
+            raise CannotStart(f"The witness {self.name} needs boto3. Install it: pip install 'muniment[s3]'")
+
     @property
     def name(self) -> str:
         """The address."""
@@ -157,11 +165,11 @@ class ObjectWitness:
 
     async def newest(self) -> Note | None:
         """The checkpoint with the highest number."""
-        return await anyio.to_thread.run_sync(self._newest)
+        return await anyio.to_thread.run_sync(self._newest, abandon_on_cancel=True)
 
     async def tell(self, notes: Sequence[tuple[int, str]]) -> None:
         """Put objects, each locked from its first moment; one that stands is never put again."""
-        await anyio.to_thread.run_sync(partial(self._tell, notes))
+        await anyio.to_thread.run_sync(partial(self._tell, notes), abandon_on_cancel=True)
 
     def notes(self) -> Iterator[tuple[int, str]]:
         """The checkpoints, one object after the other."""
@@ -171,11 +179,9 @@ class ObjectWitness:
 
     @cached_property
     def _client(self) -> Any:
-        try:
-            import boto3  # noqa: PLC0415  an extra: imported where somebody has named a bucket
-            from botocore.config import Config  # noqa: PLC0415
-        except ImportError:
-            raise CannotStart("A witness in S3 needs boto3. Install it: pip install 'muniment[s3]'") from None
+        import boto3  # noqa: PLC0415  an extra: imported where somebody has named a bucket
+        from botocore.config import Config  # noqa: PLC0415
+
         config = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 2})
         return boto3.client("s3", endpoint_url=self.endpoint, region_name=self.region, config=config)
 
