@@ -5,7 +5,7 @@
     ./dev bench --deciding what deciding alone costs, beside Cedar asked one by one; no service is started
     ./dev bench --revoking what a revocation costs over two workers, and whether every later request honours it
     ./dev bench --starting what the plugin costs `kedro run`, beside the same project without it
-    ./dev bench --serving  the hot path beside the bare answer, beside itself without the ledger, and beside the plain route
+    ./dev bench --serving  the hot path beside the bare answer, itself without the ledger, and the plain route
     ./dev bench --peers    the same listing beside Feast, Tiled and Datasette, which it installs for itself
     ./dev bench --soaking  half an hour (--quick: a minute) at 70 % of what the service can do, while policies change
     ./dev bench --verifying what sealing and verifying a million rows of the ledger cost (--quick: 100,000)
