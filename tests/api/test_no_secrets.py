@@ -12,6 +12,7 @@ import pytest
 
 from muniment.identity.bearer import Bearer
 from tests.api.running import Caller, Running, csv, refusal
+from tests.owning import libpq
 
 pytestmark = pytest.mark.anyio
 
@@ -29,7 +30,7 @@ SECRETS = {
 
 def kept(service: Running) -> str:
     """Everything that the database holds, as text."""
-    with psycopg.connect(service.url.replace("+psycopg", "")) as connection:
+    with psycopg.connect(libpq(service.url)) as connection:
         tables = connection.execute("SELECT tablename FROM pg_tables WHERE schemaname = 'public'").fetchall()
         rows = [connection.execute(f'SELECT t::text FROM "{table}" AS t').fetchall() for (table,) in tables]  # type: ignore[arg-type]
     return "\n".join(row for found in rows for (row,) in found)

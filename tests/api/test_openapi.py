@@ -5,6 +5,7 @@ Seen to fail with a lease described as having a member that it has not.
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -62,6 +63,9 @@ DESCRIBING = ("/scim/v2/Schemas/urn:ietf:params:scim:schemas:core:2.0:User", "/s
 #: A key, but for its end.
 KEY = {"service": "service:nightly", "use": "changes", "because": "a test"}
 
+#: What is answered about a row that is not sealed yet.
+CONFLICT = 409
+
 #: How many requests are made up for each address and caller.
 REQUESTS = 5
 
@@ -74,7 +78,7 @@ def served(
 ) -> Iterator[Served]:
     """The service in a process of its own, with an environment and a domain."""
     said = tmp_path_factory.mktemp("served") / "said"
-    with made_database() as url, serving(issuer, said, database_url=url) as service:
+    with made_database() as url, serving(issuer, said, database_url=url, sealing="true") as service:
         headers = {"Authorization": f"Bearer {issuer.token('root')}", **after_version(0)}
         for path, body in FURNITURE.items():
             httpx.put(f"{service.base}{path}", json=body, headers=headers, trust_env=False).raise_for_status()
@@ -96,6 +100,8 @@ def standing(served: Served, issuer: RunningIssuer) -> tuple[str, ...]:
         person = http.post("/scim/v2/Users", json=PERSON).raise_for_status().json()["id"]
         group = http.post("/scim/v2/Groups", json=GROUP).raise_for_status().json()["id"]
         rows = http.get("/v1/ledger", params={"event": "catalog.served"}).raise_for_status().json()["items"]
+        while http.get("/v1/ledger/proofs/inclusion", params={"id": rows[0]["id"]}).status_code == CONFLICT:
+            time.sleep(0.1)
     provisioned = (f"/scim/v2/Users/{person}", f"/scim/v2/Groups/{group}", *DESCRIBING)
     return (*STANDING, f"/v1/requests/{wished}", f"/v1/keys/{key}", f"/v1/ledger/{rows[0]['id']}", *provisioned)
 
@@ -167,6 +173,10 @@ def _name_what_stands(case: schemathesis.Case, standing: tuple[str, ...]) -> Non
         case.query = {"environment": "dev"}
         if case.path in {"/v1/explain", "/v1/who"}:
             case.query |= {"action": "load", "dataset": "sales.orders"}
+    elif case.path == "/v1/ledger/proofs/inclusion":
+        case.query = {"id": next(path for path in standing if path.startswith("/v1/ledger/")).rpartition("/")[2]}
+    elif case.path == "/v1/ledger/proofs/consistency":
+        case.query = {"first": "1", "second": "1"}
     elif case.method == "GET":
         case.query = {}
 

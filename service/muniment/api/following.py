@@ -31,6 +31,18 @@ _MEDIA: Final = "text/event-stream"
 _RETRY: Final = b"retry: 2000\n\n"
 _SILENCE: Final = b": nothing new\n\n"
 
+#: What each event is made of (HTML, 9.2.5): all of it text.
+_EVENT: Final = {
+    "type": "object",
+    "description": "One event.",
+    "required": ["id", "event", "data"],
+    "properties": {
+        "id": {"type": "string", "description": "The place of the row."},
+        "event": {"type": "string"},
+        "data": {"type": "string", "description": "The row, as GET /v1/ledger shows it, in JSON."},
+    },
+}
+
 #: How long a reader may take for what was sent; one who takes longer is cut off, and may come again.
 _PATIENCE_SECONDS: Final = 30.0
 
@@ -65,7 +77,7 @@ class Stream(StreamingResponse):
             self._seat.leave()
 
 
-@router.get("/events", response_class=Stream, responses={200: {"content": {_MEDIA: {"schema": {"type": "string"}}}}})
+@router.get("/events", response_class=Stream, responses={200: {"content": {_MEDIA: {"schema": _EVENT}}}})
 async def get_events(
     request: Request,
     house: Housed,

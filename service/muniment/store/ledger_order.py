@@ -19,6 +19,7 @@ from sqlalchemy import Row as DatabaseRow
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.ledger import Event, Outcome, Place, Row
+from muniment.store.ledger import needed
 from muniment.store.tables import TransactionId, ledger, ledger_clusters
 
 _FIELDS: Final = tuple(field.name for field in fields(Row))
@@ -84,7 +85,8 @@ async def following(
             .order_by(columns.xact, columns.seq, columns.id)
             .limit(limit - len(rows))
         )
-        rows += [_read(cluster, found) for found in await tx.execute(question)]
+        with needed():
+            rows += [_read(cluster, found) for found in await tx.execute(question)]
     return rows
 
 
@@ -98,7 +100,8 @@ async def last(tx: AsyncConnection) -> Place | None:
             .order_by(columns.xact.desc(), columns.seq.desc())
             .limit(1)
         )
-        found = (await tx.execute(question)).one_or_none()
+        with needed():
+            found = (await tx.execute(question)).one_or_none()
         if found is not None:
             return Place(cluster.number, int(found.xact), found.seq)
     return None
@@ -114,7 +117,8 @@ async def before(tx: AsyncConnection, moment: datetime) -> Place:
             .order_by(columns.xact, columns.seq)
             .limit(1)
         )
-        found = (await tx.execute(question)).one_or_none()
+        with needed():
+            found = (await tx.execute(question)).one_or_none()
         if found is not None:
             return Place(cluster.number, int(found.xact), found.seq - 1)
     return await last(tx) or Place(0, 0, 0)
