@@ -15,6 +15,8 @@ from muniment.identity.seal_keys import SealKey, holds
 KEY, OTHER = SealKey.made("muniment-a"), SealKey.made("muniment-a")
 
 NUMBERS = st.integers(0, 2**63 - 1)
+#: Of database clusters there are few: their ordinals are small integers.
+CLUSTERS = st.integers(0, 2**31 - 1)
 HASHES = st.binary(min_size=32, max_size=32)
 CHECKPOINTS = st.builds(
     Checkpoint,
@@ -25,9 +27,9 @@ CHECKPOINTS = st.builds(
     at=st.datetimes(timezones=st.just(UTC)),
     ids=HASHES,
     leaves=HASHES,
-    through=st.builds(Place, cluster=NUMBERS, xact=NUMBERS, seq=NUMBERS),
+    through=st.builds(Place, cluster=CLUSTERS, xact=NUMBERS, seq=NUMBERS),
     next_xact=NUMBERS,
-    cluster=NUMBERS,
+    cluster=CLUSTERS,
     after_seq=NUMBERS,
     previous=HASHES,
     key=st.none() | st.just(OTHER.public),
