@@ -40,6 +40,12 @@ OLDEST, OLDER, OLD = (retention.kept_since(NOW, months) for months in (10, 9, 8)
 NEXT = retention.kept_since(NOW, 7)
 
 
+@pytest.fixture(scope="module", autouse=True)
+def _now() -> None:
+    """They may run long after they were read, and rows that are written late are told of."""
+    globals()["NOW"] = datetime.now(UTC)
+
+
 def row(at: datetime, **fields: object) -> Row:
     plain = Row(id=new_id(at), at=at, event=Event.LEASE_SERVED, outcome=Outcome.ALLOWED, subject="user:eve")
     return replace(plain, **fields)
