@@ -6,6 +6,7 @@ connections matter; a test of one connection takes ``tx``, which is undone.
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import tempfile
@@ -49,6 +50,16 @@ def _data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setenv("XDG_DATA_HOME", str(tmp_path_factory.mktemp("data")))
         yield
+
+
+@pytest.fixture(autouse=True)
+def _heard() -> Iterator[None]:
+    """A test leaves our loggers as they were: what configures logging anew silences them for all tests after it."""
+    yield
+    assert logging.root.manager.disable == logging.NOTSET
+    ours = [each for name, each in logging.root.manager.loggerDict.items() if name.split(".")[0] == "muniment"]
+    silenced = [each for each in ours if isinstance(each, logging.Logger) and (each.disabled or not each.propagate)]
+    assert not silenced
 
 
 @contextmanager

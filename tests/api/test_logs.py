@@ -151,7 +151,9 @@ def several(
 
 
 def lines(said: Path) -> list[dict[str, object]]:
-    return [json.loads(line) for line in said.read_text(encoding="utf-8").splitlines() if line.startswith("{")]
+    """What was said in whole lines: the last one may be half written yet."""
+    whole = said.read_text(encoding="utf-8").rpartition("\n")[0]
+    return [json.loads(line) for line in whole.splitlines() if line.startswith("{")]
 
 
 def told(port: int) -> dict[str, float]:
@@ -176,6 +178,9 @@ def test_each_worker_logs_in_the_same_form_and_its_numbers_outlive_it(
     base, said, parent = several
     token = issuer.token("ann")
 
+    def answered() -> dict[object, dict[str, object]]:
+        return {line["request_id"]: line for line in lines(said) if line["message"] == "answered"}
+
     def answered_by(times: int) -> dict[str, object]:
         """Which process answered, by the ids of requests; each comes on a connection of its own."""
         ids = set()
@@ -184,7 +189,9 @@ def test_each_worker_logs_in_the_same_form_and_its_numbers_outlive_it(
             answer = httpx.get(f"{base}/v1/whoami", headers=signed_in, trust_env=False, verify=PLAIN)
             assert answer.status_code == 200
             ids.add(answer.headers["muniment-request-id"])
-        found = {line["request_id"]: line for line in lines(said) if line["message"] == "answered"}
+        # The line is written after the answer.
+        until(lambda: ids <= answered().keys())
+        found = answered()
         assert {found[each]["route"] for each in ids} == {"/v1/whoami"}
         return {str(each): found[each]["process"] for each in ids}
 

@@ -259,6 +259,20 @@ def test_whom_a_mask_binds_is_told_apart_from_who_may_no_longer_load() -> None:
     assert what(before, shut).masked == ()
 
 
+def test_of_two_states_of_one_subject_each_is_asked() -> None:
+    """Also where only Cedar can tell whom a rule is about, and one by one. Seen to fail with both taken for one."""
+    cedar = (
+        'permit (principal, action == Action::"load", resource) when { principal.team == "public" && '
+        "(if principal in resource.owner then {a: 0} else {a: 1}) == (if principal in resource.owner then {a: 0} else "
+        "{a: 1}) };"
+    )
+    before = realm_of(Policy("p", cedar))
+    states = replace(ANN, attributes={"team": "public"}), ANN
+    for states_ in (states, states[::-1]):
+        found = what(before, changed(before, Change(Policy, "p", None)), *states_)
+        assert "user:ann load sales.orders dev" in told(found.lost)
+
+
 def test_a_mask_that_shows_more_than_before_is_told() -> None:
     payload = {"columns": ["amount"], "action": "replace-with-null"}
     mask = Policy("m", ANALYSTS_LOAD, kind=PolicyKind.MASK, obligation=payload)

@@ -21,6 +21,7 @@ from muniment.core.limits import rates_from
 from muniment.identity.issuers import issuers_from
 from muniment.settings import Settings
 from tests.api.running import NO_LIMITS
+from tests.owning import libpq
 from tests.providers.oidc_provider import AUDIENCE, OidcProvider
 
 PUBLIC = "https://muniment.test"
@@ -142,7 +143,7 @@ def refused(answer: httpx.Response, browser: Browser) -> None:
 
 
 def rows(pages: Pages, query: str, *values: object) -> list[Any]:
-    """What stands in the database, or is changed there; the rows if there are any."""
-    with psycopg.connect(pages.url.replace("+psycopg", "")) as connection:
+    """What stands in the database, or is changed there, as its owner; the rows if there are any."""
+    with psycopg.connect(libpq(pages.url)) as connection:
         found = connection.execute(query, values)
         return found.fetchall() if found.description else []

@@ -387,9 +387,9 @@ class _Telling:
         self._among = _Among(realm, frozenset(named))
 
     def key(self, state: SubjectState) -> Hashable:
-        """The same for subjects whom the rules cannot tell apart."""
+        """The same for subjects whom the rules cannot tell apart; for states that are held while it is used."""
         if self._one_by_one:
-            return str(state.subject)
+            return id(state)
         values = tuple(self._value(state, name) for name in self._attributes)
         return state.subject.kind, self._among.above(state), values
 

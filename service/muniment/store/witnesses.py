@@ -183,7 +183,8 @@ class ObjectWitness:
         from botocore.config import Config  # noqa: PLC0415
 
         config = Config(connect_timeout=5, read_timeout=20, retries={"max_attempts": 2})
-        return boto3.client("s3", endpoint_url=self.endpoint, region_name=self.region, config=config)
+        # A session of its own: boto3's shared one would keep whose credentials it first found, for the whole process.
+        return boto3.Session().client("s3", endpoint_url=self.endpoint, region_name=self.region, config=config)
 
     def _newest(self) -> Note | None:
         """The last of all objects. They are listed in order, so what is known is passed by."""
