@@ -41,19 +41,23 @@ _STYLESHEET, _STYLE = _asset("muniment.css")
 _ICON, _IMAGE = _asset("icon.svg")
 _ASSETS: Final[Mapping[str, bytes]] = {_STYLESHEET: _STYLE, _ICON: _IMAGE}
 
-#: The addresses of the pages, but for those below the account.
-_PATHS: Final = frozenset(
+#: Where the addresses of pages begin.
+_PLACES: Final = frozenset(
     {
-        "/sign-in",
-        "/sign-in/callback",
-        "/sign-out",
-        "/signed-out",
-        "/account",
-        "/back-channel-logout",
-        "/first-administrator",
-        "/notices",
-        "/notices/address",
-        "/notices/unsubscribe",
+        "account",
+        "audit",
+        "back-channel-logout",
+        "datasets",
+        "declare",
+        "first-administrator",
+        "notices",
+        "policies",
+        "projects",
+        "requests",
+        "reviews",
+        "sign-in",
+        "sign-out",
+        "signed-out",
     }
 )
 
@@ -126,7 +130,7 @@ async def get_asset(name: str) -> Response:
 
 def is_page(path: str) -> bool:
     """Whether browsers look at this address, so that a refusal there is a page too."""
-    return path in _PATHS or path.startswith("/account/")
+    return path == "/" or path.lstrip("/").partition("/")[0] in _PLACES
 
 
 def refusal(request: Request, problem: Problem) -> Response:
