@@ -9,7 +9,8 @@ revisions follow commit order.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Generic, TypeVar
@@ -145,13 +146,21 @@ async def carry_out(house: House, occasion: Occasion, judge: Judge, *, widening:
 
     ``widening``: its author may gain by it, whatever else is known of them (an emergency).
     """
-    try:
+    async with refused_changes_recorded(house, occasion):
         return await _carried_out(house, occasion, judge, widening=widening)
+
+
+@asynccontextmanager
+async def refused_changes_recorded(house: House, occasion: Occasion, realm: Realm | None = None) -> AsyncIterator[None]:
+    """Write down that nothing was changed, and why, before the refusal leaves; ``realm`` is what it was judged by."""
+    try:
+        yield
     except Unavailable:
         raise
     except Problem as refused:
+        revision = None if realm is None else realm.revision
         await house.ledger.record(
-            row(occasion, Event.CHANGE_REFUSED, Outcome.DENIED, details=told_of(refused)),
+            row(occasion, Event.CHANGE_REFUSED, Outcome.DENIED, revision=revision, details=told_of(refused))
         )
         raise
 

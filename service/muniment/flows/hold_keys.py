@@ -7,8 +7,7 @@ does, for no longer, and for less. A key makes no keys.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
@@ -27,13 +26,13 @@ from muniment.core.keys import (
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import ROOT
 from muniment.core.occasions import Occasion
-from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed, NotFound, Problem, Unavailable
+from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed, NotFound
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.sign_ins import Bounds
 from muniment.core.subjects import Subject
 from muniment.core.visibility import may_govern
-from muniment.flows.change_realm import told_of
+from muniment.flows.change_realm import refused_changes_recorded
 from muniment.flows.house import House, aside
 from muniment.store import issuers, keys, ledger, roster
 from muniment.store.databases import Transaction
@@ -72,7 +71,7 @@ class Told:
 async def make_key(house: House, occasion: Occasion, wish: Wish, drawn: bytes) -> Made:
     """Make a key of random bytes; it is kept, and recorded, when this returns."""
     realm = await house.realms.current()
-    async with _recorded(house, occasion, realm):
+    async with refused_changes_recorded(house, occasion, realm):
         own = await _check_may_make(realm, occasion, wish)
         check_subject(wish.subject)
         check_bounds(wish.bounds, realm.environment_names)
@@ -130,7 +129,7 @@ async def read_key(house: House, occasion: Occasion, id_: str) -> Told:
 async def revoke_key(house: House, occasion: Occasion, id_: str, because: str) -> int:
     """Revoke a key: the next request with it, at any worker, is refused. One that was revoked stays so."""
     realm = await house.realms.current()
-    async with _recorded(house, occasion, realm):
+    async with refused_changes_recorded(house, occasion, realm):
         key = await _find(house, realm, occasion, id_)
     async with house.db.begin() as tx:
         await _revoke(tx, occasion, key, Ending(str(occasion.subject), occasion.at, because), realm.revision)
@@ -208,21 +207,6 @@ async def _told(
     await house.ledger.record(row(occasion, Event.KEY_READ, Outcome.ALLOWED, revision=realm.revision))
     page = found[:limit]
     return page, page[-1].id if len(found) > limit else None, realm.revision
-
-
-@asynccontextmanager
-async def _recorded(house: House, occasion: Occasion, realm: Realm) -> AsyncIterator[None]:
-    """Write down that a key was not made or not revoked, before the refusal leaves."""
-    try:
-        yield
-    except Unavailable:
-        raise
-    except Problem as problem:
-        details = told_of(problem)
-        await house.ledger.record(
-            row(occasion, Event.CHANGE_REFUSED, Outcome.DENIED, revision=realm.revision, details=details)
-        )
-        raise
 
 
 def _details(key: Key) -> dict[str, object]:

@@ -6,8 +6,7 @@ everything do that for service identities, in whose name they act anyway; they s
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -16,7 +15,7 @@ from muniment.core.identifiers import derived
 from muniment.core.ledger import Event, Outcome, Place, Row, row
 from muniment.core.names import ROOT, checked_id
 from muniment.core.occasions import Occasion
-from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed, NotFound, Problem, StaleEdit, Unavailable
+from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed, NotFound, StaleEdit
 from muniment.core.realm import Realm
 from muniment.core.selections import Selection
 from muniment.core.subjects import Kind, Subject, SubjectState
@@ -34,7 +33,7 @@ from muniment.core.webhooks import (
     trial,
     written_secret,
 )
-from muniment.flows.change_realm import told_of
+from muniment.flows.change_realm import refused_changes_recorded
 from muniment.flows.house import House, aside
 from muniment.identity.envelopes import NotOpened
 from muniment.identity.webhooks import opened, sealed
@@ -81,7 +80,7 @@ async def put_webhook(
 ) -> Held:
     """Make a webhook, or change it after a version; it is kept, and recorded, when this returns."""
     realm = await house.realms.current()
-    async with _recorded(house, occasion, realm):
+    async with refused_changes_recorded(house, occasion, realm):
         await _check_may_hold(house, realm, occasion, whose)
         checked_id(id_)
         _check_url(house, wish.url)
@@ -131,7 +130,7 @@ async def read_webhook(house: House, occasion: Occasion, whose: Subject, id_: st
 async def end_webhook(house: House, occasion: Occasion, whose: Subject, id_: str, after: int) -> int:
     """Remove a webhook; what it has sent is not known any more."""
     realm = await house.realms.current()
-    async with _recorded(house, occasion, realm):
+    async with refused_changes_recorded(house, occasion, realm):
         await _find(house, realm, occasion, whose, id_)
         async with house.db.begin() as tx:
             standing = await webhooks.named(tx, whose, id_, to_change=True)
@@ -152,7 +151,7 @@ async def change_secret(
         raise Invalid(message, [Fault("keep_hours", message)])
     realm = await house.realms.current()
     until = occasion.at + overlap if overlap else None
-    async with _recorded(house, occasion, realm):
+    async with refused_changes_recorded(house, occasion, realm):
         await _find(house, realm, occasion, whose, id_, to_decide=True)
         async with house.db.begin() as tx:
             await roster.check_stands(tx, occasion)
@@ -168,7 +167,7 @@ async def change_secret(
 async def try_webhook(house: House, occasion: Occasion, whose: Subject, id_: str) -> Trial:
     """Send a message that is no row of the ledger, and say what came of it."""
     realm = await house.realms.current()
-    async with _recorded(house, occasion, realm):
+    async with refused_changes_recorded(house, occasion, realm):
         held = await _find(house, realm, occasion, whose, id_, to_decide=True)
     webhook = held.webhook
     async with house.db.begin() as tx:
@@ -205,7 +204,7 @@ async def replay(
     Gives the webhook and how many rows were put aside; it says whether they are sent now.
     """
     realm = await house.realms.current()
-    async with _recorded(house, occasion, realm):
+    async with refused_changes_recorded(house, occasion, realm):
         await _find(house, realm, occasion, whose, id_, to_decide=True)
         async with house.db.begin() as tx:
             standing = await _needed(tx, whose, id_)
@@ -317,19 +316,6 @@ def _decides(occasion: Occasion, whose: Subject, *, governs: bool) -> bool:
 
 def _administers(realm: Realm, occasion: Occasion) -> bool:
     return administers(realm, occasion.asker, occasion.at, ROOT)
-
-
-@asynccontextmanager
-async def _recorded(house: House, occasion: Occasion, realm: Realm) -> AsyncIterator[None]:
-    """Write down that nothing was done, before the refusal leaves."""
-    try:
-        yield
-    except Unavailable:
-        raise
-    except Problem as problem:
-        refused = row(occasion, Event.CHANGE_REFUSED, Outcome.DENIED, revision=realm.revision, details=told_of(problem))
-        await house.ledger.record(refused)
-        raise
 
 
 def _row(
