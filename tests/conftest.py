@@ -54,8 +54,9 @@ def _data_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _heard() -> Iterator[None]:
-    """A test leaves our loggers as they were: what configures logging anew silences them for all tests after it."""
+    """A test leaves logging as it was: else nothing that is said is heard by the tests after it."""
     yield
+    assert not any("handle" in vars(handler) for handler in logging.root.handlers)
     assert logging.root.manager.disable == logging.NOTSET
     ours = [each for name, each in logging.root.manager.loggerDict.items() if name.split(".")[0] == "muniment"]
     silenced = [each for each in ours if isinstance(each, logging.Logger) and (each.disabled or not each.propagate)]
