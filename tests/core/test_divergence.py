@@ -6,7 +6,7 @@ from collections.abc import Iterable, Mapping
 from random import Random
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from muniment.core.decisions import Wanted, list_all
@@ -53,6 +53,7 @@ def plainly(before: Realm, after: Realm, states: Iterable[SubjectState], at) -> 
     return told
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.randoms(use_true_random=False))
 def test_it_is_what_deciding_everything_twice_would_find(random):
     case = case_of(random)

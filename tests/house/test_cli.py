@@ -209,8 +209,7 @@ def domains(base: str, issuer: RunningIssuer, who: str) -> dict[str, list[str]]:
 # --- running and stopping -------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("workers", [1, 2])
-@pytest.mark.parametrize("by", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize(("by", "workers"), [(signal.SIGTERM, 2), (signal.SIGINT, 1)])
 def test_a_signal_stops_the_service_and_all_that_it_started(
     issuer: RunningIssuer, place: Path, tmp_path: Path, by: signal.Signals, workers: int
 ) -> None:

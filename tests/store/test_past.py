@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text
 
@@ -28,6 +28,7 @@ AS_ANALYST = SubjectState(ANN, "corp", frozenset({"analysts"}), {"clearance": 3}
 AS_LEAD = SubjectState(ANN, "corp", frozenset({"analysts", "leads"}), {"clearance": 4})
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(REVISIONS, min_size=1, max_size=5), st.lists(st.integers(0, 6), max_size=8))
 async def test_an_earlier_realm_is_the_one_that_stood_whatever_it_is_made_of(db, drawn, ages):
     """In any order of asking, so that one is made of an earlier and of a later one; and read whole."""

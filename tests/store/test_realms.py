@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 from uuid import uuid4
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import event, text
 
@@ -101,6 +101,7 @@ CHANGES = st.one_of([changes_of(kind) for kind in PUTS])
 REVISIONS = st.lists(CHANGES, min_size=1, max_size=4, unique_by=lambda change: (change.kind, change.key))
 
 
+@settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(REVISIONS, max_size=4))
 async def test_a_realm_brought_forward_is_the_one_built_afresh(db, drawn):
     watching = Realms(db, SCHEMA)
