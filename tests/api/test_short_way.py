@@ -196,6 +196,27 @@ async def test_every_change_is_honoured_by_what_is_asked_again(service: Running)
             assert lease["actions"]["sales.orders"] == body["actions"]
 
 
+async def test_of_many_who_ask_the_same_after_a_change_one_takes_the_ordinary_way(service: Running) -> None:
+    """And the others wait for what it brings. Seen to fail with nobody waiting: all of them took it."""
+    await service.ann.get(LEASE)
+    await service.sam.make("/v1/datasets/sales.between", dataset("s3://lake/sales/between.csv"))
+    before = given_again(service)
+    answers = await asyncio.gather(*(service.ann.get(LEASE) for _ in range(10)))
+    assert given_again(service) - before == len(answers) - 1
+    assert all("sales.between" in answer.json()["catalog"] for answer in answers)
+    assert len({answer.headers["muniment-receipt"] for answer in answers}) == len(answers)
+    for answer in answers:
+        row_of(service, answer)
+
+
+async def test_whoever_waits_for_what_another_one_is_refused_is_refused_too(service: Running) -> None:
+    leaver = service.somebody("eve", sub="another-leaver")
+    assert (await leaver.get(LEASE)).status_code == 200
+    await service.root.post("/v1/subjects/user:another-leaver/end", {"reason": "left"})
+    for answer in await asyncio.gather(*(leaver.get(LEASE) for _ in range(5))):
+        refusal(answer, 401)
+
+
 async def test_a_sign_in_that_is_ended_is_refused_though_it_was_just_answered(service: Running) -> None:
     leaver = service.somebody("eve", sub="leaver")
     before = given_again(service)

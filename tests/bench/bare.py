@@ -56,5 +56,6 @@ if __name__ == "__main__":
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=10,
+        proxy_headers=False,
         lifespan="off",
     )

@@ -49,4 +49,5 @@ if __name__ == "__main__":
         log_level="warning",
         server_header=False,
         timeout_graceful_shutdown=10,
+        proxy_headers=False,
     )

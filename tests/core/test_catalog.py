@@ -6,18 +6,21 @@ import json
 import tracemalloc
 from dataclasses import replace
 from datetime import timedelta
+from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from kedro.config import OmegaConfigLoader
 from kedro.io import DataCatalog
 
 from muniment.core.catalog import (
     Catalog,
+    Entry,
     as_json,
     as_lease,
     as_yaml,
@@ -33,6 +36,7 @@ from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import Wanted, decide, list_all
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
+from muniment.core.names import ROOT, domain_of, lineage
 from muniment.core.policies import Policy
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
@@ -417,6 +421,30 @@ def test_what_is_decided_has_the_same_digest_whatever_else_changes(change):
 @pytest.mark.parametrize("change", RELATED)
 def test_what_is_decided_has_another_digest_when_it_changes(change):
     assert served(realm().after(2, [change])).sha256 != served(realm()).sha256
+
+
+NEIGHBOURS = ("a", "a.b", "a.b.c", "a_b", "ab", "b")
+
+
+@given(
+    st.sets(st.sampled_from([f"{domain}.{leaf}" for domain in NEIGHBOURS for leaf in "xyz"])),
+    st.sets(st.sampled_from([ROOT, *NEIGHBOURS])),
+)
+@example({"ab.x"}, {"a"})
+def test_a_digest_is_over_the_variables_of_the_domains_of_entries_and_of_those_above(names, with_variables):
+    """By its definition. Seen to fail with what begins alike taken for what stands below."""
+    house = replace(
+        realm(),
+        domains={
+            name: Domain(name, "team", variables={"a": "b"} if name in with_variables else {}, version=number)
+            for number, name in enumerate([ROOT, *NEIGHBOURS])
+        },
+    )
+    entries = [Entry(Dataset(name, "team", version=7), (Action.LOAD,)) for name in names]
+    above = {domain for name in names for domain in lineage(domain_of(name))}
+    lines = [[name, 7, ["load"], [], None] for name in sorted(names)]
+    variables = [[name, house.domains[name].version] for name in sorted(above & with_variables)]
+    assert made(house, PROD, entries).sha256 == sha256(orjson.dumps([lines, variables, []])).hexdigest()
 
 
 def test_an_entry_that_is_held_takes_hundreds_of_bytes_and_not_thousands():

@@ -5,17 +5,16 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from muniment.core.identifiers import DRAWN, derived, made, texts
+from muniment.core.identifiers import DRAWN, DRAWN_FOR_THREE, derived, made, texts
 
 MILLISECONDS = st.integers(0, (1 << 48) - 1)
 DRAWS = st.binary(min_size=DRAWN, max_size=DRAWN)
 
 
-@given(MILLISECONDS, DRAWS)
-def test_what_is_written_at_once_is_what_is_made_and_derived(milliseconds: int, drawn: bytes) -> None:
-    request_id = made(milliseconds, drawn)
-    whole = (request_id, derived(request_id, "receipt"), derived(request_id, "row"))
-    assert texts(milliseconds, drawn) == tuple(str(each) for each in whole)
+@given(MILLISECONDS, st.binary(min_size=DRAWN_FOR_THREE, max_size=DRAWN_FOR_THREE))
+def test_three_that_are_written_at_once_are_what_is_made_of_each_third(milliseconds: int, drawn: bytes) -> None:
+    thirds = [drawn[place : place + DRAWN] for place in range(0, DRAWN_FOR_THREE, DRAWN)]
+    assert texts(milliseconds, drawn) == tuple(str(made(milliseconds, third)) for third in thirds)
 
 
 @given(MILLISECONDS, DRAWS)

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import json
+from base64 import urlsafe_b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from warnings import catch_warnings, simplefilter
 
 import pytest
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from joserfc.errors import BadSignatureError, InvalidKeyIdError, JoseError
 from joserfc.jwk import KeySet, OKPKey
 from joserfc.jws import JWSRegistry, deserialize_compact
@@ -67,6 +71,14 @@ def test_two_hosts_with_one_secret_sign_alike_and_one_with_another_does_not() ->
     assert one.key_set(AT) == same.key_set(AT)
     with pytest.raises((JoseError, ValueError)):
         verified(other.signed(CLAIMS, AT), one.key_set(AT))
+
+
+def test_what_is_signed_is_to_the_byte_what_another_library_signs_with_the_same_key() -> None:
+    """A message and a key have one signature (RFC 8032, 5.1.6), whoever makes it; releases before made this one."""
+    seed = HKDF(SHA256(), 32, salt=None, info=b"muniment lease 2026-11").derive(SECRET)
+    said, _, signature = Signer(SECRET, ISSUER).signed(CLAIMS, AT).rpartition(".")
+    made = Ed25519PrivateKey.from_private_bytes(seed).sign(said.encode())
+    assert urlsafe_b64encode(made).rstrip(b"=") == signature.encode()
 
 
 def test_each_month_has_a_key_that_is_shown_the_month_before_and_the_month_after() -> None:

@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 from sqlalchemy import text
 
 from muniment.core.ledger import Event, Outcome, Row
-from muniment.core.problems import LedgerUnavailable
+from muniment.core.problems import DatabaseUnavailable, LedgerUnavailable
 from muniment.store import embedded, ledger, migrations
 from muniment.store.committer import Committer, Stencil
 from muniment.store.databases import Database, cut
+from muniment.store.held import Held
 from muniment.store.present import Now
 from tests.owning import libpq
 
@@ -321,6 +322,18 @@ def test_a_stencil_writes_what_a_row_is_written_as(written):
 # --- a connection that is lost --------------------------------------------------------------------------------------
 
 
+async def test_what_is_not_answered_in_time_ends_its_connection_and_the_next_has_another(db):
+    """Seen to fail with the end of waiting left out, and with the connection kept."""
+    held = Held(db, "SELECT pg_backend_pid(), pg_sleep(CAST($1 AS float8))", seconds=0.3)
+    (first, _), (same, _) = await held.execute(b"0"), await held.execute(b"0")
+    assert first == same
+    with pytest.raises(DatabaseUnavailable, match="does not answer"):
+        await held.execute(b"5")
+    (other, _) = await held.execute(b"0")
+    assert other != first
+    held.close()
+
+
 async def test_a_connection_that_is_lost_in_the_middle_doubles_no_row_and_the_next_is_written(
     committer, database, owner_db
 ):
@@ -358,5 +371,8 @@ async def test_an_idle_connection_that_the_server_ends_is_made_anew(committer, d
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE usename = :whose AND pid <> pg_backend_pid()"
         )
         await tx.execute(text(others), {"whose": embedded.SERVICE})
+    line = committer._held._line
+    while line.stands:  # noqa: ASYNC110  its end arrives by itself
+        await asyncio.sleep(0.01)
     await committer.record(row())
     assert len(ids_in(database)) == 2

@@ -6,7 +6,7 @@ import os
 from datetime import datetime
 from uuid import UUID
 
-from muniment.core.identifiers import DRAWN, Texts, made, texts
+from muniment.core.identifiers import DRAWN, DRAWN_FOR_THREE, Texts, made, texts
 
 
 def new_id(at: datetime) -> UUID:
@@ -15,8 +15,8 @@ def new_id(at: datetime) -> UUID:
 
 
 def new_texts(at: datetime) -> Texts:
-    """A new identifier of this moment, with those that follow from it, as they are written."""
-    return texts(_milliseconds(at), os.urandom(DRAWN))
+    """New identifiers of this moment: of a request, of what it is given, and of its row in the ledger."""
+    return texts(_milliseconds(at), os.urandom(DRAWN_FOR_THREE))
 
 
 def _milliseconds(at: datetime) -> int:

@@ -15,6 +15,7 @@ it, but for its digest.
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ MOST_BYTES: Final = 32 * 1024 * 1024
 #: What the objects of one take beside its texts, and each group of whoever asked for it: measured with `tracemalloc`.
 _OBJECTS: Final = 1536
 _GROUP: Final = 128
+
+#: How long somebody waits for what another request brings, before they take the ordinary way themselves.
+_PATIENCE_SECONDS: Final = 1.0
 
 #: The longest request that is remembered: its query and the headers that have a say.
 LONGEST_KEY: Final = 16 * 1024
@@ -106,11 +110,18 @@ class _Remembered:
     behind: _Headers
     size: int
 
-    def headers(self, ids: Texts, lease: str | None) -> _Headers:
+    def headers(self, ids: Texts, lease: bytes | None) -> _Headers:
         """The headers of an answer, in the order in which they first were."""
-        signed = () if lease is None else ((_LEASE, lease.encode()),)
-        receipt, request_id = (_RECEIPT, ids.receipt.encode()), (_REQUEST_ID, ids.request_id.encode())
-        return [*self.before, receipt, *self.between, *signed, *self.behind, request_id]
+        request_id, receipt, _ = ids
+        signed = () if lease is None else ((_LEASE, lease),)
+        return [
+            *self.before,
+            (_RECEIPT, receipt.encode()),
+            *self.between,
+            *signed,
+            *self.behind,
+            (_REQUEST_ID, request_id.encode()),
+        ]
 
 
 class Repeats:
@@ -226,6 +237,8 @@ class ShortWay:
         self._counted = counted
         self._house: House | None = None
         self._gate: Gate | None = None
+        #: Answers that have moved on and are asked for anew.
+        self._renewals: dict[Key, asyncio.Event] = {}
 
     def around(self, app: ASGIApp) -> ShortWay:
         """This, before an application that knows the ordinary way."""
@@ -238,20 +251,52 @@ class ShortWay:
         self._house, self._gate = house, gate
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Give the answer again, or have it given."""
-        if (
-            scope["type"] == "http"
-            and scope["path"] in PATHS
-            and scope["method"] == "GET"
-            and (key := key_of(scope)) is not None
-            and (remembered := self._repeats.get(key)) is not None
-            and (house := self._house) is not None
-            and (gate := self._gate) is not None
-            and await self._again(remembered, key, house, gate, scope, send)
-        ):
-            return
+        """Give the answer again, or have it given.
+
+        Of many who ask the same when it has moved on, one takes the ordinary way, and the others wait for what that
+        brings: else each change would send all of them there.
+        """
         assert self._app is not None  # noqa: S101 - it is made around one
-        await self._app(scope, receive, send)
+        house, gate, key = self._house, self._gate, self._key(scope)
+        if house is None or gate is None or key is None:
+            await self._app(scope, receive, send)
+            return
+        remembered = self._repeats.get(key)
+        if remembered is not None and await self._again(remembered, key, house, gate, scope, send):
+            return
+        renewal = self._renewals.get(key)
+        if renewal is not None:
+            remembered = await self._renewed(renewal, key, gate)
+            if remembered is None or not await self._again(remembered, key, house, gate, scope, send):
+                await self._app(scope, receive, send)
+        elif remembered is not None:
+            renewal = self._renewals[key] = asyncio.Event()
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                del self._renewals[key]
+                renewal.set()
+        else:
+            await self._app(scope, receive, send)
+
+    @staticmethod
+    def _key(scope: Scope) -> Key | None:
+        """What a request is known by, if it may have a short way."""
+        if scope["type"] == "http" and scope["path"] in PATHS and scope["method"] == "GET":
+            return key_of(scope)
+        return None
+
+    async def _renewed(self, renewal: asyncio.Event, key: Key, gate: Gate) -> _Remembered | None:
+        """What the ordinary way of another one brings; whoever waits is at work, too."""
+        gate.at_work += 1
+        try:
+            async with asyncio.timeout(_PATIENCE_SECONDS):
+                await renewal.wait()
+        except TimeoutError:
+            return None
+        finally:
+            gate.at_work -= 1
+        return self._repeats.get(key)
 
     async def _again(
         self, remembered: _Remembered, key: Key, house: House, gate: Gate, scope: Scope, send: Send
@@ -270,10 +315,11 @@ class ShortWay:
                 return False
             body = held.encoded
         began, ids = perf_counter(), new_texts(at)
+        request_id, receipt, _ = ids
         gate.at_work += 1
         try:
             durable = again.record(house.ledger, at, ids)
-            lease = again.signed(house.signer, at, ids.receipt)  # while it is being written down
+            lease = again.signed(house.signer, at, receipt)  # while it is being written down
             with house.tracing.step(Step.RECORD):
                 now = await durable
             if now != again.present:
@@ -287,7 +333,7 @@ class ShortWay:
             await send({"type": "http.response.body", "body": body})
         except Problem as problem:
             refused = answer(problem, remembered.path)
-            refused.headers["Muniment-Request-Id"] = ids.request_id
+            refused.headers["Muniment-Request-Id"] = request_id
             self._count(remembered.path, refused.status_code, began)
             await refused(scope, _nothing_more, send)
         finally:

@@ -32,28 +32,36 @@ _LEFT: Final = 499
 _FAILED: Final = 500
 
 
+class _Ended:
+    """How many requests ended alike, and how long all of their route and method took."""
+
+    __slots__ = ("count", "spread")
+
+    def __init__(self, spread: Spread) -> None:
+        self.count = 0
+        self.spread = spread
+
+
 class Requests:
     """What has been counted of the requests of one process."""
 
     def __init__(self) -> None:
         self._spread: dict[tuple[str, str], Spread] = {}
-        self._ended: dict[tuple[str, str, int], int] = {}
+        self._ended: dict[tuple[str, str, int], _Ended] = {}
 
     def ended(self, route: str, method: str, status: int, seconds: float) -> None:
         """Count a request that was answered."""
-        key = (route, method, status)
-        try:
-            self._ended[key] += 1
-            self._spread[route, method].add(seconds)
-        except KeyError:
-            self._ended[key] = 1
-            self._spread.setdefault((route, method), Spread()).add(seconds)
+        ended = self._ended.get((route, method, status))
+        if ended is None:
+            ended = self._ended[route, method, status] = _Ended(self._spread.setdefault((route, method), Spread()))
+        ended.count += 1
+        ended.spread.add(seconds)
 
     def numbers(self) -> Numbers:
         """All of it."""
         ended = self._ended.items()
         return {
-            **{("muniment_http_requests_total", (*key[:2], str(key[2]))): float(count) for key, count in ended},
+            **{("muniment_http_requests_total", (*key[:2], str(key[2]))): float(each.count) for key, each in ended},
             **{
                 ("muniment_http_request_duration_seconds", key): spreading(spread)
                 for key, spread in self._spread.items()

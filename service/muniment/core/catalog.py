@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import hashlib
 import re
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from operator import attrgetter, itemgetter
 from types import MappingProxyType
+from typing import TypeVar, cast
 
 import orjson
 import yaml
@@ -23,7 +25,7 @@ from muniment.core.datasets import Dataset
 from muniment.core.decisions import Decided, Listing, Wanted
 from muniment.core.definitions import variables_of, with_variables
 from muniment.core.environments import BASE
-from muniment.core.names import lineage
+from muniment.core.names import ROOT
 from muniment.core.problems import InvalidDefinition
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
@@ -34,6 +36,15 @@ _NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "nul
 
 #: Which renderer writes the bodies: part of their tags, raised when the same decision is written otherwise.
 RENDERER = 1
+
+#: Of an entry: by what it is sorted, and what may be done with it.
+_NAME: Callable[[Entry], str] = attrgetter("dataset.name")
+_ACTIONS: Callable[[Entry], tuple[Action, ...]] = attrgetter("actions")
+
+_Said = TypeVar("_Said")
+
+#: Writes an entry: of its name and its definition.
+_Write = Callable[[str, Mapping[str, object]], bytes]
 
 #: The width at which YAML is folded: never, so that a path stays on its line.
 _ONE_LINE = 1_000_000
@@ -60,29 +71,40 @@ class Catalog:
     @property
     def names(self) -> tuple[str, ...]:
         """The names of the entries, sorted."""
-        return tuple(entry.dataset.name for entry in self.entries)
+        return tuple(map(_NAME, self.entries))
+
+    def by_actions(self, said: Callable[[tuple[Action, ...]], _Said]) -> dict[str, _Said]:
+        """What is said of what may be done with each of the entries, by their names: said once of those alike."""
+        alike = {given: said(given) for given in set(map(_ACTIONS, self.entries))}
+        return {entry.dataset.name: alike[entry.actions] for entry in self.entries}
 
 
 def catalog_of(realm: Realm, listing: Listing, wanted: Wanted) -> Catalog:
     """The datasets that may be loaded or saved, that are alive, and that have a definition there."""
-    found: list[Entry] = []
-    last, held = None, dict[str, object]()
-    for name, actions in listing.usable():
-        if actions is not last:
-            last, held = actions, realm.entries.setdefault((wanted.environment, actions), {})
-        dataset, entry = realm.datasets[name], held.get(name)
-        if not isinstance(entry, Entry) or entry.dataset is not dataset:
-            entry = None if dataset.is_pattern else _given(dataset, actions, wanted)
-            if entry is None:
-                continue
-            held[name] = entry
-        found.append(entry)
+    found: list[Entry | None] = []
+    datasets = realm.datasets
+    for actions, names in listing.usable_alike():
+        held = cast("dict[str, Entry]", realm.entries.setdefault((wanted.environment, actions), {}))
+        found += [
+            entry
+            if (entry := held.get(name)) is not None and entry.dataset is datasets[name]
+            else _held(held, datasets[name], actions, wanted)
+            for name in names
+        ]
     return made(realm, wanted, found)
+
+
+def _held(held: dict[str, Entry], dataset: Dataset, actions: tuple[Action, ...], wanted: Wanted) -> Entry | None:
+    """An entry that was not held yet, if there is one; from now on it is."""
+    entry = None if dataset.is_pattern else _given(dataset, actions, wanted)
+    if entry is not None:
+        held[dataset.name] = entry
+    return entry
 
 
 def made(realm: Realm, wanted: Wanted, entries: Iterable[Entry | None]) -> Catalog:
     """A catalog of entries already decided."""
-    found = tuple(sorted((entry for entry in entries if entry), key=attrgetter("dataset.name")))
+    found = tuple(sorted([entry for entry in entries if entry is not None], key=_NAME))
     return Catalog(wanted, found, digest(realm, wanted.environment, found))
 
 
@@ -130,13 +152,13 @@ def digest(realm: Realm, environment: str, entries: Sequence[Entry]) -> str:
 
     The source is the name that the version counts: a name that a factory pattern made has
     the pattern's version, and would be taken for a dataset of its own otherwise.
+    The entries come in the order of their names.
     """
-    lines = b",".join([_line(realm, entry) for entry in entries])
-    domains = {above for domain in {entry.dataset.domain for entry in entries} for above in lineage(domain)}
+    lines = b",".join([entry.line or _line(realm, entry) for entry in entries])
     variables = [
-        [name, realm.domains[name].version]
-        for name in sorted(domains)
-        if name in realm.domains and realm.domains[name].variables
+        [name, domain.version]
+        for name, domain in sorted(realm.domains.items())
+        if domain.variables and _any_in(name, entries)
     ]
     layers = [
         [name, realm.environments[name].version]
@@ -146,14 +168,28 @@ def digest(realm: Realm, environment: str, entries: Sequence[Entry]) -> str:
     return hashlib.sha256(b"[[" + lines + b"]," + orjson.dumps([variables, layers])[1:]).hexdigest()
 
 
+def _any_in(domain: str, entries: Sequence[Entry]) -> bool:
+    """Whether any of the entries stands in a domain, or in one below it."""
+    if domain == ROOT:
+        return bool(entries)
+    beginning = f"{domain}."
+    first = bisect_left(entries, beginning, key=_NAME)
+    return first < len(entries) and entries[first].dataset.name.startswith(beginning)
+
+
 def _line(realm: Realm, entry: Entry) -> bytes:
     """What a digest says of an entry; written once, for an entry is shared by the catalogs that hold it."""
-    if not entry.line:
-        dataset = entry.dataset
-        said = [dataset.name, dataset.version, [*entry.actions], [*entry.obligations], realm.source_of(dataset.name)]
-        # A copy, which takes as many bytes as it has: what orjson gives keeps some thousands more.
-        object.__setattr__(entry, "line", bytes(memoryview(orjson.dumps(said))))
+    dataset = entry.dataset
+    name, source = orjson.dumps(dataset.name), orjson.dumps(realm.source_of(dataset.name))
+    said = (name, dataset.version, _listed(entry.actions), _listed(entry.obligations), source)
+    object.__setattr__(entry, "line", b"[%b,%d,%b,%b,%b]" % said)
     return entry.line
+
+
+@lru_cache
+def _listed(words: tuple[str, ...]) -> bytes:
+    """Words as JSON: there are few such lists, and each entry has two of them."""
+    return orjson.dumps([*words])
 
 
 def tag(catalog: Catalog, *, media: str, coding: str, asked: Sequence[str] | None, extra: str = "") -> str:
@@ -175,14 +211,12 @@ def tag(catalog: Catalog, *, media: str, coding: str, asked: Sequence[str] | Non
 
 def as_yaml(realm: Realm, catalog: Catalog) -> bytes:
     """The catalog as ``catalog.yml`` (RFC 9512)."""
-    fragments = [_fragment(realm, entry.dataset, catalog.wanted.environment, _yaml) for entry in catalog.entries]
-    return b"".join(fragments) or b"{}\n"
+    return b"".join(_fragments(realm, catalog, _yaml)) or b"{}\n"
 
 
 def as_json(realm: Realm, catalog: Catalog) -> bytes:
     """The catalog as JSON: the same mapping."""
-    fragments = [_fragment(realm, entry.dataset, catalog.wanted.environment, _json) for entry in catalog.entries]
-    return b"{" + b",".join(fragments) + b"}"
+    return b"{" + b",".join(_fragments(realm, catalog, _json)) + b"}"
 
 
 def as_lease(
@@ -196,12 +230,15 @@ def as_lease(
 
     A dataset that is decided and yet not served (a draft, say) has no name in it anywhere.
     """
-    spelled = {given: [*map(str, given)] for given in {entry.actions for entry in catalog.entries}}
-    actions = {entry.dataset.name: spelled[entry.actions] for entry in catalog.entries}
+    actions = catalog.by_actions(lambda given: [*map(str, given)])
     ending = {name: write_moment(end) for name, end in ends.items() if name in actions}
     said = {name: notice for name, notice in notices.items() if name in actions}
     rest = {"actions": actions, "patterns": dict(patterns), "obligations": {}, "ends": ending, "notices": said}
-    return b'{"catalog":' + as_json(realm, catalog) + b"," + orjson.dumps(rest)[1:]
+    texts = _fragments(realm, catalog, _json) or [b""]
+    texts[0] = b'{"catalog":{' + texts[0]
+    texts[-1] += b"}"
+    texts.append(orjson.dumps(rest)[1:])
+    return b",".join(texts)  # once: it may be megabytes, and each copy of it is felt
 
 
 def render_ahead(realm: Realm, most: int = 50_000) -> Realm:
@@ -216,8 +253,9 @@ def render_ahead(realm: Realm, most: int = 50_000) -> Realm:
         once: dict[bytes, tuple[Dataset, bytes]] = {}  # most are written alike in every environment
         for environment in realm.environment_names:
             if dataset.definition(environment) is not None:
-                text = _fragment(realm, dataset, environment, _json)
-                realm.rendered[dataset.name, environment, _json.__name__] = once.setdefault(text, (dataset, text))
+                text = _rendered(realm, dataset, environment, _json)
+                held = realm.rendered.setdefault((environment, _json.__name__), {})
+                held[dataset.name] = once.setdefault(text, (dataset, text))
     return realm
 
 
@@ -253,17 +291,23 @@ def _has_default(definition: Mapping[str, object], variable: str) -> bool:
     return True
 
 
-def _fragment(
-    realm: Realm, dataset: Dataset, environment: str, write: Callable[[str, Mapping[str, object]], bytes]
-) -> bytes:
-    """A rendered entry, rendered at most once for each version of its dataset and of the variables."""
-    key = (dataset.name, environment, write.__name__)
-    held = realm.rendered.get(key)
-    if held is not None and held[0] is dataset:
-        return held[1]
+def _fragments(realm: Realm, catalog: Catalog, write: _Write) -> list[bytes]:
+    """The rendered entries, each rendered at most once for each version of its dataset and of the variables."""
+    environment = catalog.wanted.environment
+    held = realm.rendered.setdefault((environment, write.__name__), {})
+    return [
+        known[1]
+        if (known := held.get(entry.dataset.name)) is not None and known[0] is entry.dataset
+        else _rendered(realm, entry.dataset, environment, write)
+        for entry in catalog.entries
+    ]
+
+
+def _rendered(realm: Realm, dataset: Dataset, environment: str, write: _Write) -> bytes:
+    """An entry, rendered now; from now on it is held where the realm knows its dataset."""
     text = write(dataset.name, resolved(realm, dataset, environment))
     if realm.datasets.get(dataset.name) is dataset:
-        realm.rendered[key] = (dataset, text)
+        realm.rendered.setdefault((environment, write.__name__), {})[dataset.name] = (dataset, text)
     return text
 
 

@@ -133,14 +133,16 @@ class Listing:
 
     def usable(self) -> Iterator[tuple[str, tuple[Action, ...]]]:
         """The datasets that a catalog may hold, with what may be done to each; in no order."""
-        load, save = self.load & ~self.obliged, self.save
-        for actions, bits in (
-            ((Action.LOAD,), load & ~save),
-            ((Action.SAVE,), save & ~load),
-            ((Action.LOAD, Action.SAVE), load & save),
-        ):
-            for name in self._shelf.names(bits):
+        for actions, names in self.usable_alike():
+            for name in names:
                 yield name, actions
+
+    def usable_alike(self) -> Iterator[tuple[tuple[Action, ...], Iterator[str]]]:
+        """The same, all together to which the same may be done."""
+        load, save = self.load & ~self.obliged, self.save
+        yield (Action.LOAD,), self._shelf.names(load & ~save)
+        yield (Action.SAVE,), self._shelf.names(save & ~load)
+        yield (Action.LOAD, Action.SAVE), self._shelf.names(load & save)
 
     def obliged_names(self) -> tuple[str, ...]:
         """The datasets that come under an obligation, in the order of their names."""

@@ -122,12 +122,9 @@ def ends(
 
     An allowance that only begins later is not in the lease: a lease never grows.
     """
-    timed = [rule.policy for rule in realm.rules_for(scene_of(realm, asker, {}).principal.above) if rule.timed]
+    timed = _timed(realm, asker)
     moments = boundaries(timed, at, until)
-    found: dict[str, datetime] = {}
-    for moment in moments[:_MOST_MOMENTS]:
-        later = _later(realm, asker, wanted, moment, given.keys() - found.keys())
-        found.update({name: moment for name, actions in later.items() if not given[name] <= actions})
+    found = lessened(realm, asker, wanted, moments[:_MOST_MOMENTS], given)
     if len(moments) > _MOST_MOMENTS:
         found.update(dict.fromkeys(given.keys() - found.keys(), moments[_MOST_MOMENTS]))
     for name, end in _own_ends(realm, given, at):
@@ -136,6 +133,30 @@ def ends(
     soon = min(at + UNSTEADY, until)
     found.update((name, min(soon, found.get(name, soon))) for name in _unsteady(given, timed))
     return dict(sorted(found.items()))
+
+
+def lessened(
+    realm: Realm,
+    asker: SubjectState,
+    wanted: Wanted,
+    moments: Iterable[datetime],
+    given: Mapping[str, AbstractSet[Action]],
+) -> dict[str, datetime]:
+    """Of the datasets with what the subject may do to each, those with which it may do less, and the first moment."""
+    found: dict[str, datetime] = {}
+    for moment in moments:
+        later = _later(realm, asker, wanted, moment, given.keys() - found.keys())
+        found.update({name: moment for name, actions in later.items() if not given[name] <= actions})
+    return found
+
+
+def moments_ahead(realm: Realm, asker: SubjectState, at: datetime, until: datetime) -> tuple[datetime, ...]:
+    """When rules that concern the subject may change their minds, the first of those moments before ``until``."""
+    return boundaries(_timed(realm, asker), at, until)[:_MOST_MOMENTS]
+
+
+def _timed(realm: Realm, asker: SubjectState) -> list[Compiled]:
+    return [rule.policy for rule in realm.rules_for(scene_of(realm, asker, {}).principal.above) if rule.timed]
 
 
 def own_ends_hold_until(realm: Realm, at: datetime) -> datetime | None:

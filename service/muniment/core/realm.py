@@ -20,6 +20,7 @@ import cedarpy
 from muniment.core.conditions import GroupTree
 from muniment.core.datasets import Dataset
 from muniment.core.definitions import with_placeholders
+from muniment.core.directory import Directory
 from muniment.core.domains import Domain
 from muniment.core.environments import BASE, Environment
 from muniment.core.grants import Grant
@@ -88,7 +89,7 @@ class Realm:
         )
         made.__dict__.update(self._kept({change.kind for change in listed}))
         made.__dict__.update(_Patch(self, made, listed).derived())
-        if len(made.rendered) > _MOST_RENDERED * max(1, len(made.datasets)):
+        if sum(map(len, made.rendered.values())) > _MOST_RENDERED * max(1, len(made.datasets)):
             made.rendered.clear()
         if sum(map(len, made.entries.values())) > _MOST_RENDERED * max(1, len(made.datasets)):
             made.entries.clear()
@@ -134,6 +135,11 @@ class Realm:
     def shelf(self) -> Shelf:
         """The datasets as conditions read them, in numbered places."""
         return Shelf({name: row_of(dataset) for name, dataset in self.datasets.items()})
+
+    @cached_property
+    def directory(self) -> Directory:
+        """The datasets as people look for them, over the places of the shelf."""
+        return Directory.of(self.datasets, self.shelf)
 
     @cached_property
     def rules(self) -> Mapping[str, tuple[Rule, ...]]:
@@ -297,8 +303,8 @@ class Realm:
         return {}
 
     @cached_property
-    def rendered(self) -> dict[tuple[str, str, str], tuple[Dataset, bytes]]:
-        """Entries rendered so far, by name, environment and writer (:mod:`muniment.core.catalog`).
+    def rendered(self) -> dict[tuple[str, str], dict[str, tuple[Dataset, bytes]]]:
+        """Entries rendered so far, by environment and writer, then by name (:mod:`muniment.core.catalog`).
 
         Shared by every realm with the same variables, those that are only supposed among
         them: so each entry is held with the very dataset that it was rendered from, and
@@ -313,6 +319,7 @@ _DERIVED: Mapping[str, tuple[type[Noun], ...]] = {
     "compiled": (Policy, Grant),
     "postings": (Policy, Grant),
     "shelf": (Dataset,),
+    "directory": (Dataset,),
     "rules": (Policy, Grant),
     "rule_postings": (Policy, Grant),
     "group_tree": (Group,),
@@ -349,6 +356,8 @@ class _Patch:
                 found |= self._decided_by(compiled_)
         if self._datasets and "shelf" in held:
             found["shelf"] = self._shelf
+            if "directory" in held:
+                found["directory"] = self._directory(self._before.directory)
         if _parents(self._before) == _parents(self._after):
             found["group_tree"] = self._before.group_tree
             if self._before.domains is self._after.domains:
@@ -403,6 +412,10 @@ class _Patch:
                 for anchor in _anchors(rule):
                     _add(found, anchor, rule)
         return found
+
+    def _directory(self, held: Directory) -> Directory:
+        before, after = self._before, self._after
+        return held.after(self._shelf, before.shelf, before.datasets, after.datasets, self._datasets)
 
     @cached_property
     def _shelf(self) -> Shelf:

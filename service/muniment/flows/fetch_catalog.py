@@ -103,7 +103,7 @@ class _Lease:
         """What the ledger keeps of its end, as the first of a row's details."""
         return f'"until":"{catalogs.write_moment(self.length.end(at))}",'
 
-    def signed(self, signer: Signer, at: datetime, receipt: str) -> str:
+    def signed(self, signer: Signer, at: datetime, receipt: str) -> bytes:
         return signer.sealed(self.statement.claims(at, self.length.end(at), receipt), at)
 
 
@@ -135,10 +135,11 @@ class Again:
     def record(self, ledger: Committer, at: datetime, ids: Texts) -> asyncio.Future[Now]:
         """Have it written down that it is given; it may be given where what is awaited is what was ``present``."""
         further = "" if self._lease is None else self._lease.ends(at)
-        text = self._stencil.filled(at.isoformat(), ids.row_id, ids.request_id, ids.receipt, further)
+        request_id, receipt, row_id = ids
+        text = self._stencil.filled(at.isoformat(), row_id, request_id, receipt, further)
         return ledger.submit(at, text)
 
-    def signed(self, signer: Signer, at: datetime, receipt: str) -> str | None:
+    def signed(self, signer: Signer, at: datetime, receipt: str) -> bytes | None:
         """Of a lease, its signed statement; not to be given before it is written down."""
         return None if self._lease is None else self._lease.signed(signer, at, receipt)
 
@@ -221,7 +222,7 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
         prepared.realm.revision,
         receipt,
         len(prepared.catalog.entries),
-        None if lease is None else lease.signed(house.signer, occasion.at, str(receipt)),
+        None if lease is None else lease.signed(house.signer, occasion.at, str(receipt)).decode(),
         _again(occasion, asked, prepared, given, tag, lease),
         following,
     )
@@ -353,17 +354,16 @@ def _ends(
     if asked.media is not Media.LEASE:
         return {}
     until = occasion.at + house.lengths.of(occasion.asker)
-    sets = {actions: frozenset(actions) for actions in {entry.actions for entry in catalog.entries}}
-    given = {entry.dataset.name: sets[entry.actions] for entry in catalog.entries}
-    return ends(realm, occasion.asker, asked.wanted, occasion.at, until, given)
+    return ends(realm, occasion.asker, asked.wanted, occasion.at, until, catalog.by_actions(frozenset))
 
 
 def _notices(realm: Realm, occasion: Occasion, asked: Asked, catalog: Catalog) -> Mapping[str, str]:
     """Which of the datasets are deprecated, in words: a run that goes on without the service says so too."""
     if asked.media is not Media.LEASE:
         return {}
-    deprecated = [e.dataset for e in catalog.entries if e.dataset.lifecycle is Lifecycle.DEPRECATED]
-    said = ((each.name, notice(realm, occasion.asker, occasion.at, each)) for each in deprecated)
+    deprecated = Lifecycle.DEPRECATED  # asked for once: an enumeration takes longer to give it than a dataset
+    found = [entry.dataset for entry in catalog.entries if entry.dataset.lifecycle is deprecated]
+    said = ((each.name, notice(realm, occasion.asker, occasion.at, each)) for each in found)
     return {name: text for name, text in said if text is not None}
 
 

@@ -16,9 +16,9 @@ from datetime import datetime
 from typing import Any, Final, Self
 
 import orjson
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from cryptography.hazmat.primitives.hashes import SHA256
 from cryptography.hazmat.primitives.kdf.hkdf import HKDF
+from nacl.bindings import crypto_sign, crypto_sign_BYTES, crypto_sign_seed_keypair
 
 from muniment.core.leases import TYPE
 
@@ -28,9 +28,9 @@ _CURVE: Final = "Ed25519"
 _SEED_BYTES: Final = 32
 
 
-def _text(octets: bytes) -> str:
+def _written(octets: bytes) -> bytes:
     """Base64url without padding (RFC 7515, 2)."""
-    return urlsafe_b64encode(octets).rstrip(b"=").decode("ascii")
+    return urlsafe_b64encode(octets).rstrip(b"=")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,19 +39,20 @@ class _Key:
 
     public: Mapping[str, str]
     head: bytes
-    private: Ed25519PrivateKey = field(repr=False)
+    private: bytes = field(repr=False)
 
     @classmethod
     def of(cls, secret: bytes, month: str) -> Self:
         """The key that a secret makes for a month (HKDF with SHA-256; RFC 5869)."""
         seed = HKDF(SHA256(), _SEED_BYTES, salt=None, info=f"muniment lease {month}".encode()).derive(secret)
-        private = Ed25519PrivateKey.from_private_bytes(seed)
-        needed = {"crv": _CURVE, "kty": "OKP", "x": _text(private.public_key().public_bytes_raw())}
-        name = _text(hashlib.sha256(orjson.dumps(needed, option=orjson.OPT_SORT_KEYS)).digest())  # RFC 7638
+        public, private = crypto_sign_seed_keypair(seed)
+        needed = {"crv": _CURVE, "kty": "OKP", "x": _written(public).decode()}
+        thumbprint = hashlib.sha256(orjson.dumps(needed, option=orjson.OPT_SORT_KEYS)).digest()  # RFC 7638
+        name = _written(thumbprint).decode()
         head = {"alg": _ALGORITHM, "kid": name, "typ": TYPE}
         return cls(
             public={**needed, "kid": name, "use": "sig", "alg": _ALGORITHM},
-            head=_text(orjson.dumps(head)).encode(),
+            head=_written(orjson.dumps(head)) + b".",
             private=private,
         )
 
@@ -68,16 +69,19 @@ class Signer:
 
     def signed(self, claims: Mapping[str, Any], at: datetime) -> str:
         """The claims, signed with the key of that moment: a JWS in its compact form (RFC 7515, 3.1)."""
-        return self.sealed(orjson.dumps(claims), at)
+        return self.sealed(orjson.dumps(claims), at).decode()
 
-    def sealed(self, claims: bytes, at: datetime) -> str:
-        """The same for claims that are written as JSON already."""
+    def sealed(self, claims: bytes, at: datetime) -> bytes:
+        """The same for claims that are written as JSON already.
+
+        libsodium signs, in three quarters of the time that OpenSSL takes for the same bytes (decision 0051).
+        """
         month = (at.year, at.month)
         if self._last is None or self._last[0] != month:
             self._last = month, self._key(_month(at))
         key = self._last[1]
-        said = key.head + b"." + urlsafe_b64encode(claims).rstrip(b"=")
-        return f"{said.decode('ascii')}.{_text(key.private.sign(said))}"
+        said = key.head + _written(claims)
+        return said + b"." + _written(crypto_sign(said, key.private)[:crypto_sign_BYTES])
 
     def key_set(self, at: datetime) -> Mapping[str, object]:
         """What tells the service's signatures from others (RFC 7517, 5): the last key, the present and the next."""

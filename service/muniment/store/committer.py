@@ -40,20 +40,14 @@ LARGEST_BATCH: Final = 512
 _CHECK_VIOLATION: Final = "23514"
 
 
-class _Waiting:
-    """A row on its way, and the caller who waits for it: told of what is so now, once the row is settled."""
+#: The caller who waits for a row, told of what is so now once it is settled; its moment, its text, and since when it
+#: waits. One is made for each request, and a tuple costs the least.
+_Waiting = tuple[asyncio.Future[Now], datetime, str, float]
 
-    __slots__ = ("at", "durable", "since", "text")
 
-    def __init__(self, at: datetime, text: str, durable: asyncio.Future[Now], since: float) -> None:
-        self.at = at
-        self.text = text
-        self.durable = durable
-        self.since = since
-
-    def refuse(self, refusal: LedgerUnavailable) -> None:
-        if not self.durable.done():
-            self.durable.set_exception(refusal)
+def _refuse(durable: asyncio.Future[Now], refusal: LedgerUnavailable) -> None:
+    if not durable.done():
+        durable.set_exception(refusal)
 
 
 class Stencil:
@@ -137,7 +131,7 @@ class Committer:
             with suppress(asyncio.CancelledError):
                 await task
         while self._queue:
-            self._queue.popleft().refuse(_unreachable())
+            _refuse(self._queue.popleft()[0], _unreachable())
         self._held.close()
 
     async def record(self, row: Row) -> None:
@@ -157,7 +151,7 @@ class Committer:
             raise LedgerUnavailable("More records wait than the ledger can take; try again in a moment.")
         loop = asyncio.get_running_loop()
         durable: asyncio.Future[Now] = loop.create_future()
-        self._queue.append(_Waiting(at, text, durable, loop.time()))
+        self._queue.append((durable, at, text, loop.time()))
         if not self._rung.is_set():
             self._rung.set()
         return durable
@@ -176,10 +170,10 @@ class Committer:
                 # A fault of ours: these callers are refused, and the next batch is tried.
                 logger.exception("the ledger could not write %d rows", len(batch))
             finally:
-                for waiting in batch:
-                    if not waiting.durable.done():
+                for durable, _, _, _ in batch:
+                    if not durable.done():
                         self.refused += 1
-                        waiting.refuse(_unreachable())
+                        _refuse(durable, _unreachable())
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Write the rows; of rows that Postgres refuses together, each half by itself."""
@@ -196,7 +190,7 @@ class Committer:
             elif len(batch) == 1:
                 logger.warning("the ledger refused a row: %s", refused)
                 self.refused += 1
-                batch[0].refuse(ledger.unkeepable())
+                _refuse(batch[0][0], ledger.unkeepable())
             else:
                 half = len(batch) // 2
                 await self._settle(batch[:half])
@@ -205,12 +199,12 @@ class Committer:
             if self._unwritten:
                 logger.warning("the ledger is written again; meanwhile %d rows were not", self._unwritten)
                 self._unwritten = 0
-            for waiting in batch:
-                if not waiting.durable.done():
-                    waiting.durable.set_result(now)
+            for durable, _, _, _ in batch:
+                if not durable.done():
+                    durable.set_result(now)
 
     async def _write(self, batch: Sequence[_Waiting]) -> Now:
-        rows, began = f"[{','.join([waiting.text for waiting in batch])}]".encode(), perf_counter()
+        rows, began = f"[{','.join([text for _, _, text, _ in batch])}]".encode(), perf_counter()
         try:
             answer = await self._held.execute(rows)
         except StatementRefused as refused:
@@ -218,7 +212,7 @@ class Committer:
                 raise
             # A month has no partition yet.
             async with self._db.begin() as tx:
-                await ledger.make_partitions(tx, (waiting.at for waiting in batch))
+                await ledger.make_partitions(tx, (at for _, at, _, _ in batch))
             answer = await self._held.execute(rows)
         self.commits.add(perf_counter() - began)
         self.batches.add(len(batch))
@@ -231,15 +225,15 @@ class Committer:
         while True:
             await asyncio.sleep(min(1.0, self._patience / 4))
             begun = loop.time() - self._patience
-            for waiting in self._overdue(begun):
-                waiting.refuse(_unreachable())
+            for durable in self._overdue(begun):
+                _refuse(durable, _unreachable())
 
-    def _overdue(self, begun: float) -> Iterator[_Waiting]:
+    def _overdue(self, begun: float) -> Iterator[asyncio.Future[Now]]:
         """Those who have waited since before a moment; they wait in the order in which they came."""
-        for waiting in chain(self._travelling, self._queue):
-            if waiting.since > begun:
+        for durable, _, _, since in chain(self._travelling, self._queue):
+            if since > begun:
                 return
-            yield waiting
+            yield durable
 
 
 def _unreachable() -> LedgerUnavailable:
