@@ -1,0 +1,1 @@
+"""Projects as the service makes them: taken whole, and brought up to date later."""
