@@ -13,15 +13,26 @@ from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
 from muniment.core.catalog import write_moment
 from muniment.core.datasets import Column, Dataset, Lifecycle
+from muniment.core.directory import Facet, Looked, May, Order
 from muniment.core.groups import parse_group, write_group
 from muniment.core.names import domain_of
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action
 from muniment.core.visibility import LONGEST_ASKED
-from muniment.flows.browse_datasets import Filter, Seen, list_datasets, read_dataset, read_history
+from muniment.flows.browse_datasets import (
+    Filter,
+    Seen,
+    list_datasets,
+    read_dataset,
+    read_history,
+    search_datasets,
+)
 from muniment.flows.declare_dataset import declare_dataset, retire_dataset
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])
+
+#: Values of a facet.
+Chosen = Annotated[list[Annotated[str, Field(max_length=LONGEST_ASKED)]], Field(max_length=20)]
 
 #: Until credentials are vended and reads governed, no rule binds harder than the catalog does.
 Enforcement = Literal["advised"]
@@ -100,6 +111,40 @@ class ListedBody(Body):
     enforcement: Enforcement = "advised"
 
 
+class SearchQuery(Body):
+    """What is looked for. Several values of one facet: either will do."""
+
+    search: Annotated[str, Field(max_length=200)] = ""
+    may: Annotated[list[Annotated[May, Field(strict=False)]], Field(max_length=3)] = []
+    domain: Chosen = []
+    tag: Chosen = []
+    owner: Chosen = []
+    classification: Chosen = []
+    layer: Chosen = []
+    type: Chosen = []
+    lifecycle: Annotated[list[Annotated[Lifecycle, Field(strict=False)]], Field(max_length=4)] = []
+    environment: Chosen = []
+    sort: Annotated[Order, Field(strict=False)] = Order.BEST
+    limit: Annotated[int, Field(ge=1, le=1000, strict=False)] = 100
+    after: Annotated[str, Field(pattern=r"^[0-9]{0,6}$")] = ""
+
+
+class CountBody(Body):
+    """How many of what would else be found have a value."""
+
+    value: str
+    count: int
+
+
+class SearchBody(Body):
+    """A page of what was found, how much that is, and the counts by facet."""
+
+    items: list[ListedBody]
+    next: str | None
+    total: int
+    facets: dict[Facet, list[CountBody]]
+
+
 class MineBody(Body):
     """What the asker may do to a dataset, by environment, and govern about it."""
 
@@ -139,6 +184,31 @@ async def get_datasets(
     found, following, revision = await list_datasets(house, asking, wanted, limit, after)
     stamp(response, revision=revision)
     return Page(items=[_listed(seen) for seen in found], next=following)
+
+
+@router.get("/search")
+async def get_search(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    looked: Annotated[SearchQuery, Query()],
+) -> SearchBody:
+    """What is found by words and facets, the nearest first, and how many there are of each kind."""
+    chosen = {facet: tuple(values) for facet in Facet if (values := getattr(looked, facet.value))}
+    wanted = Looked(looked.search, chosen, looked.sort)
+    first = int(looked.after or 0)
+    found = await search_datasets(house, asking, wanted, first, looked.limit)
+    stamp(response, revision=found.revision)
+    following = first + looked.limit
+    return SearchBody(
+        items=[_listed(seen) for seen in found.found],
+        next=str(following) if following < found.total else None,
+        total=found.total,
+        facets={
+            facet: [CountBody(value=each.value, count=each.times) for each in counts]
+            for facet, counts in found.facets.items()
+        },
+    )
 
 
 @router.get("/{name}")

@@ -1,17 +1,19 @@
-"""``/v1/use``: what a client says that it used."""
+"""``/v1/use``: what a client says that it used; ``/v1/datasets/{name}/use``: what clients said of one dataset."""
 
 from __future__ import annotations
 
 from typing import Annotated, Literal
 from uuid import UUID
 
-from fastapi import APIRouter, Response
+from fastapi import APIRouter, Query, Response
 from pydantic import Field
 
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Line, Moment, Name, Run
 from muniment.api.versions import stamp
+from muniment.core.catalog import write_moment
 from muniment.core.uses import MOST_USES, Ended, Use
+from muniment.flows.look_at_use import look_at_use
 from muniment.flows.report_use import report_use
 
 router = APIRouter(tags=["use"])
@@ -51,6 +53,44 @@ class ReportedBody(Body):
 
     recorded: int
     repeated: int
+
+
+class DayBody(Body):
+    """A day (UTC) on which a dataset was used: how often, and by how many subjects."""
+
+    day: str
+    loads: int
+    saves: int
+    subjects: int
+
+
+class UseOverTimeBody(Body):
+    """The days on which it was used; ``of_all`` where that is everybody's use, and not the asker's own alone."""
+
+    items: list[DayBody]
+    since: str
+    of_all: bool
+
+
+@router.get("/v1/datasets/{name}/use")
+async def get_use(
+    house: Housed,
+    asking: Asking,
+    response: Response,
+    name: str,
+    days: Annotated[int, Query(ge=1, le=366, description="How far back the ledger is read.")] = 90,
+) -> UseOverTimeBody:
+    """How often a dataset was loaded and saved a day: everybody's use for those who declare or audit there."""
+    used = await look_at_use(house, asking, name, days)
+    stamp(response, revision=used.revision)
+    return UseOverTimeBody(
+        items=[
+            DayBody(day=each.day.isoformat(), loads=each.loads, saves=each.saves, subjects=each.subjects)
+            for each in used.days
+        ],
+        since=write_moment(used.since),
+        of_all=used.of_all,
+    )
 
 
 @router.post("/v1/use")

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from uuid import UUID
@@ -95,6 +95,16 @@ class Use:
         """What was used, as a question that may be confined; who says no environment means that of its key."""
         bound = bounds.environment if bounds is not None else None
         return Wanted(self.environment or bound or "", self.project)
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfUse:
+    """How often a dataset was loaded and saved on a day (UTC), and by how many subjects."""
+
+    day: date
+    loads: int
+    saves: int
+    subjects: int
 
 
 def row_of(occasion: Occasion, use: Use, wanted: Wanted, given: Given | None) -> Row:

@@ -6,11 +6,14 @@ tag, a time) tells a hidden dataset from one that was never there.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
+from functools import reduce
+from operator import or_
 
 from muniment.core.datasets import Dataset, Lifecycle
-from muniment.core.decisions import Wanted, decide, decide_each, decide_governing, list_all
+from muniment.core.decisions import Listing, Wanted, decide, decide_each, decide_governing, list_all
+from muniment.core.directory import Known
 from muniment.core.environments import BASE
 from muniment.core.names import ROOT, domain_of, is_domain
 from muniment.core.realm import Realm
@@ -155,6 +158,24 @@ def known(
     asked = realm.datasets.keys() if only is None else realm.datasets.keys() & set(only)
     found.update(name for name in asked if realm.datasets[name].domain in declares)
     return tuple(sorted(found))
+
+
+def knowledge(realm: Realm, asker: SubjectState, at: datetime, listings: Mapping[str, Listing]) -> Known:
+    """The same as bitmaps, by environment, of what was decided on all datasets there; and whose definitions they read.
+
+    Those are for whoever may load or save there, or declares in the domain. A draft is the stewards' alone.
+    """
+    drafts = realm.shelf.valued("lifecycle", Lifecycle.DRAFT.value)
+    standing = realm.directory.domains
+    domains = sorted(standing)
+    decisions = decide_governing(realm, asker, Action.DECLARE, domains, at)
+    declared = (standing[name] for name, decision in zip(domains, decisions, strict=True) if decision.allowed)
+    stewarded = reduce(or_, declared, 0)
+    return Known(
+        environments={name: (each.discover & ~drafts) | stewarded for name, each in listings.items()},
+        usable={name: ((each.load & ~each.obliged) | each.save) & ~drafts for name, each in listings.items()},
+        stewarded=stewarded,
+    )
 
 
 def sees_definitions(realm: Realm, asker: SubjectState, at: datetime, dataset: Dataset) -> frozenset[str]:

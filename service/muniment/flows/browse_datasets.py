@@ -13,15 +13,25 @@ from datetime import datetime
 
 from muniment.core.datasets import Dataset, Definition, Lifecycle
 from muniment.core.decisions import Decided, Listing, Wanted, decide, decide_governing
+from muniment.core.directory import Count, Facet, Looked
+from muniment.core.entries import Compared, Entry, entries_of, side_by_side
 from muniment.core.environments import checked_known
-from muniment.core.explanations import why_withheld
+from muniment.core.explanations import in_force, why_withheld
 from muniment.core.kept import Kept
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotFound
 from muniment.core.realm import Realm
+from muniment.core.requests import REQUESTABLE, command
 from muniment.core.schema import Action
-from muniment.core.visibility import find, sees_definitions, visible_successor
+from muniment.core.visibility import (
+    find,
+    knowledge,
+    may_govern,
+    not_served,
+    sees_definitions,
+    visible_successor,
+)
 from muniment.flows.house import House, aside
 from muniment.store import datasets, kept
 from muniment.store.lines import Version
@@ -77,6 +87,74 @@ class SeenVersion:
     seen: Seen | None
 
 
+@dataclass(frozen=True, slots=True)
+class Searched:
+    """A page of what was found, how much there is of it, and how much of what else would narrow it.
+
+    ``stewarded`` are those of the page in whose domain the asker declares, ``columns`` by name those that were found.
+    """
+
+    found: tuple[Seen, ...]
+    stewarded: frozenset[str]
+    columns: Mapping[str, tuple[str, ...]]
+    total: int
+    facets: Mapping[Facet, tuple[Count, ...]]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """A dataset, or a name that a factory pattern makes, with all that its own page tells.
+
+    ``entries`` are those that the asker may read, ``compared`` their values side by side; ``asking`` is by environment
+    what the asker is not given and could ask for. ``pattern`` made the name, for those who may know of it; ``made``
+    says that one did.
+    """
+
+    seen: Seen
+    entries: tuple[Entry, ...]
+    compared: tuple[Compared, ...]
+    environments: tuple[str, ...]
+    asking: Mapping[str, tuple[Action, ...]]
+    made: bool
+    pattern: str | None
+
+
+async def search_datasets(house: House, occasion: Occasion, looked: Looked, first: int, limit: int) -> Searched:
+    """Those of the datasets that the asker may know of which are looked for, and how many there are of each kind."""
+    realm = await house.realms.current()
+    checked_known(looked.chosen.get(Facet.ENVIRONMENT, ()), realm.environment_names)
+    listings = {name: await house.listing(realm, occasion, Wanted(name)) for name in realm.environment_names}
+    searched = await aside(lambda: _searched(realm, occasion, looked, listings, first, limit))
+    await house.ledger.record(
+        row(
+            occasion,
+            Event.DATASET_READ,
+            Outcome.ALLOWED,
+            revision=realm.revision,
+            details={"listed": len(searched.found), "first": first},
+        )
+    )
+    return searched
+
+
+async def known_environments(house: House) -> tuple[str, ...]:
+    """The environments that can be asked for. Their names are no secret, and it is not recorded that they were told."""
+    return (await house.realms.current()).environment_names
+
+
+async def show_dataset(house: House, occasion: Occasion, name: str) -> Shown:
+    """A dataset, or a name that a factory pattern makes, if the asker may know of it."""
+    realm = await house.realms.current()
+    async with house.refusals_recorded(occasion, realm, name):
+        shown = await aside(lambda: _shown(realm, occasion, name))
+    source = shown.pattern or name
+    async with house.db.begin() as tx:
+        held = await kept.standing(tx, "dataset", [source])
+    await _record(house, occasion, realm, name)
+    return replace(shown, seen=replace(shown.seen, kept=held.get(("dataset", source))))
+
+
 async def list_datasets(
     house: House, occasion: Occasion, wanted: Filter, limit: int, after: str
 ) -> tuple[list[Seen], str | None, int]:
@@ -111,10 +189,22 @@ async def read_dataset(house: House, occasion: Occasion, name: str) -> Seen:
 
 
 async def read_history(
-    house: House, occasion: Occasion, name: str, limit: int, after: int | None
+    house: House, occasion: Occasion, name: str, limit: int, after: int | None, *, made: bool = False
 ) -> tuple[list[SeenVersion], int | None, int]:
-    """The versions of a dataset, the newest first; each cut to what the asker may see of it now."""
+    """The versions of a dataset, the newest first; each cut to what the asker may see of it now.
+
+    With ``made``, a name that a factory pattern makes has the pattern's, for those who may know of that.
+    """
     realm = await house.realms.current()
+    if made and name not in realm.datasets:
+        async with house.refusals_recorded(occasion, realm, name):
+            if await aside(lambda: find(realm, occasion.asker, occasion.at, name)) is None:
+                raise NotFound
+        source = await aside(lambda: _pattern(realm, occasion, name))
+        if source is None:
+            await _record(house, occasion, realm, name)
+            return [], None, realm.revision
+        name = source
     dataset = await _declared(house, realm, occasion, name)
     async with house.db.begin() as tx:
         versions = await datasets.LINE.history(tx, name, limit=limit + 1, after=after)
@@ -130,6 +220,25 @@ async def _declared(house: House, realm: Realm, occasion: Occasion, name: str) -
         if dataset is None or name not in realm.datasets:
             raise NotFound
         return dataset
+
+
+def _searched(
+    realm: Realm, occasion: Occasion, looked: Looked, listings: Mapping[str, Listing], first: int, limit: int
+) -> Searched:
+    known = knowledge(realm, occasion.asker, occasion.at, listings)
+    found = realm.directory.find(realm.shelf, known, looked)
+    page = [realm.datasets[name] for name in found.names[first : first + limit]]
+    return Searched(
+        found=tuple(
+            _listed(realm, occasion, dataset, {k: each.decided[dataset.name] for k, each in listings.items()})
+            for dataset in page
+        ),
+        stewarded=frozenset(realm.shelf.names(known.stewarded & realm.shelf.bits(dataset.name for dataset in page))),
+        columns={dataset.name: realm.directory.columns_found(dataset, looked.words) for dataset in page},
+        total=len(found.names),
+        facets=found.facets,
+        revision=realm.revision,
+    )
 
 
 def _page(
@@ -178,10 +287,15 @@ def _domains_declared(realm: Realm, occasion: Occasion) -> frozenset[str]:
 
 
 def _seen(realm: Realm, occasion: Occasion, dataset: Dataset) -> Seen:
+    return _seen_as(realm, occasion, dataset, _decided(realm, occasion, dataset))
+
+
+def _decided(realm: Realm, occasion: Occasion, dataset: Dataset) -> Mapping[str, Decided]:
+    return {name: decide(realm, occasion.asker, Wanted(name), occasion.at, dataset) for name in realm.environment_names}
+
+
+def _seen_as(realm: Realm, occasion: Occasion, dataset: Dataset, decided: Mapping[str, Decided]) -> Seen:
     allowed = sees_definitions(realm, occasion.asker, occasion.at, dataset)
-    decided = {
-        name: decide(realm, occasion.asker, Wanted(name), occasion.at, dataset) for name in realm.environment_names
-    }
     governing = tuple(
         action
         for action in (Action.DECLARE, Action.CLASSIFY, Action.GRANT, Action.APPROVE, Action.AUDIT)
@@ -195,6 +309,50 @@ def _seen(realm: Realm, occasion: Occasion, dataset: Dataset) -> Seen:
         revision=realm.revision,
         withheld=_withheld(realm, occasion, decided),
     )
+
+
+def _shown(realm: Realm, occasion: Occasion, name: str) -> Shown:
+    dataset = find(realm, occasion.asker, occasion.at, name)
+    if dataset is None:
+        raise NotFound
+    decided = _decided(realm, occasion, dataset)
+    seen = _seen_as(realm, occasion, dataset, decided)
+    declares = may_govern(realm, occasion.asker, occasion.at, Action.DECLARE, dataset.domain)
+    readable = [
+        environment
+        for environment in realm.environment_names
+        if declares or (environment in seen.actions and dataset.lifecycle is not Lifecycle.DRAFT)
+    ]
+    made = name not in realm.datasets
+    entries = entries_of(realm, dataset, readable)
+    return Shown(
+        seen,
+        entries,
+        side_by_side(entries),
+        realm.environment_names,
+        {environment: _asking(realm, occasion, dataset, environment, each) for environment, each in decided.items()},
+        made,
+        _pattern(realm, occasion, name) if made else None,
+    )
+
+
+def _asking(
+    realm: Realm, occasion: Occasion, dataset: Dataset, environment: str, decided: Decided
+) -> tuple[Action, ...]:
+    """What of loading and saving the asker is not given, and could be if somebody granted it."""
+    if not_served(realm, occasion.asker, occasion.at, dataset, Wanted(environment)) is not None:
+        return ()
+    return tuple(
+        action for action in REQUESTABLE if command(action, dataset.name, environment, in_force(decided, action))
+    )
+
+
+def _pattern(realm: Realm, occasion: Occasion, name: str) -> str | None:
+    """The factory pattern that makes a name, if the asker may know of it."""
+    source = realm.source_of(name)
+    if source is None or source == name or find(realm, occasion.asker, occasion.at, source) is None:
+        return None
+    return source
 
 
 def _cut_each(

@@ -1,4 +1,4 @@
-"""Which reports of use were taken already, by the ids that their subjects gave them."""
+"""Which reports of use were taken already, by the ids that their subjects gave them; and what they tell by day."""
 
 from __future__ import annotations
 
@@ -6,12 +6,16 @@ from collections.abc import Collection
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, DateTime, Text, Uuid, func, literal, select
+from sqlalchemy import ARRAY, Date, DateTime, Text, Uuid, cast, func, literal, select
 from sqlalchemy.dialects.postgresql import insert
 
+from muniment.core.ledger import Event
+from muniment.core.schema import Action
 from muniment.core.subjects import Subject
+from muniment.core.uses import DayOfUse
 from muniment.store.databases import Transaction
-from muniment.store.tables import use_reports
+from muniment.store.ledger import needed
+from muniment.store.tables import ledger, use_reports
 
 
 async def take(tx: Transaction, subject: Subject, ids: Collection[UUID], at: datetime) -> frozenset[UUID]:
@@ -30,3 +34,36 @@ async def take(tx: Transaction, subject: Subject, ids: Collection[UUID], at: dat
         .returning(columns.id)
     )
     return frozenset((await tx.execute(taking)).scalars())
+
+
+async def by_day(
+    tx: Transaction, dataset: str, since: datetime, *, subject: str | None = None, made: str | None = None
+) -> list[DayOfUse]:
+    """How a dataset was used a day since a moment, by everybody or by one; days without use are left out.
+
+    Told are the reports under a lease that their subject was given. Where the dataset is a factory pattern, ``made`` is
+    an expression that the names which it makes match.
+    """
+    columns = ledger.c
+    day = cast(func.timezone("UTC", columns.at), Date).label("day")
+    action = columns.details["action"].astext
+    named = columns.datasets.contains([dataset]) if made is None else columns.datasets[1].op("~")(made)
+    question = (
+        select(
+            day,
+            func.count().filter(action == Action.LOAD.value).label("loads"),
+            func.count().filter(action == Action.SAVE.value).label("saves"),
+            func.count(columns.subject.distinct()).label("subjects"),
+        )
+        .where(
+            columns.event == Event.USE_REPORTED,
+            columns.at >= since,
+            columns.receipt.is_not(None),
+            named,
+            *([] if subject is None else [columns.subject == subject]),
+        )
+        .group_by(day)
+        .order_by(day)
+    )
+    with needed():
+        return [DayOfUse(row.day, row.loads, row.saves, row.subjects) for row in await tx.execute(question)]

@@ -1,0 +1,61 @@
+"""Somebody looks how a dataset is used over time, as runs reported it.
+
+Whoever declares or audits there is told of everybody's use, and how many they are; others of their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from muniment.core.ledger import Event, Outcome, row
+from muniment.core.names import Pattern, domain_of
+from muniment.core.occasions import Occasion
+from muniment.core.oversight import oversees_use
+from muniment.core.problems import NotFound
+from muniment.core.realm import Realm
+from muniment.core.uses import DayOfUse
+from muniment.core.visibility import find
+from muniment.flows.house import House, aside
+from muniment.store import uses
+
+
+@dataclass(frozen=True, slots=True)
+class UseOverTime:
+    """How often a dataset was loaded and saved a day, since a moment; of everybody, or of the reader alone."""
+
+    days: Sequence[DayOfUse]
+    since: datetime
+    of_all: bool
+    revision: int
+
+
+async def look_at_use(house: House, occasion: Occasion, name: str, days: int) -> UseOverTime:
+    """The use of a dataset, or of what a factory pattern makes, in the last days; the asking is written down."""
+    realm = await house.realms.current()
+    async with house.refusals_recorded(occasion, realm, name):
+        of_all, made = await aside(lambda: _asked(realm, occasion, name))
+    await house.ledger.record(
+        row(
+            occasion,
+            Event.DATASET_READ,
+            Outcome.ALLOWED,
+            revision=realm.revision,
+            datasets=(name,),
+            details={"read": "use", "days": days},
+        )
+    )
+    since = (occasion.at - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
+    async with house.db.begin() as tx:
+        found = await uses.by_day(tx, name, since, subject=None if of_all else str(occasion.subject), made=made)
+    return UseOverTime(found, since, of_all, realm.revision)
+
+
+def _asked(realm: Realm, occasion: Occasion, name: str) -> tuple[bool, str | None]:
+    """Whether the reader is told of everybody's use, and what the names match that the dataset makes, if it does."""
+    dataset = find(realm, occasion.asker, occasion.at, name)
+    if dataset is None:
+        raise NotFound
+    of_all = oversees_use(realm, occasion.asker, occasion.at, domain_of(name))
+    return of_all, Pattern(name).expression if dataset.is_pattern else None
