@@ -15,16 +15,18 @@ from typing import TYPE_CHECKING, Any
 
 from kedro.config import MissingConfigException
 
+from kedro_muniment import pages
 from kedro_muniment.config import Config, kedro_env
-from kedro_muniment.entries import guarded, needed, preflight
+from kedro_muniment.entries import guarded, needed, preflight, refused
 from kedro_muniment.entries.credentials import Credentials, Own, Secrets
 from kedro_muniment.entries.definitions import Building
 from kedro_muniment.entries.factories import named_in_pipelines, with_made_names
 from kedro_muniment.entries.guarded import Guard, Terms
-from kedro_muniment.entries.merging import Entry, Merged, merge
+from kedro_muniment.entries.merging import UNKNOWN, Entry, Merged, merge
 from kedro_muniment.leases import following, recorded
 from kedro_muniment.leases import lease as leases
 from kedro_muniment.leases.lease import Lease
+from kedro_muniment.naming import both_names
 from kedro_muniment.service import Service
 from kedro_muniment.sign_in.signing_in import asker
 from kedro_muniment.use import reporting
@@ -58,6 +60,11 @@ class Governed:
         for name, entry in self.merged.entries.items():
             if entry.provenance == "service" and entry.refusal is None:
                 catalog[name] = guarded.definition(catalog[name], self._guard(entry, terms), secrets)
+            elif entry.refusal == UNKNOWN and entry.governed is not None and terms.asked:
+                # Of what is hidden the page says no more than this: so it is named for whatever is not given.
+                page = pages.to_ask(self.service.url, self.asked, entry.governed, "load")
+                sentence = f"{both_names(entry.name, entry.governed)} {UNKNOWN}. If you know of it, ask for it: {page}"
+                catalog[name] = refused.definition(sentence)
         return catalog
 
     def _guard(self, entry: Entry, terms: Terms) -> Guard:

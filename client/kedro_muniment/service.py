@@ -40,6 +40,8 @@ PREFLIGHT_SECONDS: Final = 10.0
 LONGEST_ANSWER: Final = 64 * 1024 * 1024
 #: For how long a service that was away is taken to be so still, by those who can do without it.
 AWAY_SECONDS: Final = 30.0
+JSON: Final = "application/json"
+ZIP: Final = "application/zip"
 OK: Final = 200
 NOT_MODIFIED: Final = 304
 UNAUTHORIZED: Final = 401
@@ -142,8 +144,24 @@ class Service:
         body = {**wished, "datasets": list(datasets)}
         return self._ask("POST", "/v1/requests", body=body, about=datasets).body
 
+    def renew(self, wished: Mapping[str, object]) -> Any:
+        """Ask once more for what a grant gives."""
+        return self._ask("POST", "/v1/requests/renewals", body=wished).body
+
+    def asked(self, request: str) -> Any:
+        """One request for access."""
+        return self._ask("GET", f"/v1/requests/{quote(request, safe='')}").body
+
     def requests(self, asked: Mapping[str, str]) -> Any:
         return self._ask("GET", "/v1/requests", params=asked).body
+
+    def offer(self, asked: Mapping[str, str]) -> Any:
+        """What a new project can be made of."""
+        return self._ask("GET", "/v1/projects/offer", params=asked).body
+
+    def project(self, told: Mapping[str, str]) -> bytes:
+        """A new project, as a zip."""
+        return self._ask("GET", "/v1/projects/new.zip", params=told, media=ZIP).content
 
     def decide(self, request: str, verb: str, said: Mapping[str, object]) -> Any:
         """Approve, deny or withdraw a request."""
@@ -159,12 +177,13 @@ class Service:
         body: object = None,
         within: float = TIMEOUT_SECONDS,
         about: Sequence[str] = (),
+        media: str = JSON,
     ) -> Answer:
         """The answer to a question, which may be about datasets: then those are named if they are not there."""
         if isinstance(self.token.problem, Unreachable):
             raise self.token.problem
         agent = f"kedro-muniment/{__version__}"
-        sent = {"Accept": "application/json", "Accept-Encoding": "gzip", "User-Agent": agent, **(headers or {})}
+        sent = {"Accept": media, "Accept-Encoding": "gzip", "User-Agent": agent, **(headers or {})}
         response = self._sent(method, path, within, params=params, headers=sent, json=body)
         if not isinstance(response, str) and response.status == UNAUTHORIZED and self.token.is_replaced():
             response = self._sent(method, path, within, params=params, headers=sent, json=body)
@@ -174,6 +193,8 @@ class Service:
                 "(`url:` in muniment.yml, or MUNIMENT_URL) and that the service is up."
             )
         if response.status == NOT_MODIFIED and headers is not None:
+            return response
+        if media != JSON and response.status == OK and response.headers.get("Content-Type") == media:
             return response
         return self._understood(response, about)
 

@@ -380,6 +380,7 @@ def test_without_the_service_the_lease_says_what_is_deprecated_and_refuses_in_th
         "owner": None,
         "explain": "kedro muniment why sales.report --action save --environment dev",
         "request": None,
+        "page": None,
         "similar": None,
     }
 

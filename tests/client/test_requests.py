@@ -7,6 +7,7 @@ import json
 from collections.abc import Iterator
 from itertools import count
 from types import SimpleNamespace
+from urllib.parse import parse_qsl
 
 import httpx
 import pytest
@@ -110,6 +111,19 @@ def test_a_refused_run_names_the_command_that_asks_for_access(muniment, project)
     assert f"ask with: {refusal['request']}" in muniment("ann", "check").stdout
 
 
+def test_a_denial_gives_the_page_where_the_same_is_filled_in(muniment, project, real):
+    project.nodes("sales.report_0", "own")
+    (refusal,) = json.loads(muniment("ann", "check", "--json").stdout.splitlines()[-1])["refusals"]
+    place, _, query = refusal["page"].partition("?")
+    assert place == f"{real.url}/requests/new"
+    filled = {"dataset": "sales.report_0", "action": "load", "environment": "dev", "purpose": "forecasting"}
+    assert dict(parse_qsl(query)) == filled
+    assert f"or here:  {refusal['page']}" in muniment("ann", "check").stdout
+    why = muniment("ann", "why", "sales.report_0", "--action", "save")
+    assert f"{real.url}/requests/new?dataset=sales.report_0&action=save" in why.stdout
+    assert "/requests/new" not in muniment("ann", "why", "sales.never_was").output
+
+
 def test_a_run_refused_by_what_may_not_be_known_of_names_no_command(muniment, project):
     project.nodes("sales.never_was", "own")
     assert "ask with" not in muniment("ann", "check").stdout
@@ -154,6 +168,25 @@ def test_a_denial_and_a_withdrawal_end_a_request(muniment):
     late = muniment("sam", "approve", withdrawn["id"])
     assert late.exit_code == 6
     assert "withdrawn since" in late.output
+
+
+def test_access_is_asked_for_again_as_it_was_given_and_goes_on(muniment, real):
+    name = report()
+    request = asked(muniment, name, "--until", "2027-01-31")
+    (grant_id,) = answer(muniment("sam", "approve", request["id"], "--json"))["grants"]
+    told = muniment("ann", "renew", request["id"], "--until", "2027-06-30")
+    assert told.exit_code == 0, told.output
+    assert f"user:ann to load {name} in dev until 2027-06-30T00:00" in told.stdout
+    again = told.stdout.split()[0]
+    assert f"see: {real.url}/requests/{again}" in told.stdout
+    assert answer(muniment("sam", "approve", again, "--json"))["grants"] == [grant_id]
+    assert (
+        muniment("ann", "renew", f"grant:{grant_id}", "--until", "2027-07-31", "--because", "on and on").exit_code == 0
+    )
+    assert muniment("eve", "renew", grant_id).exit_code == 1
+    pending = asked(muniment, report())
+    refused = muniment("ann", "renew", pending["id"])
+    assert (refused.exit_code, "gave no access" in refused.output) == (1, True)
 
 
 def test_what_may_not_be_known_of_is_refused_in_the_same_words(muniment):

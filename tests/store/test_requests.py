@@ -10,7 +10,7 @@ from sqlalchemy import text
 from sqlalchemy.exc import IntegrityError
 
 from muniment.core.problems import StaleEdit
-from muniment.core.requests import AccessRequest, Approval, Ending, State, Terms
+from muniment.core.requests import ESCALATES_AFTER, AccessRequest, Approval, Ending, State, Terms
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject
 from muniment.store import requests
@@ -28,7 +28,8 @@ def request(id_: str, requester: Subject = ANN) -> AccessRequest:
         frozenset({"dev", "prod"}),
         NOON + timedelta(days=90, microseconds=1),
     )
-    return AccessRequest(id_, requester, terms, "the quarterly “report”", NOON, purpose="forecasting", eyes=2)
+    usual = {"purpose": "forecasting", "eyes": 2, "escalates_after": timedelta(hours=5)}
+    return AccessRequest(id_, requester, terms, "the quarterly “report”", NOON, **usual)
 
 
 async def test_a_request_is_read_back_as_it_was_written(tx):
@@ -38,13 +39,23 @@ async def test_a_request_is_read_back_as_it_was_written(tx):
     decided = replace(
         made,
         narrowed=replace(made.asked, actions=frozenset({Action.LOAD})),
-        approvals=(Approval(SAM, NOON, "fine"),),
-        ending=Ending(State.APPROVED, SAM, NOON, "fine"),
+        approvals=(Approval(SAM, NOON, "fine"), Approval(EVE, NOON, deputy_of=SAM)),
+        ending=Ending(State.APPROVED, EVE, NOON, "fine", SAM),
         grants=("req-a-1", "req-a-2"),
     )
     kept = await requests.append(tx, decided, 0)
     assert kept == replace(decided, version=2)
     assert await requests.newest(tx, "a") == kept
+
+
+async def test_one_that_an_earlier_release_wrote_waits_as_long_as_it_did_then(tx):
+    await requests.append(tx, request("a"), 0)
+    earlier = (
+        "INSERT INTO requests SELECT 'b', 1, revision, requester, (body::jsonb - 'escalates_after')::json FROM requests"
+    )
+    await tx.execute(text(earlier))
+    read = await requests.newest(tx, "b")
+    assert read == replace(request("b"), version=1, escalates_after=ESCALATES_AFTER)
 
 
 async def test_there_may_be_none(tx):

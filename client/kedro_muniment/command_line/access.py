@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import partial
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
+from uuid import UUID
 
 import click
 
 from kedro_muniment.command_line import completing, project, showing
 from kedro_muniment.command_line.options import env_option, examples, json_option, url_option
+from kedro_muniment.problems import Denied, plain
+
+if TYPE_CHECKING:
+    from kedro_muniment.service import Service
 
 
 @click.command(
@@ -56,9 +61,58 @@ def request(
     for names in requests.by_domain(project.meant(config, name) for name in datasets):
         made.append(service.request(wished, names))
         if not as_json:  # Each as it is made: a later one may be refused.
-            showing.show(made[-1], as_json, partial(requests.lines, made[-1]))
+            showing.show(made[-1], as_json, partial(_with_page, service, made[-1]))
     if as_json:
         showing.show({"requests": made}, as_json, list)
+
+
+@click.command(
+    epilog=examples(
+        "kedro muniment renew 0191d7a4-…",
+        'kedro muniment renew req-0191d7a4-… --until 2027-06-30 --because "the report goes on"',
+    )
+)
+@click.argument("request_id")
+@click.option("--until", default=None, help="Until when: a day such as 2027-03-31, or a moment (RFC 3339).")
+@click.option("--because", default=None, help="Why you still need it; else the reason is the same as before.")
+@url_option
+@env_option
+@json_option
+def renew(
+    request_id: str, until: str | None, because: str | None, url: str | None, env: str | None, as_json: bool
+) -> None:
+    """Ask for access that you have once more.
+
+    REQUEST_ID is the request by which you got it, or the grant (req-…). It is asked for as it was given.
+    """
+    from kedro_muniment.command_line import requests
+
+    service = project.service_at(url, env)
+    wished = {"grant": _grant_of(service, request_id), "because": because}
+    wished["until"] = requests.moment(until) if until is not None else None
+    told = service.renew({key: value for key, value in wished.items() if value is not None})
+    showing.show(told, as_json, lambda: _with_page(service, told))
+
+
+def _grant_of(service: Service, named: str) -> str:
+    """The grant that is meant: a request has made at least one, and any of them stands for all."""
+    try:
+        request = str(UUID(named))
+    except ValueError:
+        return named.removeprefix("grant:")
+    grants = service.asked(request)["grants"]
+    if not grants:
+        raise Denied(f"Request {request} gave no access that could be asked for again. See: kedro muniment requests")
+    return str(grants[0])
+
+
+def _with_page(service: Service, request: Mapping[str, Any]) -> Iterator[str]:
+    """A request as a person reads it, and the page that says where it stands."""
+    from kedro_muniment import pages
+    from kedro_muniment.command_line import requests
+
+    yield from requests.lines(request)
+    yield f"  see: {pages.of_request(service.url, plain(request['id']))}"
 
 
 @click.command(name="requests", epilog=examples("kedro muniment requests", "kedro muniment requests --to-decide"))
@@ -161,4 +215,4 @@ def _actions(load: bool, save: bool) -> list[str]:
     return [action for action, wanted in (("load", load), ("save", save)) if wanted]
 
 
-COMMANDS: Final = (request, requests_, approve, deny, withdraw)
+COMMANDS: Final = (request, renew, requests_, approve, deny, withdraw)

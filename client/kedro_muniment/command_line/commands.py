@@ -18,7 +18,7 @@ from typing import Any
 import click
 from typing_extensions import override
 
-from kedro_muniment.command_line import access, completing
+from kedro_muniment.command_line import access, completing, starters
 from kedro_muniment.command_line.options import (
     catalog_from_option,
     env_option,
@@ -121,6 +121,10 @@ def _chosen(domains: Sequence[str]) -> tuple[str, ...]:
 
 def _is_asked() -> bool:
     return sys.stdin.isatty()
+
+
+for command in starters.COMMANDS:
+    muniment.add_command(command)
 
 
 # --- signing in ----------------------------------------------------------------------------------
@@ -273,10 +277,14 @@ def why(name: str, action: str, environment: str | None, env: str | None, as_jso
 
     Exits with 1 where you may not.
     """
+    from kedro_muniment import pages
     from kedro_muniment.command_line import project, showing
 
     service, config, asked = project.service(env, environment)
-    answer = service.explain(asked, action, project.meant(config, name))
+    meant = project.meant(config, name)
+    answer = service.explain(asked, action, meant)
+    if answer.get("request"):
+        answer = {**answer, "page": pages.to_ask(service.url, asked, meant, action)}
     showing.show(answer, as_json, lambda: _explained(answer))
     if answer.get("allowed") is not True:
         raise click.exceptions.Exit(Denied.exit_code)
@@ -293,6 +301,7 @@ def _explained(answer: Mapping[str, Any]) -> Iterator[str]:
         "withheld by": answer.get("obligations"),
         "owner to ask": answer.get("owner"),
         "ask with": answer.get("request"),
+        "or here": answer.get("page"),
     }
     yield from (f"  {line}" for line in showing.pairs({key: held for key, held in said.items() if held}))
 

@@ -50,13 +50,19 @@ def lines(request: Mapping[str, Any]) -> Iterator[str]:
         f"until {plain(terms['until'])[:16]}" + (f", for {plain(request['purpose'])}" if request["purpose"] else "")
     )
     yield f"  because: {plain(request['because'])}"
+    if request["may_decide"] and request.get("deputy_of"):
+        yield f"  you decide in the place of {plain(request['deputy_of'])}"
     for approval in request["approvals"]:
-        yield f"  approved by {plain(approval['by'])}" + _said(approval["comment"])
+        yield f"  approved by {plain(approval['by'])}" + _in_place_of(approval) + _said(approval["comment"])
     decision = request["decision"]
     if decision and decision["state"] != "approved":
         yield f"  {plain(decision['state'])} by {plain(decision['by'])}" + _said(decision["because"])
     for note in request["notes"]:
         yield f"  note: {plain(note)}"
+
+
+def _in_place_of(approval: Mapping[str, Any]) -> str:
+    return f" in the place of {plain(approval['deputy_of'])}" if approval.get("deputy_of") else ""
 
 
 def _said(comment: str) -> str:

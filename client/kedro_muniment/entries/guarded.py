@@ -29,6 +29,7 @@ import yaml
 from kedro.io import AbstractDataset, AbstractVersionedDataset, DatasetError
 from kedro.io.core import parse_dataset_definition
 
+from kedro_muniment import pages
 from kedro_muniment.entries.credentials import Secrets, holds_secrets, revealed_in
 from kedro_muniment.entries.refused import UseRefused
 from kedro_muniment.naming import both_names
@@ -98,7 +99,8 @@ class Guard:
         """
         if action is not None and action not in self.actions:
             allowed = " and ".join(self.actions) or "do nothing with it"
-            self._refuse(action, f"you may {allowed}, not {action}. Ask why: kedro muniment why {self.governed}")
+            why = f"you may {allowed}, not {action}. Ask why: kedro muniment why {self.governed}"
+            self._refuse(action, why + self._asking_for(action))
         now = self.terms.now()
         if self.end is not None and self.end <= now:
             return self._following(action, f"your access ended at {_told(self.end)}")
@@ -132,6 +134,12 @@ class Guard:
     def used(self, action: str, version: str | None = None) -> None:
         """Noted for the report of what was used, once it has succeeded."""
         self._report(action, "done", version)
+
+    def _asking_for(self, action: str) -> str:
+        """Where it can be asked for, if the service gave the catalog."""
+        if not self.terms.asked:
+            return ""
+        return f". Or ask for it: {pages.to_ask(self.terms.url, dict(self.terms.asked), self.governed, action)}"
 
     def _refuse(self, action: str | None, why: str) -> NoReturn:
         if action is not None:

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from typing_extensions import override
 
+from kedro_muniment import pages
 from kedro_muniment.entries.definitions import is_name
 from kedro_muniment.entries.merging import OBLIGED, UNKNOWN, Merged
 from kedro_muniment.leases.lease import Lease
@@ -62,6 +63,8 @@ class Refusal:
     owner: str | None = None
     explain: str | None = None
     request: str | None = None
+    #: The page that asks for it, with everything filled in.
+    page: str | None = None
     #: A name much like it that is given here.
     similar: str | None = None
 
@@ -72,6 +75,7 @@ class Refusal:
         lines += [f"    owner to ask: {self.owner}"] if self.owner else []
         lines += [f"    explained by: {self.explain}"] if self.explain else []
         lines += [f"    ask with: {self.request}"] if self.request else []
+        lines += [f"    or here:  {self.page}"] if self.page else []
         return "\n".join(f"  {line}" for line in lines)
 
     def as_json(self) -> dict[str, Any]:
@@ -267,7 +271,12 @@ def _say_own(own: tuple[str, ...], merged: Merged) -> None:
 def _decided(service: Service, asked: Mapping[str, str], lease: Lease, merged: Merged, verdict: Verdict) -> Verdict:
     said, away = _said_of(service, asked, lease, verdict.needs)
     now = lease.now()
-    refusals = tuple(_refusals(verdict.needs, said, lease, merged, now))
+    refusals = tuple(
+        replace(each, page=pages.to_ask(service.url, asked, each.need.governed, each.need.action))
+        if each.request
+        else each
+        for each in _refusals(verdict.needs, said, lease, merged, now)
+    )
     refused = {refusal.need for refusal in refusals}
     allowed = [need for need in verdict.needs if need not in refused]
     return replace(

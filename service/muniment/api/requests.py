@@ -15,6 +15,7 @@ from muniment.core.catalog import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.requests import LONGEST, MOST_DATASETS, Narrowing, State, Terms
 from muniment.core.schema import Action
+from muniment.core.subjects import Subject
 from muniment.flows.request_access import (
     Told,
     Wish,
@@ -22,6 +23,7 @@ from muniment.flows.request_access import (
     deny_request,
     list_requests,
     read_request,
+    renew_access,
     request_access,
     withdraw_request,
 )
@@ -55,6 +57,14 @@ class ApprovalBody(Body):
     comment: Line = ""
 
 
+class RenewalBody(Body):
+    """What somebody has and wants to keep for longer: a grant, until when, and why if that has changed."""
+
+    grant: Annotated[str, Field(min_length=1, max_length=220)]
+    because: Annotated[Line, Field(min_length=1)] | None = None
+    until: _Until | None = None
+
+
 class DenialBody(Body):
     """A no, and why."""
 
@@ -77,11 +87,12 @@ class TermsBody(Body):
 
 
 class ApprovalAnswer(Body):
-    """One approver's yes."""
+    """One approver's yes, said in the place of another where ``deputy_of`` names one."""
 
     by: str
     at: str
     comment: str
+    deputy_of: str | None
 
 
 class DecisionAnswer(Body):
@@ -91,6 +102,7 @@ class DecisionAnswer(Body):
     by: str
     at: str
     because: str
+    deputy_of: str | None
 
 
 class RequestAnswer(Body):
@@ -113,6 +125,7 @@ class RequestAnswer(Body):
     decision: DecisionAnswer | None
     grants: list[str]
     may_decide: bool
+    deputy_of: str | None
     notes: list[str]
     version: int
 
@@ -143,6 +156,15 @@ async def post_request(house: Housed, asking: Asking, response: Response, body: 
         frozenset(body.actions), tuple(body.datasets), frozenset(body.environments), body.until or asking.at + LONGEST
     )
     return _stamped(response, asking, await request_access(house, asking, terms, body.because, body.purpose))
+
+
+@router.post("/renewals", status_code=201)
+async def post_renewal(house: Housed, asking: Asking, response: Response, body: RenewalBody) -> RequestAnswer:
+    """Ask once more for what a grant gives you, for longer: 90 days, where you say no other end.
+
+    Where it is approved, the grant goes on under its id.
+    """
+    return _stamped(response, asking, await renew_access(house, asking, body.grant, body.because, body.until))
 
 
 @router.get("/{id}")
@@ -218,7 +240,9 @@ def _answer(told: Told, asking: Occasion) -> RequestAnswer:
         escalated_to=list(request.escalated_to(at)),
         administrators=request.with_administrators(at),
         approvals=[
-            ApprovalAnswer(by=str(each.by), at=write_moment(each.at), comment=each.comment)
+            ApprovalAnswer(
+                by=str(each.by), at=write_moment(each.at), comment=each.comment, deputy_of=_named(each.deputy_of)
+            )
             for each in request.approvals
         ],
         approvals_needed=request.eyes,
@@ -227,14 +251,20 @@ def _answer(told: Told, asking: Occasion) -> RequestAnswer:
             by=str(request.ending.by),
             at=write_moment(request.ending.at),
             because=request.ending.reason,
+            deputy_of=_named(request.ending.deputy_of),
         )
         if request.ending
         else None,
         grants=list(request.grants),
         may_decide=told.standing.decides and request.awaits(asking.subject, at),
+        deputy_of=_named(told.standing.deputy_of),
         notes=list(told.notes),
         version=request.version,
     )
+
+
+def _named(subject: Subject | None) -> str | None:
+    return None if subject is None else str(subject)
 
 
 def _terms(terms: Terms) -> TermsBody:

@@ -28,7 +28,7 @@ from muniment.core.visibility import administers, find_each, imagined, not_serve
 #: How long a request waits for a decision before it expires.
 EXPIRES_AFTER = timedelta(days=30)
 
-#: How long it waits at one level before it comes to the approvers of the next domain above.
+#: How long it waits at one level before it comes to the approvers of the next domain above, where nothing else is set.
 ESCALATES_AFTER = timedelta(days=3)
 
 #: For how long access may be asked for; a request that names no end asks for this long.
@@ -86,11 +86,17 @@ class Narrowing:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """One approver's yes."""
+    """One approver's yes, said by the approver or, as a deputy, in the place of one."""
 
     by: Subject
     at: datetime
     comment: str = ""
+    deputy_of: Subject | None = None
+
+    @property
+    def people(self) -> frozenset[Subject]:
+        """Whose eyes have seen it: a deputy and whom they stand in for are one pair."""
+        return frozenset({self.by, self.deputy_of or self.by})
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,6 +107,7 @@ class Ending:
     by: Subject
     at: datetime
     reason: str = ""
+    deputy_of: Subject | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +115,8 @@ class AccessRequest:
     """One request, all of whose datasets stand in one domain.
 
     ``eyes`` is how many approvers it needs; it never becomes fewer. ``narrowed`` is what an
-    approver has left of what was asked. ``grants`` are the ids of those that the approval made.
+    approver has left of what was asked. ``grants`` are the ids of those that the approval made, or
+    made last longer. ``escalates_after`` is how long it waits at each level.
     """
 
     id: str
@@ -123,6 +131,7 @@ class AccessRequest:
     ending: Ending | None = None
     grants: tuple[str, ...] = ()
     version: int = 0
+    escalates_after: timedelta = ESCALATES_AFTER
 
     @property
     def terms(self) -> Terms:
@@ -148,7 +157,7 @@ class AccessRequest:
     def steps(self, at: datetime) -> int:
         """How many levels it has risen by a moment: no more once it is over."""
         end = self.ending.at if self.ending is not None else self.expires_at
-        return int((min(at, end) - self.at) / ESCALATES_AFTER)
+        return int((min(at, end) - self.at) / self.escalates_after)
 
     def escalated_to(self, at: datetime) -> tuple[str, ...]:
         """The domains above its own whose approvers it has come to, the nearest first."""
@@ -160,7 +169,7 @@ class AccessRequest:
 
     def awaits(self, subject: Subject, at: datetime) -> bool:
         """Whether it is open to the decision of somebody who may decide."""
-        return self.state(at) is State.PENDING and all(approval.by != subject for approval in self.approvals)
+        return self.state(at) is State.PENDING and all(subject not in each.people for each in self.approvals)
 
     def wanted(self, environment: str) -> Wanted:
         """The question to the rules that this request is about, in an environment."""
@@ -169,11 +178,15 @@ class AccessRequest:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """What somebody is to a request: one who reads it, who may decide on it, to whom it has come."""
+    """What somebody is to a request: one who reads it, who may decide on it, to whom it has come.
+
+    ``deputy_of`` is the approver in whose place they decide, where they have no right of their own.
+    """
 
     reads: bool
     decides: bool
     due: bool
+    deputy_of: Subject | None = None
 
 
 # --- asking ---------------------------------------------------------------------------------------------------------
@@ -268,7 +281,11 @@ def command(action: Action, dataset: str, environment: str, decision: Decision) 
 
 
 def standings(
-    realm: Realm, reader: SubjectState, at: datetime, requests: Sequence[AccessRequest]
+    realm: Realm,
+    reader: SubjectState,
+    at: datetime,
+    requests: Sequence[AccessRequest],
+    principals: Sequence[SubjectState] = (),
 ) -> tuple[Standing, ...]:
     """What somebody is to each of some requests; to whom one is nobody's business, it does not exist.
 
@@ -276,20 +293,63 @@ def standings(
     that, also who holds it on a domain above to which the request has come, and who
     administers the domain. Whoever made it reads it and decides nothing. Of others' requests only
     those are told who may know of all their datasets, or who audit or administer there.
+
+    ``principals`` are the approvers whose deputy the reader is. What has come to one of them has come
+    to the deputy, who must know of the datasets too, and whom no rule may forbid to approve
+    there. A principal's own requests and right to administer are not handed on.
     """
-    rights = _Rights(realm, reader, at, [each for each in requests if each.requester != reader.subject])
+    others = [each for each in requests if each.requester != reader.subject]
+    rights = _Rights(realm, reader, at, others)
+    through = _stood_in_for(realm, reader, at, others, principals, rights) if principals else {}
     return tuple(
-        Standing(reads=True, decides=False, due=False) if each.requester == reader.subject else rights.to(each)
+        Standing(reads=True, decides=False, due=False)
+        if each.requester == reader.subject
+        else _with_deputy(rights.to(each), through.get(each.id))
         for each in requests
     )
 
 
-def right_to_decide(realm: Realm, approver: SubjectState, at: datetime, request: AccessRequest) -> tuple[Judged, ...]:
-    """Whether somebody may decide on a request, a line for each dataset: and what the rules say of approving there."""
-    (standing,) = standings(realm, approver, at, [request])
+def _with_deputy(own: Standing, principal: Subject | None) -> Standing:
+    if principal is None or own.due:
+        return own
+    return Standing(reads=True, decides=True, due=True, deputy_of=None if own.decides else principal)
+
+
+def _stood_in_for(
+    realm: Realm,
+    reader: SubjectState,
+    at: datetime,
+    requests: Sequence[AccessRequest],
+    principals: Sequence[SubjectState],
+    own: _Rights,
+) -> dict[str, Subject]:
+    """By request: the approver to whom it has come and whose deputy the reader is, the first by name."""
+    found: dict[str, Subject] = {}
+    for principal in sorted(principals, key=lambda each: each.subject):
+        theirs = [each for each in requests if each.requester != principal.subject and each.id not in found]
+        rights = _Rights(realm, principal, at, theirs)
+        found |= {each.id: principal.subject for each in theirs if rights.comes(each) and not own.forbids(each)}
+    named = sorted({name for each in requests if each.id in found for name in each.asked.datasets})
+    known = {name for name, dataset in find_each(realm, reader, at, named).items() if dataset is not None}
+    return {each.id: found[each.id] for each in requests if each.id in found and known.issuperset(each.asked.datasets)}
+
+
+def right_to_decide(
+    realm: Realm,
+    approver: SubjectState,
+    at: datetime,
+    request: AccessRequest,
+    principals: Sequence[SubjectState] = (),
+) -> tuple[Judged, ...]:
+    """Whether somebody may decide on a request, a line for each dataset: and what the rules say of approving there.
+
+    Of a deputy they are asked about whom the deputy stands in for.
+    """
+    (standing,) = standings(realm, approver, at, [request], principals)
+    acting = next((each for each in principals if each.subject == standing.deputy_of), approver)
     names = request.terms.datasets
     datasets = [realm.resolve(name) or imagined(realm, name) for name in names]
-    decisions = decide_governing(realm, approver, Action.APPROVE, datasets, at)
+    decisions = decide_governing(realm, acting, Action.APPROVE, datasets, at)
     return tuple(
         Judged(name, Action.APPROVE, known=standing.reads, allowed=standing.decides, because=decision.because)
         for name, decision in zip(names, decisions, strict=True)
@@ -323,6 +383,15 @@ class _Rights:
         due = comes or (decides and request.with_administrators(self._at))
         reads = decides or request.domain in self._audits | self._administers
         return Standing(reads, decides, due)
+
+    def comes(self, request: AccessRequest) -> bool:
+        """Whether it has come to the reader as an approver who may be told of it."""
+        return self._may_be_told(request) and self._reached(request)
+
+    def forbids(self, request: AccessRequest) -> bool:
+        """Whether a rule forbids the reader to approve some of it."""
+        decisions = [self._on_dataset[name] for name in request.terms.datasets]
+        return any(decision.because and not decision.allowed for decision in decisions)
 
     def _may_be_told(self, request: AccessRequest) -> bool:
         return self._concerns(request) and (
@@ -399,10 +468,14 @@ def check_possible(
         raise Conflict(f"There is no environment {', '.join(unknown)} any more. Approve the rest, or deny it.")
 
 
-def grants_of(request: AccessRequest, terms: Terms) -> tuple[Grant, ...]:
-    """The grants that an approval of these terms makes: one for each dataset."""
+def grants_of(request: AccessRequest, terms: Terms, standing: Iterable[Grant] = ()) -> tuple[Grant, ...]:
+    """The grants that an approval of these terms makes: one for each dataset.
+
+    Of the grants that are ``standing``, one that an earlier approval made goes on under its id where
+    these terms give all that it gives, and for longer.
+    """
     alone = len(terms.datasets) == 1
-    return tuple(
+    made = (
         Grant(
             id=f"{OF_REQUESTS}{request.id}" if alone else f"{OF_REQUESTS}{request.id}-{number}",
             to=str(request.requester),
@@ -416,6 +489,25 @@ def grants_of(request: AccessRequest, terms: Terms) -> tuple[Grant, ...]:
         )
         for number, name in enumerate(terms.datasets, start=1)
     )
+    earlier = sorted(standing, key=lambda grant: grant.id)
+    return tuple(_continuing(each, next((old for old in earlier if _continues(each, old)), None)) for each in made)
+
+
+def _continues(new: Grant, old: Grant) -> bool:
+    """Whether a grant gives all that an earlier approval gave, and for longer."""
+    same = (old.to, old.on, old.kind, old.purposes) == (new.to, new.on, new.kind, new.purposes)
+    covers = old.actions <= new.actions and bool(old.environments) and old.environments <= new.environments
+    lasts = old.until is not None and new.until is not None and old.until <= new.until
+    return old.id.startswith(OF_REQUESTS) and same and covers and lasts
+
+
+def _continuing(new: Grant, old: Grant | None) -> Grant:
+    return new if old is None else replace(new, id=old.id, version=old.version, review_by=old.review_by)
+
+
+def granted_to(realm: Realm, subject: Subject) -> tuple[Grant, ...]:
+    """The grants that stand for one subject alone."""
+    return tuple(grant for grant in realm.grants.values() if grant.to == str(subject))
 
 
 def check_pending(request: AccessRequest, at: datetime, after_version: int | None) -> None:
@@ -442,15 +534,22 @@ def still_counted(
     kept = tuple(
         each
         for each in request.approvals
-        if each.by in approvers and standings(realm, approvers[each.by], at, [request])[0].decides
+        if each.by in approvers
+        and (right := approvers.get(each.deputy_of or each.by)) is not None
+        and standings(realm, right, at, [request])[0].decides
     )
     return replace(request, approvals=kept)
 
 
-def check_another(request: AccessRequest, approver: Subject) -> None:
-    """Refuse a second approval by the first approver: four eyes are two people."""
-    if any(approval.by == approver for approval in request.approvals):
+def check_another(request: AccessRequest, approver: Subject, deputy_of: Subject | None = None) -> None:
+    """Refuse a second approval by the first approver: four eyes are two people, and no two of one right."""
+    said = frozenset[Subject]().union(*(approval.people for approval in request.approvals))
+    if approver in said:
         raise NotAllowed("You have approved this already; somebody else must approve it too.")
+    if deputy_of in said:
+        raise NotAllowed(
+            f"{deputy_of}, whose deputy you are, has approved this already; somebody else must approve it too."
+        )
 
 
 def notes(
@@ -480,8 +579,10 @@ def _note(what: str, requester: SubjectState, was: Decision, now: Decided, actio
     return f"{requester.subject} might {what} before." if was.allowed else None
 
 
-def approved(request: AccessRequest, terms: Terms, approval: Approval, eyes: int) -> AccessRequest:
-    """The request with one more yes; with the last of them it is approved, and knows its grants."""
+def approved(
+    request: AccessRequest, terms: Terms, approval: Approval, eyes: int, standing: Iterable[Grant] = ()
+) -> AccessRequest:
+    """The request with one more yes; with the last of them it is approved, and knows its grants (:func:`grants_of`)."""
     one_more = replace(
         request,
         narrowed=terms if terms != request.asked else request.narrowed,
@@ -490,8 +591,62 @@ def approved(request: AccessRequest, terms: Terms, approval: Approval, eyes: int
     )
     if len(one_more.approvals) < one_more.eyes:
         return one_more
-    ending = Ending(State.APPROVED, approval.by, approval.at, approval.comment)
-    return replace(one_more, ending=ending, grants=tuple(grant.id for grant in grants_of(request, terms)))
+    ending = Ending(State.APPROVED, approval.by, approval.at, approval.comment, approval.deputy_of)
+    grants = tuple(grant.id for grant in grants_of(request, terms, standing))
+    return replace(one_more, ending=ending, grants=grants)
+
+
+# --- how it went ----------------------------------------------------------------------------------------------------
+
+
+class Turn(StrEnum):
+    """What can happen to a request."""
+
+    ASKED = "asked"
+    ROSE = "rose"
+    ADMINISTRATORS = "administrators"
+    SECONDED = "seconded"
+    APPROVED = "approved"
+    DENIED = "denied"
+    WITHDRAWN = "withdrawn"
+    EXPIRED = "expired"
+    ENDS = "ends"
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that happened to a request, or will unless somebody decides: when, by whom, in which words.
+
+    ``to`` is the domain to whose approvers it came.
+    """
+
+    turn: Turn
+    at: datetime
+    by: Subject | None = None
+    deputy_of: Subject | None = None
+    to: str | None = None
+    text: str = ""
+
+
+def steps_of(request: AccessRequest) -> tuple[Step, ...]:
+    """The whole way of a request in order of time, with what is to come as long as nobody decides."""
+    ending = request.ending
+    over = ending.at if ending is not None else request.expires_at
+    found = [Step(Turn.ASKED, request.at, request.requester, text=request.because)]
+    levels = [*lineage(request.domain)[1:], None]
+    for number, level in enumerate(levels, start=1):
+        at = request.at + number * request.escalates_after
+        if at < over:
+            found.append(Step(Turn.ROSE if level is not None else Turn.ADMINISTRATORS, at, to=level))
+    yeses = request.approvals[:-1] if ending is not None and ending.state is State.APPROVED else request.approvals
+    found += [Step(Turn.SECONDED, each.at, each.by, each.deputy_of, text=each.comment) for each in yeses]
+    if ending is None:
+        found.append(Step(Turn.EXPIRED, request.expires_at))
+    else:
+        found.append(Step(Turn(ending.state.value), ending.at, ending.by, ending.deputy_of, text=ending.reason))
+        if ending.state is State.APPROVED:
+            found.append(Step(Turn.ENDS, request.terms.until))
+    return tuple(sorted(found, key=lambda step: step.at))
 
 
 def id_floor(at: datetime) -> str:

@@ -7,14 +7,14 @@ asked stays readable. Two who decide at once collide on the next version, as two
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import select
 from sqlalchemy.dialects.postgresql import distinct_on, insert
 
 from muniment.core.problems import StaleEdit
-from muniment.core.requests import AccessRequest, Approval, Ending, State, Terms
+from muniment.core.requests import ESCALATES_AFTER, AccessRequest, Approval, Ending, State, Terms
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject
 from muniment.store.databases import Transaction
@@ -84,18 +84,30 @@ def _write(request: AccessRequest) -> dict[str, object]:
         "at": request.at,
         "eyes": request.eyes,
         "approvals": [
-            {"by": str(approval.by), "at": approval.at, "comment": approval.comment} for approval in request.approvals
+            {
+                "by": str(approval.by),
+                "at": approval.at,
+                "comment": approval.comment,
+                "deputy_of": _named(approval.deputy_of),
+            }
+            for approval in request.approvals
         ],
         "ending": {
             "state": request.ending.state,
             "by": str(request.ending.by),
             "at": request.ending.at,
             "reason": request.ending.reason,
+            "deputy_of": _named(request.ending.deputy_of),
         }
         if request.ending
         else None,
         "grants": request.grants,
+        "escalates_after": request.escalates_after.total_seconds(),
     }
+
+
+def _named(subject: Subject | None) -> str | None:
+    return None if subject is None else str(subject)
 
 
 def _terms(terms: Terms) -> dict[str, object]:
@@ -119,12 +131,16 @@ def _read(row: Any) -> AccessRequest:
         at=datetime.fromisoformat(body["at"]),
         eyes=body["eyes"],
         approvals=tuple(
-            Approval(Subject.parse(each["by"]), datetime.fromisoformat(each["at"]), each["comment"])
+            Approval(
+                Subject.parse(each["by"]), datetime.fromisoformat(each["at"]), each["comment"], _read_deputy_of(each)
+            )
             for each in body["approvals"]
         ),
         ending=_read_ending(body["ending"]) if body["ending"] else None,
         grants=tuple(body["grants"]),
         version=row.version,
+        # Those that were written before this could be set waited so long.
+        escalates_after=timedelta(seconds=body.get("escalates_after", ESCALATES_AFTER.total_seconds())),
     )
 
 
@@ -138,4 +154,15 @@ def _read_terms(body: Any) -> Terms:
 
 
 def _read_ending(body: Any) -> Ending:
-    return Ending(State(body["state"]), Subject.parse(body["by"]), datetime.fromisoformat(body["at"]), body["reason"])
+    return Ending(
+        State(body["state"]),
+        Subject.parse(body["by"]),
+        datetime.fromisoformat(body["at"]),
+        body["reason"],
+        _read_deputy_of(body),
+    )
+
+
+def _read_deputy_of(body: Any) -> Subject | None:
+    principal = body.get("deputy_of")
+    return Subject.parse(principal) if principal else None
