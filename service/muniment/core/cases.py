@@ -173,6 +173,30 @@ def failing(
     return tuple(failure for failure in found if failure is not None)
 
 
+@dataclass(frozen=True, slots=True)
+class CaseResult:
+    """A case of a policy that stands, and what is so instead where it does not hold."""
+
+    case: Case
+    instead: str | None
+
+    @property
+    def holds(self) -> bool:
+        """Whether what the case says is so."""
+        return self.instead is None
+
+
+def results(realm: Realm, policy: Policy, asker: SubjectState, at: datetime) -> tuple[CaseResult, ...]:
+    """How the cases of a policy turn out now, as somebody who reads the policy may be told."""
+    cases = cases_of(policy)
+    told = tellable(realm, asker, at) if any(case.kind == "datasets" for case in cases) else frozenset[str]()
+    failed = {failure.case.number: failure for failure in failing(realm, cases, at, told)}
+    return tuple(
+        CaseResult(case, _told_instead(realm, asker, at, failed[case.number]) if case.number in failed else None)
+        for case in cases
+    )
+
+
 def cases_of(policy: Policy) -> tuple[Case, ...]:
     """The cases of a policy; :class:`InvalidPolicy` names every place where one is not sound."""
     if len(policy.cases) > MOST_CASES:
@@ -660,9 +684,7 @@ def _told(realm: Realm, asker: SubjectState, at: datetime, failure: Failure, *, 
     case = failure.case
     if not reads:
         return {"policy": case.policy, "case": f"case {case.number}"}
-    shown = failure.resource
-    if case.kind == "datasets" and not _may_know(realm, asker, at, shown):
-        shown = f"{domain_of(shown)}.*"
+    shown = _shown(realm, asker, at, failure)
     told: dict[str, object] = {
         "policy": case.policy,
         "case": case.title,
@@ -672,6 +694,18 @@ def _told(realm: Realm, asker: SubjectState, at: datetime, failure: Failure, *, 
     if shown == failure.resource:
         told["because"] = list(failure.decision.because)
     return told
+
+
+def _told_instead(realm: Realm, asker: SubjectState, at: datetime, failure: Failure) -> str:
+    return failure.told(_shown(realm, asker, at, failure))
+
+
+def _shown(realm: Realm, asker: SubjectState, at: datetime, failure: Failure) -> str:
+    """What a case fails on, by its name where a reader may know of it."""
+    name = failure.resource
+    if failure.case.kind == "datasets" and not _may_know(realm, asker, at, name):
+        return f"{domain_of(name)}.*"
+    return name
 
 
 def _may_know(realm: Realm, asker: SubjectState, at: datetime, name: str) -> bool:

@@ -85,9 +85,13 @@ def lint(
     names: AbstractSet[str],
     seen: Seen,
     soon: datetime,
+    only: AbstractSet[str] | None = None,
 ) -> Report:
-    """What is doubtful about these rules, as far as it shows in the named datasets; ``soon`` is what soon means."""
-    return _Linter(realm, at, rules, names, seen, soon).report()
+    """What is doubtful about these rules, as far as it shows in the named datasets; ``soon`` is what soon means.
+
+    ``only`` are those of them that are looked at; the others are what they are held against.
+    """
+    return _Linter(realm, at, rules, names, seen, soon, only).report()
 
 
 class _Linter:
@@ -101,20 +105,22 @@ class _Linter:
         names: AbstractSet[str],
         seen: Seen,
         soon: datetime,
+        only: AbstractSet[str] | None,
     ) -> None:
         self._realm = realm
         self._at = at
         self._rules = rules
+        self._only = rules if only is None else {id_: rule for id_, rule in rules.items() if id_ in only}
         self._seen = seen
         self._soon = soon
         self._groups = _groups_known(realm, seen.states)
-        self._effects = effects(realm, rules, names, seen.states, at)
+        self._effects = effects(realm, self._only, names, seen.states, at)
 
     def report(self) -> Report:
-        same = _same(self._realm, self._rules)
+        same = _same(self._realm, self._rules, self._only)
         findings = [
             Finding(id_, rule.scope, doubt, message, related)
-            for id_, rule in sorted(self._rules.items())
+            for id_, rule in sorted(self._only.items())
             for doubt, message, related in (*self._of(id_, rule), *same.get(id_, ()))
         ]
         findings.sort(key=lambda finding: (finding.rule, finding.doubt))
@@ -205,17 +211,26 @@ def _asked_of_the_principal(tree: pst.Template) -> frozenset[str]:
     )
 
 
-def _same(realm: Realm, rules: Mapping[str, Written]) -> Mapping[str, Collection[_Doubtful]]:
-    """The rules that say the very same as another."""
+def _same(
+    realm: Realm, rules: Mapping[str, Written], only: Mapping[str, Written]
+) -> Mapping[str, Collection[_Doubtful]]:
+    """Those of ``only`` that say the very same as another of the rules."""
+    heads = {_head(realm.compiled[id_]) for id_ in only}
     alike: defaultdict[object, list[str]] = defaultdict(list)
     for id_, rule in sorted(rules.items()):
         read = realm.compiled[id_]
-        demanded = json.dumps(rule.obligation, sort_keys=True) if isinstance(rule, Policy) else "null"
-        tree = replace(read.tree, id="", action=pst.ScopeAny())
-        alike[tree, read.actions, read.kind, demanded].append(id_)
+        head = _head(read)
+        if head in heads:
+            demanded = json.dumps(rule.obligation, sort_keys=True) if isinstance(rule, Policy) else "null"
+            alike[head, replace(read.tree, id="", action=pst.ScopeAny()), demanded].append(id_)
     found: dict[str, Collection[_Doubtful]] = {}
     for ids in alike.values():
-        for id_ in ids if len(ids) > 1 else ():
+        for id_ in (id_ for id_ in ids if id_ in only) if len(ids) > 1 else ():
             others = tuple(other for other in ids if other != id_)[:_MOST_NAMED]
             found[id_] = [(Doubt.SAME, f"It says the very same as {', '.join(others)}.", others)]
     return found
+
+
+def _head(read: Compiled) -> tuple[object, ...]:
+    """What rules have in common that say the same, and few others have; a tree takes longer to compare."""
+    return read.actions, read.kind, read.effect, read.anchor, read.within, read.names, read.boundaries

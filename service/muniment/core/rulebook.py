@@ -60,8 +60,10 @@ def _telling_of_domains(realm: Realm, asker: SubjectState, at: datetime, rules: 
     One that nobody made is not known of either, or whoever writes rules could tell it from one
     that is hidden; to those who only look after the rules there it is no secret.
     """
+    if overseen(realm, asker, at, [ROOT]):
+        return frozenset()
     named = {rule.id: domains for rule in rules if (domains := _domains_named(realm, rule))}
-    if not named or overseen(realm, asker, at, [ROOT]):
+    if not named:
         return frozenset()
     scopes = {rule.id: rule.scope for rule in rules if rule.id in named}
     looked_after = overseen(realm, asker, at, set(scopes.values()))
@@ -109,6 +111,8 @@ def overseen(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable[
 
 def tellable(realm: Realm, asker: SubjectState, at: datetime) -> frozenset[str]:
     """The declared datasets of which a subject may be told something: what they know of, and where they oversee."""
+    if administers(realm, asker, at, ROOT):
+        return frozenset(realm.datasets)
     everything = overseen(realm, asker, at, {domain_of(name) for name in realm.datasets})
     inside = {name for name in realm.datasets if domain_of(name) in everything}
     others = realm.datasets.keys() - inside

@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime
-from functools import reduce
+from functools import lru_cache, reduce
 
 from cedarpy import pst
 
@@ -27,7 +27,7 @@ from muniment.core.readings import Reading, reading
 from muniment.core.row_filters import read_row_filter
 from muniment.core.schema import DATA_ACTIONS, Action
 
-_VERBS: Mapping[Action, str] = {
+VERBS: Mapping[Action, str] = {
     Action.DISCOVER: "discover",
     Action.LOAD: "load",
     Action.SAVE: "save",
@@ -51,14 +51,14 @@ _MASKED: Mapping[MaskAction, str] = {
     MaskAction.SHOW_FIRST_4: "but for the first four characters",
 }
 
-_MONTHS = (
+MONTHS = (
     "January", "February", "March", "April", "May", "June",
     "July", "August", "September", "October", "November", "December",
 )  # fmt: skip
 
 #: A name that stands in a sentence as it is; any other stands in quotes.
 _PLAIN = re.compile(r"[\w|@{}*-](?:[\w.|@{}*-]*[\w|@{}*-])?\Z")
-_OUR_WORDS = frozenset({
+OUR_WORDS = frozenset({
     "and", "anything", "as", "classified", "every", "everything", "except", "for", "from", "if", "in", "is", "itself",
     "may", "members", "named", "not", "of", "on", "only", "or", "owned", "tagged", "the", "unless", "until", "when",
     "where", "who", "whose", "with", "within",
@@ -87,7 +87,15 @@ _STATED: Mapping[str, str] = {
 def sentence(rule: Policy | Grant) -> str:
     """What a rule says, in one sentence on one line."""
     policy = rule.policy() if isinstance(rule, Grant) else rule
+    if policy.obligation is None:
+        return _said(policy.cedar, policy.scope, policy.kind)
     return _Saying(policy, reading(policy.cedar, policy.kind)).sentence()
+
+
+@lru_cache(maxsize=20_000)
+def _said(cedar: str, scope: str, kind: PolicyKind) -> str:
+    """The sentence of a rule that demands nothing: it depends on no more than this."""
+    return _Saying(Policy("", cedar, scope=scope, kind=kind), reading(cedar, kind)).sentence()
 
 
 class _Saying:
@@ -136,7 +144,7 @@ class _Saying:
         every = set(Action) - ({Action.ADMINISTER} if self._of_datasets else set())
         if self._form.actions >= every:
             return "do anything to"
-        verbs = [verb for action, verb in _VERBS.items() if action in self._form.actions]
+        verbs = [verb for action, verb in VERBS.items() if action in self._form.actions]
         return _listed(verbs, self._joint) if verbs else "do nothing to"
 
     # --- to what ----------------------------------------------------------------------------------
@@ -288,14 +296,14 @@ def _sensitivity(least: int | None, most: int | None) -> Iterator[str]:
 
 def _moment(at: datetime) -> str:
     """A day in words; with the time in front of it, where it is not the day's beginning (UTC)."""
-    day = f"{at.day} {_MONTHS[at.month - 1]} {at.year}"
+    day = f"{at.day} {MONTHS[at.month - 1]} {at.year}"
     time = write_datetime(at)[11:-1].removesuffix(".000")
     return day if time == "00:00:00" else f"{time.removesuffix(':00')} UTC on {day}"
 
 
 def _name(text: str) -> str:
     """A name as it stands in a sentence: in quotes, where it could be taken for words of ours or runs on."""
-    return text if _PLAIN.match(text) and text not in _OUR_WORDS else quoted(text)
+    return text if _PLAIN.match(text) and text not in OUR_WORDS else quoted(text)
 
 
 def _names(texts: Iterable[str]) -> list[str]:

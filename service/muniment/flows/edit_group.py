@@ -18,17 +18,27 @@ from muniment.store import subjects
 from muniment.store.databases import Transaction
 
 
-async def edit_group(house: House, occasion: Occasion, proposed: Group, after_version: int) -> Kept[Group]:
-    """Put a local group as it shall be. It may not take the name of a group that a provider has sent."""
+async def edit_group(
+    house: House, occasion: Occasion, proposed: Group, after_version: int, tried: int | None = None
+) -> Kept[Group]:
+    """Put a local group as it shall be. It may not take the name of a group that a provider has sent.
+
+    ``tried``, here and below, is the revision at which its author saw what the change would do, if they did.
+    """
+    planner = await planner_of_group(house, occasion, proposed, after_version)
+    return (await change_realm(house, occasion, planner, tried)).only(Group)
+
+
+async def end_group(house: House, occasion: Occasion, name: str, after_version: int, tried: int | None = None) -> int:
+    """End a local group; its members keep what other groups give them. Gives the revision."""
+    return (await change_realm(house, occasion, plan_group_end(occasion, name, after_version), tried)).revision
+
+
+async def planner_of_group(house: House, occasion: Occasion, proposed: Group, after_version: int) -> Planner:
+    """Making a local group, or changing it, beside the names that providers have sent by now."""
     async with house.db.begin() as tx:
         providers = await subjects.provider_groups(tx, [proposed.name])
-    changed = await change_realm(house, occasion, plan_group(occasion, proposed, after_version, providers))
-    return changed.only(Group)
-
-
-async def end_group(house: House, occasion: Occasion, name: str, after_version: int) -> int:
-    """End a local group; its members keep what other groups give them. Gives the revision."""
-    return (await change_realm(house, occasion, plan_group_end(occasion, name, after_version))).revision
+    return plan_group(occasion, proposed, after_version, providers)
 
 
 def plan_group(occasion: Occasion, proposed: Group, after_version: int | None, providers: AbstractSet[str]) -> Planner:

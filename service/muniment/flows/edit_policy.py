@@ -24,26 +24,33 @@ from muniment.flows.house import House
 Rule = TypeVar("Rule", Policy, Grant)
 
 
-async def edit_policy(house: House, occasion: Occasion, proposed: Policy, after_version: int) -> Kept[Policy]:
-    """Put a policy as it shall be; its text comes back in Cedar's own formatting."""
-    changed = await change_realm(house, occasion, plan_policy(occasion, proposed, after_version))
+async def edit_policy(
+    house: House, occasion: Occasion, proposed: Policy, after_version: int, tried: int | None = None
+) -> Kept[Policy]:
+    """Put a policy as it shall be; its text comes back in Cedar's own formatting.
+
+    ``tried``, here and below, is the revision at which its author saw what the change would do, if they did.
+    """
+    changed = await change_realm(house, occasion, plan_policy(occasion, proposed, after_version), tried)
     return changed.only(Policy)
 
 
-async def end_policy(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
+async def end_policy(house: House, occasion: Occasion, id_: str, after_version: int, tried: int | None = None) -> int:
     """End a policy; it is never satisfied again, and its history stays. Gives the revision."""
-    return (await change_realm(house, occasion, plan_policy_end(occasion, id_, after_version))).revision
+    return (await change_realm(house, occasion, plan_policy_end(occasion, id_, after_version), tried)).revision
 
 
-async def edit_grant(house: House, occasion: Occasion, proposed: Grant, after_version: int) -> Kept[Grant]:
+async def edit_grant(
+    house: House, occasion: Occasion, proposed: Grant, after_version: int, tried: int | None = None
+) -> Kept[Grant]:
     """Make or change a grant. It ends, or says why it does not."""
-    changed = await change_realm(house, occasion, plan_grant(occasion, proposed, after_version))
+    changed = await change_realm(house, occasion, plan_grant(occasion, proposed, after_version), tried)
     return changed.only(Grant)
 
 
-async def end_grant(house: House, occasion: Occasion, id_: str, after_version: int) -> int:
+async def end_grant(house: House, occasion: Occasion, id_: str, after_version: int, tried: int | None = None) -> int:
     """End a grant before its time; gives the revision."""
-    return (await change_realm(house, occasion, plan_grant_end(occasion, id_, after_version))).revision
+    return (await change_realm(house, occasion, plan_grant_end(occasion, id_, after_version), tried)).revision
 
 
 def plan_policy(occasion: Occasion, proposed: Policy, after_version: int | None) -> Planner:

@@ -29,6 +29,8 @@ class Asked:
     doubt: Doubt | None = None
     soon_days: int = 30
     unused_days: int = 90
+    #: The rules that are looked at, by the ids that decisions name; none means all of them.
+    rules: frozenset[str] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +73,8 @@ def _linted(realm: Realm, occasion: Occasion, asked: Asked, seen: Seen, limit: i
     readable = all_readable(realm, occasion.asker, occasion.at)
     rules = {id_: r for id_, r in readable.items() if asked.scope is None or asked.scope in lineage(r.scope)}
     names = tellable(realm, occasion.asker, occasion.at) if rules else frozenset()
-    report = lint(realm, occasion.at, rules, names, seen, occasion.at + timedelta(days=asked.soon_days))
+    soon = occasion.at + timedelta(days=asked.soon_days)
+    report = lint(realm, occasion.at, rules, names, seen, soon, asked.rules)
     meant = [found for found in report.findings if asked.doubt in {None, found.doubt}]
     following = [(place, found) for place, found in _placed(meant) if place > after]
     page = following[:limit]

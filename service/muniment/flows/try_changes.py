@@ -7,7 +7,7 @@ that they may know of, where they grant, audit or administer. The rest leaves no
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -15,18 +15,23 @@ from datetime import datetime, timedelta
 from muniment.core.consequences import Consequences, Effect, circumstances, consequences, topmost
 from muniment.core.decisions import EVALUATOR
 from muniment.core.ledger import Event, Outcome, row
+from muniment.core.lint import Finding, Seen, lint
 from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Problem, Unavailable
 from muniment.core.realm import Realm
+from muniment.core.rulebook import all_readable, tellable
 from muniment.core.runs import Broken, Ending, broken, ending
 from muniment.core.visibility import find_each, known, readable_scopes
-from muniment.flows.change_realm import Edit, Judged, told_of
-from muniment.flows.change_together import Together, judge_of
+from muniment.flows.change_realm import Edit, Judge, Judged, Planner, judge_one, told_of
+from muniment.flows.change_together import Together, check_versions, judge_of
 from muniment.flows.house import House, aside
 from muniment.store import runs, subjects
 from muniment.store.runs import Recorded
 from muniment.store.subjects import Known
+
+#: What ends within this time ends soon.
+_SOON = timedelta(days=30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,9 +57,43 @@ async def try_changes(house: House, occasion: Occasion, together: Together, days
 
     Written down before the ledger is asked for those runs: reading it is a part of the answer.
     """
+
+    async def judge() -> Judge:
+        return await judge_of(house, occasion, together)
+
+    return (await _try(house, occasion, judge, days)).tried
+
+
+async def try_change(
+    house: House, occasion: Occasion, plan_of: Planner, days: int
+) -> tuple[Tried, tuple[Finding, ...]]:
+    """The same of one change, and what would be doubtful about the rules that it writes."""
+
+    async def judge() -> Judge:
+        return judge_at
+
+    def judge_at(before: Realm) -> Judged:
+        judged = judge_one(house.types, before, occasion, plan_of)
+        check_versions(before, judged.plan.edits)
+        return judged
+
+    found = await _try(house, occasion, judge, days)
+    return found.tried, await aside(lambda: _findings(found.judged, occasion, found.seen))
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A trial, what it was made of, and who was known at it."""
+
+    tried: Tried
+    judged: Judged
+    seen: Sequence[Known]
+
+
+async def _try(house: House, occasion: Occasion, judging: Callable[[], Awaitable[Judge]], days: int) -> _Trial:
     realm = await house.realms.current()
     try:
-        judge = await judge_of(house, occasion, together)
+        judge = await judging()
         judged = await aside(lambda: judge(realm))
         async with house.db.begin() as tx:
             seen = await subjects.newest(tx)
@@ -87,7 +126,7 @@ async def try_changes(house: House, occasion: Occasion, together: Together, days
     since = occasion.at - timedelta(days=days)
     async with house.db.begin() as tx:
         recorded = await runs.since(tx, since)
-    return Tried(
+    tried = Tried(
         revision=realm.revision,
         edits=judged.plan.edits,
         effects=effects,
@@ -97,6 +136,18 @@ async def try_changes(house: House, occasion: Occasion, together: Together, days
         since=since,
         complete=recorded.complete,
     )
+    return _Trial(tried, judged, seen)
+
+
+def _findings(judged: Judged, occasion: Occasion, seen: Sequence[Known]) -> tuple[Finding, ...]:
+    """What would be doubtful about the rules that the change writes, among those that its author reads."""
+    after, at = judged.after, occasion.at
+    rules = all_readable(after, occasion.asker, at)
+    written = frozenset(judged.plan.policies) & rules.keys()
+    if not written:
+        return ()
+    states = Seen([each.state for each in seen], {}, {}, at)
+    return lint(after, at, rules, tellable(after, occasion.asker, at), states, at + _SOON, written).findings
 
 
 def _effects(judged: Judged, occasion: Occasion, seen: Sequence[Known]) -> Consequences:
