@@ -63,6 +63,10 @@ def _importable(known):
         return None
 
 
+def _of_class(found, name):
+    return getattr(found, f"DEFAULT_{name.upper()}")
+
+
 @pytest.mark.filterwarnings("ignore")
 def test_what_the_survey_read_is_what_python_says_of_every_type_that_can_be_imported(surveyed):
     compared = 0
@@ -78,6 +82,11 @@ def test_what_the_survey_read_is_what_python_says_of_every_type_that_can_be_impo
         assert [(one.name, one.default is one.empty) for one in named] == [
             (parameter.name, parameter.required) for parameter in known.parameters
         ], known.name
+        defaults = {one.name: one.default for one in named}
+        for parameter in known.parameters:
+            if parameter.default is not None:
+                usual = defaults[parameter.name]
+                assert parameter.default == (usual if usual is not None else _of_class(found, parameter.name)), known
         assert known.open_ended == any(one.kind is one.VAR_KEYWORD for one in signature), known.name
         assert issubclass(found, kedro.io.AbstractDataset), known.name
     assert compared >= 20

@@ -9,6 +9,7 @@ shipped, and with ``inspect.signature`` where a type can be imported.
 from __future__ import annotations
 
 import ast
+import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
@@ -157,11 +158,36 @@ def _parameters(one: _Class, sources: _Sources) -> tuple[tuple[Parameter, ...], 
         return (), False
     arguments = init.args
     plain = [*arguments.posonlyargs, *arguments.args]
-    first_default = len(plain) - len(arguments.defaults)
-    named = [(argument, index < first_default) for index, argument in enumerate(plain)][1:]
-    named += [(a, default is None) for a, default in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)]
-    found = tuple(Parameter(a.arg, required, _accepts(a.arg, a.annotation)) for a, required in named)
+    defaults: list[ast.expr | None] = [None] * (len(plain) - len(arguments.defaults))
+    named = [*zip(plain, [*defaults, *arguments.defaults], strict=True)][1:]
+    named += zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+    found = tuple(
+        Parameter(a.arg, default is None, _accepts(a.arg, a.annotation), _usual(a.arg, default, one, sources))
+        for a, default in named
+    )
     return found, arguments.kwarg is not None
+
+
+def _usual(name: str, default: ast.expr | None, one: _Class, sources: _Sources) -> object:
+    """What an argument is where nothing is said: its default, or what its class adds to (``DEFAULT_SAVE_ARGS``)."""
+    stands = _literal(default)
+    if stands is not None:
+        return stands
+    for ancestor in sources.line(one):
+        for node in ancestor.node.body:
+            targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+            if isinstance(node, ast.Assign | ast.AnnAssign) and _head(targets[0]) == f"DEFAULT_{name.upper()}":
+                return _literal(node.value)
+    return None
+
+
+def _literal(node: ast.expr | None) -> object:
+    """Plain data that stands in the source, if it is some that JSON can hold and says anything."""
+    try:
+        value = ast.literal_eval(node) if node is not None else None
+        return value if value not in ("", [], {}, ()) and json.loads(json.dumps(value)) == value else None
+    except (TypeError, ValueError):
+        return None
 
 
 def _accepts(name: str, annotation: ast.expr | None) -> tuple[Accepts, ...]:

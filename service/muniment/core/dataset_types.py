@@ -52,11 +52,12 @@ class Accepts(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One argument of a dataset type."""
+    """One argument of a dataset type, and what it is where nothing is said, if that can be told."""
 
     name: str
     required: bool
     accepts: tuple[Accepts, ...]
+    default: object = field(default=None, hash=False)
 
     @property
     def writable(self) -> bool:
@@ -297,7 +298,7 @@ def to_json(known: KnownTypes) -> str:
                 "loads": one.loads,
                 "saves": one.saves,
                 "open_ended": one.open_ended,
-                "parameters": [[p.name, p.required, [kind.value for kind in p.accepts]] for p in one.parameters],
+                "parameters": [_written(parameter) for parameter in one.parameters],
             }
         )
         for one in known.types.values()
@@ -315,7 +316,7 @@ def from_json(text: str) -> KnownTypes:
             DatasetType(
                 one["name"],
                 one["module"],
-                tuple(Parameter(name, needed, tuple(map(Accepts, kinds))) for name, needed, kinds in one["parameters"]),
+                tuple(_parameter(*each) for each in one["parameters"]),
                 loads=one["loads"],
                 saves=one["saves"],
                 open_ended=one["open_ended"],
@@ -323,6 +324,15 @@ def from_json(text: str) -> KnownTypes:
             for one in shipped["types"]
         ),
     )
+
+
+def _written(parameter: Parameter) -> list[object]:
+    default = [] if parameter.default is None else [parameter.default]
+    return [parameter.name, parameter.required, [kind.value for kind in parameter.accepts], *default]
+
+
+def _parameter(name: str, required: bool, kinds: list[str], default: object = None) -> Parameter:  # noqa: FBT001
+    return Parameter(name, required, tuple(map(Accepts, kinds)), default)
 
 
 @cache

@@ -8,29 +8,105 @@ dataset that one does not know of and one that was never there give the same ans
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.decisions import decide_governing
 from muniment.core.environments import BASE, checked_known
-from muniment.core.ledger import Event
-from muniment.core.names import checked_dataset, domain_of, lineage
+from muniment.core.kept import Kept as KeptInFiles
+from muniment.core.ledger import Event, Outcome, row
+from muniment.core.names import ROOT, checked_dataset, domain_of, lineage
 from muniment.core.occasions import Occasion
-from muniment.core.problems import Fault, Invalid, InvalidDefinition, NotAllowed, NotFound
+from muniment.core.problems import (
+    Fault,
+    Invalid,
+    InvalidDefinition,
+    NotAllowed,
+    NotFound,
+    UnknownEnvironment,
+)
 from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.second_names import check_declared
 from muniment.core.soundness import faults_of_definitions
 from muniment.core.subjects import SubjectState
-from muniment.core.visibility import find, imagined, visible_successor
+from muniment.core.visibility import find, imagined, roles, visible_successor
 from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
-from muniment.flows.house import House
+from muniment.flows.house import House, aside
+from muniment.store import kept
 
 #: How many columns a dataset can have.
 _MOST_COLUMNS = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """Where somebody may declare, what lies there as a draft, and what there is to choose from."""
+
+    domains: tuple[str, ...]
+    drafts: tuple[Dataset, ...]
+    types: KnownTypes
+    environments: tuple[str, ...]
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A dataset as it shall be, and what whoever declares it has to know for that.
+
+    ``standing`` is the dataset as it is, none for a new one; ``faults`` is all that is wrong with what is proposed.
+    """
+
+    standing: Dataset | None
+    kept: KeptInFiles | None
+    types: KnownTypes
+    environments: tuple[str, ...]
+    locations: tuple[str, ...]
+    variables: Mapping[str, str]
+    owner: str
+    classifies: bool
+    faults: tuple[Fault, ...]
+    revision: int
+
+
+async def begin_to_declare(house: House, occasion: Occasion) -> Desk:
+    """What somebody who wants to declare chooses from; nothing, for those who may declare nowhere."""
+    realm = await house.realms.current()
+    desk = await aside(lambda: _desk(house.types, realm, occasion))
+    await house.ledger.record(
+        row(
+            occasion,
+            Event.RULES_READ,
+            Outcome.ALLOWED,
+            revision=realm.revision,
+            details={"read": "domains to declare in"},
+        )
+    )
+    return desk
+
+
+async def draft_dataset(house: House, occasion: Occasion, name: str, proposed: Dataset | None = None) -> Drafted:
+    """What a dataset is that somebody may declare, and what keeps it from being as they propose; nothing is changed."""
+    checked_dataset(name)
+    realm = await house.realms.current()
+    async with house.refusals_recorded(occasion, realm, name):
+        drafted = await aside(lambda: _drafted(house.types, realm, occasion, name, proposed))
+    async with house.db.begin() as tx:
+        held = await kept.standing(tx, "dataset", [name])
+    await house.ledger.record(
+        row(
+            occasion,
+            Event.DATASET_READ,
+            Outcome.ALLOWED,
+            revision=realm.revision,
+            datasets=(name,),
+            details={"read": "draft"},
+        )
+    )
+    return replace(drafted, kept=held.get(("dataset", name)))
 
 
 async def declare_dataset(house: House, occasion: Occasion, proposed: Dataset, after_version: int) -> Kept[Dataset]:
@@ -126,16 +202,63 @@ def _tagged_columns(dataset: Dataset) -> frozenset[tuple[str, str]]:
     return frozenset((column.name, tag) for column in dataset.columns for tag in column.tags)
 
 
+def _desk(types: KnownTypes, realm: Realm, occasion: Occasion) -> Desk:
+    held = roles(realm, occasion.asker, occasion.at)
+    domains = {domain for domain, actions in held.items() if Action.DECLARE in actions and domain != ROOT}
+    drafts = sorted(
+        (each for each in realm.datasets.values() if each.lifecycle is Lifecycle.DRAFT and each.domain in domains),
+        key=lambda each: each.name,
+    )
+    further = {type_ for domain in domains for type_ in realm.types_of(domain)}
+    known = types.registering(further)
+    return Desk(tuple(sorted(domains)), tuple(drafts), known, realm.environment_names, realm.revision)
+
+
+def _drafted(types: KnownTypes, realm: Realm, occasion: Occasion, name: str, proposed: Dataset | None) -> Drafted:
+    asker, at, domain = occasion.asker, occasion.at, domain_of(name)
+    check_may_declare(realm, asker, at, name)
+    standing = realm.datasets.get(name)
+    if standing is not None:
+        standing = replace(standing, successor=visible_successor(realm, asker, at, standing))
+    return Drafted(
+        standing=standing,
+        kept=None,
+        types=types.registering(realm.types_of(domain)),
+        environments=realm.environment_names,
+        locations=realm.locations_of(domain),
+        variables=realm.variables_of(domain, BASE),
+        owner=realm.owner_of(domain),
+        classifies=decide_governing(realm, asker, Action.CLASSIFY, [standing or domain], at)[0].allowed,
+        faults=() if proposed is None else tuple(_every_fault(realm, types, proposed, asker, at)),
+        revision=realm.revision,
+    )
+
+
+def _every_fault(
+    realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectState, at: datetime
+) -> Iterator[Fault]:
+    """What is wrong with a draft, environments that nobody made among it."""
+    try:
+        checked_known(set(proposed.environments) - {BASE}, realm.environment_names, at="environments")
+    except UnknownEnvironment as refused:
+        yield from refused.faults
+    known = {*realm.environment_names, BASE}
+    there = {name: definition for name, definition in proposed.environments.items() if name in known}
+    yield from _faults(realm, types, replace(proposed, environments=there), asker, at)
+
+
 def _check(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectState, at: datetime) -> None:
     checked_known(set(proposed.environments) - {BASE}, realm.environment_names, at="environments")
-    faults = [
-        *faults_of_definitions(realm, types, proposed),
-        *_faults_of_columns(proposed),
-        *_faults_of_successor(realm, asker, at, proposed),
-    ]
+    faults = [*_faults(realm, types, proposed, asker, at)]
     if faults:
         count = "One thing" if len(faults) == 1 else f"{len(faults)} things"
         raise InvalidDefinition(f"{count} must change before this can be declared: {faults[0].message}", faults)
+
+
+def _faults(realm: Realm, types: KnownTypes, proposed: Dataset, asker: SubjectState, at: datetime) -> Iterator[Fault]:
+    yield from faults_of_definitions(realm, types, proposed)
+    yield from _faults_of_columns(proposed)
+    yield from _faults_of_successor(realm, asker, at, proposed)
 
 
 def _faults_of_columns(proposed: Dataset) -> Iterable[Fault]:

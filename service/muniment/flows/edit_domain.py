@@ -6,11 +6,11 @@ Those are where its data may lie, of which further types it may be, and how long
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 from muniment.core.dataset_types import check_registered
 from muniment.core.domains import Domain
-from muniment.core.ledger import Event
+from muniment.core.ledger import Event, Outcome, row
 from muniment.core.locations import check_overlaps, parse_location
 from muniment.core.names import ROOT, checked_domain, lineage, parent_of
 from muniment.core.occasions import Occasion
@@ -19,7 +19,29 @@ from muniment.core.realm import Change, Realm
 from muniment.core.schema import Action
 from muniment.core.visibility import administers, may_govern
 from muniment.flows.change_realm import Edit, Kept, Plan, Planner, change_realm
-from muniment.flows.house import House
+from muniment.flows.house import House, aside
+
+
+@dataclass(frozen=True, slots=True)
+class Drafted:
+    """A domain that somebody may put, as it stands if it does, and whether they may give it its means."""
+
+    standing: Domain | None
+    administers: bool
+    revision: int
+
+
+async def draft_domain(house: House, occasion: Occasion, name: str) -> Drafted:
+    """A domain for whoever may change or make it; that it was read is written down."""
+    checked_domain(name)
+    realm = await house.realms.current()
+    async with house.refusals_recorded(occasion, realm):
+        drafted = await aside(lambda: _drafted(realm, occasion, name))
+    details = {"read": "domain", "domain": name}
+    await house.ledger.record(
+        row(occasion, Event.RULES_READ, Outcome.ALLOWED, revision=realm.revision, details=details)
+    )
+    return drafted
 
 
 async def edit_domain(house: House, occasion: Occasion, proposed: Domain, after_version: int) -> Kept[Domain]:
@@ -41,6 +63,12 @@ def plan_domain(occasion: Occasion, proposed: Domain, after_version: int | None)
         return Plan(Event.DOMAIN_CHANGED, (edit,), details={"domain": placed.name})
 
     return plan
+
+
+def _drafted(realm: Realm, occasion: Occasion, name: str) -> Drafted:
+    standing = realm.domains.get(name)
+    _check_may(realm, occasion, standing or Domain(name, owner=realm.owner_of(parent_of(name))))
+    return Drafted(standing, administers(realm, occasion.asker, occasion.at, name), realm.revision)
 
 
 def _check_may(realm: Realm, occasion: Occasion, proposed: Domain) -> None:

@@ -81,7 +81,8 @@ def parse(text: str, *, of_kedro: bool = True) -> dict[object, object]:
         document = loader.construct_document(node)
     except yaml.YAMLError as error:
         raise _refusal(_said(error, text), _line(error)) from None
-    except (RecursionError, ValueError):
+    except (RecursionError, ValueError, LookupError, AttributeError):
+        # PyYAML falls over the last two where a tag (`!!int`, `!!bool`, `!!timestamp`) says what a text is not.
         raise _refusal("cannot be read: it is nested too deep, or holds a value that is none") from None
     finally:
         loader.dispose()
