@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from muniment.core.catalog import write_moment
 from muniment.core.exports import Format, Head, Line
@@ -19,6 +20,7 @@ from muniment.core.problems import Conflict
 from muniment.core.seals import Seal, Stored
 from muniment.flows.house import House, aside
 from muniment.flows.review_ledger import admitted_reader
+from muniment.post.export_files import MEDIA, Sending, file_name, written
 from muniment.store import exports, ledger_order, seals
 from muniment.store.databases import Transaction
 from muniment.store.exports import Paths
@@ -31,16 +33,17 @@ _BEGINNING = Place(0, 0, 0)
 
 @dataclass(frozen=True, slots=True)
 class Export:
-    """What an export begins with, its lines as they are read, and the revision by which its rights were decided."""
+    """A file, sent as it is read, what it is called and of which media type; the revision that decided the rights."""
 
-    head: Head
-    lines: AsyncIterator[Sequence[Line]]
-    number: int
+    parts: AsyncIterator[bytes]
+    name: str
+    media: str
     revision: int
 
 
 async def export_ledger(house: House, occasion: Occasion, question: Question, format_: Format) -> Export:
     """The rows that answer a question and that the asker may read, of all that is sealed now; recorded before any."""
+    file = await aside(lambda: written(format_))
     realm = await house.realms.current()
     reader = await admitted_reader(house, occasion, realm, question)
     async with house.db.begin() as tx:
@@ -63,7 +66,16 @@ async def export_ledger(house: House, occasion: Occasion, question: Question, fo
         announcements=announcements,
     )
     reading = _Reading(house, None if head.complete else question, reader, newest)
-    return Export(head, reading.lines(), newest.number, realm.revision)
+    parts = _sent(Sending(head, file), reading.lines())
+    return Export(parts, file_name(format_, newest.number), MEDIA[format_], realm.revision)
+
+
+async def _sent(file: Sending, lines: AsyncIterator[Sequence[Line]]) -> AsyncIterator[bytes]:
+    yield file.begin()
+    async for some in lines:
+        if some:
+            yield await aside(partial(file.some, some))
+    yield await aside(file.end)
 
 
 @dataclass(frozen=True, slots=True)

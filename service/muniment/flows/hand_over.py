@@ -41,7 +41,7 @@ class Held:
     """What a subject holds, as far as the asker may see it.
 
     ``wrote`` are the rules that stand as this subject put them. ``seen_at`` is none for one
-    who was never here.
+    who was never here. ``may_hand_over`` says whether the asker may.
     """
 
     holdings: Holdings
@@ -50,6 +50,7 @@ class Held:
     token_groups: tuple[str, ...]
     seen_at: datetime | None
     known_subjects: int
+    may_hand_over: bool
     revision: int
 
 
@@ -170,6 +171,7 @@ def _held(
         token_groups=tuple(sorted(seen.state.groups)) if seen and everything else (),
         seen_at=seen.seen_at if seen else None,
         known_subjects=len(known),
+        may_hand_over=may_govern(realm, asker, at, Action.ADMINISTER, ROOT),
         revision=realm.revision,
     )
 

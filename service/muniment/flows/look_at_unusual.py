@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from muniment.core import unusual as core
 from muniment.core.catalog import write_moment
+from muniment.core.figures import EARLIEST
 from muniment.core.grants import Grant
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import ROOT
@@ -44,8 +45,8 @@ class Looked:
 async def look_at_unusual(house: House, occasion: Occasion, since: datetime | None, until: datetime | None) -> Looked:
     """What is unusual in a window of at most a month, for those who audit everything."""
     end = min(until or occasion.at, occasion.at)
-    begin = since or end - USUAL
-    if not timedelta() < end - begin <= LONGEST:
+    begin = since or max(end, EARLIEST) - USUAL
+    if begin < EARLIEST or not timedelta() < end - begin <= LONGEST:
         message = f"Look at a window of at most {LONGEST.days} days that has begun."
         raise Invalid(message, [Fault("since", message)])
     realm = await house.realms.current()

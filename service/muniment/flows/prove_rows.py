@@ -14,14 +14,24 @@ from uuid import UUID
 from muniment.core import seals as core
 from muniment.core.checkpoints import Note, VerifierKey
 from muniment.core.ledger import Event, Outcome, Place, Row, row
-from muniment.core.merkle import Span, consistency_spans, inclusion_spans, root_of, subtrees
+from muniment.core.merkle import (
+    Span,
+    consistency_spans,
+    inclusion_spans,
+    leaf_hash,
+    proves_inclusion,
+    root_of,
+    subtrees,
+)
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import reader_of
 from muniment.core.problems import Conflict, Fault, Invalid, NotFound
 from muniment.core.seals import Stored
 from muniment.flows.house import House, aside
+from muniment.identity.seal_keys import holds
 from muniment.store import ledger, ledger_order, seals
 from muniment.store.databases import Transaction
+from muniment.store.seals import Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +67,36 @@ class Inclusion:
     checkpoint: Note
     revision: int
 
+    @property
+    def holds(self) -> bool:
+        """Whether the path leads from the row to the root that the checkpoint says."""
+        signed = self.checkpoint.checkpoint
+        return proves_inclusion(leaf_hash(self.entry), self.index, signed.size, signed.root, self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class Checked:
+    """A proof, whether it holds, and which of the ledger's keys signed the checkpoint, if one did."""
+
+    proof: Inclusion
+    holds: bool
+    signed_by: VerifierKey | None
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far the ledger is sealed: by which checkpoint, of when, and how many rows that holds.
+
+    ``waiting_since`` is when the first row came that is not sealed yet; ``witnesses`` keep checkpoints elsewhere, each
+    up to some number.
+    """
+
+    number: int
+    at: datetime
+    size: int
+    waiting_since: datetime | None
+    witnesses: Sequence[Told]
+
 
 @dataclass(frozen=True, slots=True)
 class Consistency:
@@ -82,6 +122,18 @@ async def seal_keys(house: House) -> Sequence[Announced]:
         with ledger.needed():
             notes = [Note.parse(text).checkpoint for text in await seals.announcements(tx)]
     return [Announced(each.key, each.number, each.at) for each in notes if each.key is not None]
+
+
+async def how_far(house: House) -> Standing | None:
+    """How far the ledger is sealed now; nothing where nothing is. It names nobody, and is for everybody."""
+    async with house.db.begin() as tx:
+        with ledger.needed():
+            head = await seals.head(tx)
+            witnesses = await seals.witnesses(tx)
+            waiting = await seals.oldest_unsealed(tx, await ledger_order.clusters(tx))
+    if head is None:
+        return None
+    return Standing(head.number, Note.parse(head.checkpoint).checkpoint.at, head.size, waiting, witnesses)
 
 
 async def list_seals(house: House, occasion: Occasion, limit: int, after: int) -> tuple[Sequence[Sealed], int]:
@@ -116,6 +168,13 @@ async def prove_inclusion(house: House, occasion: Occasion, id_: UUID | None, re
         path = await _path(tx, inclusion_spans(index, head.size))
     entry, note = core.entry(stored), Note.parse(head.checkpoint)
     return Inclusion(readable.id, index, number, entry, stored.salt, path, note, realm.revision)
+
+
+async def check_row(house: House, occasion: Occasion, id_: UUID) -> Checked:
+    """A row's proof, checked here and now as whoever is handed it would; :class:`Conflict` before it is sealed."""
+    proof = await prove_inclusion(house, occasion, id_, None)
+    keys = [each.key for each in await seal_keys(house)]
+    return Checked(proof, holds=proof.holds, signed_by=proof.checkpoint.signer(keys, holds))
 
 
 async def prove_consistency(house: House, occasion: Occasion, first: int, second: int) -> Consistency:

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 
+from muniment.core.dataset_types import KnownTypes
 from muniment.core.grants import Grant
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
-from muniment.core.problems import NotAllowed, NotFound, StaleEdit
+from muniment.core.problems import Conflict, Invalid, NotAllowed, NotFound, Problem, StaleEdit
 from muniment.core.realm import Realm
 from muniment.core.reviews import Due, Keep, Verdict, check_sitting, due
 from muniment.core.rulebook import Written, all_readable
-from muniment.flows.change_realm import Changed, Plan, Planner, change_realm
+from muniment.flows.change_realm import Changed, Plan, Planner, change_realm, judge_one, refused_changes_recorded
 from muniment.flows.edit_policy import plan_grant, plan_grant_end, plan_policy, plan_policy_end
 from muniment.flows.house import House, aside
 from muniment.store import grants, ledger, policies
@@ -22,6 +24,9 @@ from muniment.store.lines import Standing
 
 #: How far back the ledger is asked when a rule was last used.
 LAST_USED = timedelta(days=365)
+
+#: For how long it is believed at one revision how many rules are due: a rule may give a right at some hours alone.
+_BELIEVED = timedelta(minutes=10)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +44,17 @@ class Reviewed:
 
     verdicts: tuple[tuple[Verdict, Written | None], ...]
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Sat:
+    """What came of a sitting in which each rule is decided about for itself: what was done, and what was refused.
+
+    Nothing was done where all of it was refused.
+    """
+
+    done: Reviewed | None
+    refused: tuple[tuple[Verdict, Problem], ...]
 
 
 async def list_due(
@@ -70,10 +86,51 @@ async def list_due(
     return listed, _key(page[-1]) if len(following) > limit else None, realm.revision
 
 
+async def count_due(house: House, occasion: Occasion) -> int:
+    """How many rules the asker is to look at by today."""
+    realm = await house.realms.current(occasion.revision)
+    today = _today(occasion)
+    key = (f"due {today.isoformat()}", occasion.asker.digest)
+    known = house.acquainted.get(realm.revision, key, occasion.at)
+    number = known if isinstance(known, int) else None
+    if number is None:
+        number = await aside(lambda: _count(realm, occasion, today))
+        house.acquainted.put(realm.revision, key, number, occasion.at + _BELIEVED)
+    details = {"read": "reviews", "due": number}
+    await house.ledger.record(
+        row(occasion, Event.RULES_READ, Outcome.ALLOWED, revision=realm.revision, details=details)
+    )
+    return number
+
+
+def _count(realm: Realm, occasion: Occasion, today: date) -> int:
+    readable = all_readable(realm, occasion.asker, occasion.at)
+    return len(due(realm, readable.values(), by=today, today=today))
+
+
 async def review_access(house: House, occasion: Occasion, verdicts: Sequence[Verdict]) -> Reviewed:
     """Keep and end rules as one reviewer decided, all or none: one revision, one row that tells every reason."""
     changed = await change_realm(house, occasion, plan_review(occasion, verdicts))
     return Reviewed(tuple(_stand(verdicts, changed)), changed.revision)
+
+
+async def sit(house: House, occasion: Occasion, verdicts: Sequence[Verdict]) -> Sat:
+    """Keep and end those of the rules that may be, in one revision, and say of each other why it stands as it did.
+
+    What nobody could mean (a day gone by, a rule twice) refuses the whole sitting, as :func:`review_access` does.
+    """
+    realm = await house.realms.current()
+    async with refused_changes_recorded(house, occasion, realm):
+        check_sitting(verdicts, _today(occasion))
+    refused = await aside(lambda: tuple(_refused(house.types, realm, occasion, verdicts)))
+    for number, (_, problem) in enumerate(refused):
+        with suppress(Problem):
+            async with refused_changes_recorded(house, occasion.beside(f"refused {number}"), realm):
+                raise problem
+    without = {(verdict.kind, verdict.id) for verdict, _ in refused}
+    left = [verdict for verdict in verdicts if (verdict.kind, verdict.id) not in without]
+    done = await review_access(house, occasion, left) if left else None
+    return Sat(done, refused)
 
 
 def plan_review(occasion: Occasion, verdicts: Sequence[Verdict]) -> Planner:
@@ -94,6 +151,17 @@ def plan_review(occasion: Occasion, verdicts: Sequence[Verdict]) -> Planner:
         )
 
     return plan
+
+
+def _refused(
+    types: KnownTypes, realm: Realm, occasion: Occasion, verdicts: Sequence[Verdict]
+) -> Iterator[tuple[Verdict, Problem]]:
+    """The verdicts that would be refused if each were a sitting of its own, and why."""
+    for verdict in verdicts:
+        try:
+            judge_one(types, realm, occasion, plan_review(occasion, [verdict]))
+        except (NotAllowed, NotFound, Conflict, Invalid, StaleEdit) as refused:
+            yield verdict, refused
 
 
 def _planned(realm: Realm, occasion: Occasion, readable: Mapping[str, Written], verdict: Verdict) -> Plan:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from uuid import UUID
 
-from muniment.core.ledger import Event, Outcome, Question, row
+from muniment.core.ledger import Event, Outcome, Question, Row, row
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import Reader, reader_of
-from muniment.core.problems import Fault, Invalid, NotAllowed
+from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
 from muniment.core.realm import Realm
+from muniment.core.tellings import Telling, events_that
 from muniment.flows.house import House, aside
 from muniment.store import ledger
 from muniment.store.ledger import Read
@@ -20,6 +24,72 @@ class Reviewed:
 
     page: Read
     revision: int
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """What somebody who comes to read may read, and the environments that there are."""
+
+    reader: Reader
+    environments: Sequence[str]
+
+    def own(self, question: Question) -> Question:
+        """The question as its asker may ask it: about themselves, where they audit nothing and name nobody."""
+        if self.reader.audits or question.subject is not None:
+            return question
+        return replace(question, subject=self.reader.subject)
+
+
+@dataclass(frozen=True, slots=True)
+class Gathered:
+    """The last rows about something, those apart that tell different things; ``more`` where there are others."""
+
+    telling: Telling
+    rows: Sequence[Row]
+    more: bool
+
+
+#: How many rows of each kind are gathered about something, and from how long ago.
+_MOST_GATHERED = 5
+GATHERED_SINCE = timedelta(days=92)
+
+
+async def reading_desk(house: House, occasion: Occasion) -> Desk:
+    """What the asker may read; it is decided anew for every question, and this tells what to offer."""
+    realm = await house.realms.current()
+    reader = await aside(lambda: reader_of(realm, occasion.asker, occasion.at))
+    return Desk(reader, sorted(realm.environment_names))
+
+
+async def read_row(house: House, occasion: Occasion, id_: UUID) -> Row:
+    """One row that the asker may read; :class:`NotFound` for every other, and for none."""
+    realm = await house.realms.current()
+    await house.ledger.record(
+        row(occasion, Event.LEDGER_READ, Outcome.ALLOWED, revision=realm.revision, details={"row": str(id_)})
+    )
+    reader = await aside(lambda: reader_of(realm, occasion.asker, occasion.at))
+    async with house.db.begin() as tx:
+        found = await ledger.of_id(tx, id_)
+    if found is None or not reader.may_read(found):
+        raise NotFound
+    return found
+
+
+async def gather(house: House, occasion: Occasion, question: Question) -> Sequence[Gathered]:
+    """The last rows that answer a question, what they tell apart, and of each kind some."""
+    realm = await house.realms.current()
+    reader = await admitted_reader(house, occasion, realm, question)
+    details = {"read": "gathered", **question.told}
+    await house.ledger.record(
+        row(occasion, Event.LEDGER_READ, Outcome.ALLOWED, revision=realm.revision, details=details)
+    )
+    found = []
+    async with house.db.begin() as tx:
+        for telling in Telling:
+            asked = replace(question, events=events_that(telling))
+            page = await ledger.reading(tx, asked, limit=_MOST_GATHERED, reader=reader)
+            found.append(Gathered(telling, page.rows, page.following is not None))
+    return found
 
 
 async def review_ledger(

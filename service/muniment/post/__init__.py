@@ -1,1 +1,1 @@
-"""What leaves the service by itself: mails to people, and whatever else nobody has to fetch."""
+"""What leaves the service: mails to people, whatever else nobody has to fetch, and files as they are taken out."""

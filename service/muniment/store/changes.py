@@ -6,7 +6,7 @@ The log points into the lines, so what stood before a change is the version befo
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -96,6 +96,28 @@ async def leading(tx: AsyncConnection, held: int, to: int) -> list[Change]:
     """What makes the realm of one revision that of another, which may be the earlier: each thing once."""
     rows = await tx.execute(union_all(*(_stood(line, held, to) for line in LINES)).order_by("kind", "key"))
     return [_change(_BY_WORD[row.kind], row) for row in rows]
+
+
+async def that_matter(
+    tx: AsyncConnection, after: int, upto: int, matters: Callable[[type[Noun], str, Sequence[Noun]], bool]
+) -> list[int]:
+    """The revisions after one, up to and with another, that changed something that matters, in their order.
+
+    It is said of what is changed by its kind, its key, and all that ever stood there until then.
+    """
+    log = change_log.c
+    changed = list(
+        await tx.execute(select(log.revision, log.kind, log.key).where(log.revision > after, log.revision <= upto))
+    )
+    keys: defaultdict[str, set[str]] = defaultdict(set)
+    for each in changed:
+        keys[each.kind].add(each.key)
+    mattering: set[tuple[str, str]] = set()
+    for word, named in keys.items():
+        line = _BY_WORD[word]
+        stood = await line.ever(tx, named, upto)
+        mattering.update((word, key) for key in named if matters(line.kind, key, stood[key]))
+    return sorted({each.revision for each in changed if (each.kind, each.key) in mattering})
 
 
 def _touched(one: int, other: int) -> Select[Any]:

@@ -12,6 +12,7 @@ is ``json`` because ``jsonb`` reorders what a steward wrote, and rounds a float 
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -132,6 +133,21 @@ class Line(Generic[N]):
         async for part in rows.partitions(_READ_AT_ONCE):
             # Requests go on between the parts, and while a part is read.
             found |= await anyio.to_thread.run_sync(self._values, part)
+        return found
+
+    async def ever(self, tx: AsyncConnection, keys: Iterable[str], upto: int) -> Mapping[str, Sequence[N]]:
+        """All that ever stood at these keys until a revision, the oldest first."""
+        table = self.table
+        named = any_(bindparam("keys", sorted(keys), ARRAY(Text)))
+        question = (
+            select(table.c.key, table.c.version, table.c.body)
+            .where(table.c.key == named, table.c.revision <= upto)
+            .order_by(table.c.key, table.c.version)
+        )
+        found: defaultdict[str, list[N]] = defaultdict(list)
+        for row in await tx.execute(question):
+            if row.body is not None:
+                found[row.key].append(self.read(row.key, row.version, row.body))
         return found
 
     async def standing(self, tx: AsyncConnection) -> dict[str, Standing]:
