@@ -36,10 +36,12 @@ from muniment.api import (
     catalogs,
     changes,
     datasets,
+    deputies,
     domains,
     environments,
     explanations,
     exports,
+    figures,
     following,
     grants,
     groups,
@@ -47,12 +49,14 @@ from muniment.api import (
     holds,
     keys,
     ledger,
+    lineages,
     lint,
     measuring,
     notices,
     policies,
     preflights,
     provenance,
+    reads,
     realm,
     requests,
     reviews,
@@ -60,9 +64,11 @@ from muniment.api import (
     schema,
     scim,
     seals,
+    starters,
     subjects,
     unusual,
     uses,
+    views,
     webhooks,
     who,
 )
@@ -94,6 +100,8 @@ from muniment.core.problems import (
 from muniment.core.provisioning import Directory
 from muniment.core.realm import Realm
 from muniment.core.schema import schema_text
+from muniment.core.starters.offers import Shelf, shelf
+from muniment.core.starters.rendering import check_templates
 from muniment.core.subjects import ITSELF
 from muniment.core.tracing import UNTRACED, Tracing
 from muniment.flows.begin_realm import begin_realm, offer_beginning
@@ -128,9 +136,22 @@ from muniment.store.realms import Realms
 from muniment.store.refusals import Refusals
 from muniment.store.roster import Roster
 from muniment.store.subjects import Sightings
-from muniment.web import account, pages, sign_in
+from muniment.web import account, home, pages, sign_in
+from muniment.web import audit as audit_pages
 from muniment.web import beginnings as beginning_pages
+from muniment.web import datasets as dataset_pages
+from muniment.web import declare as declare_pages
+from muniment.web import deputies as deputy_pages
+from muniment.web import domains as domain_pages
+from muniment.web import environments as environment_pages
+from muniment.web import grants as grant_pages
+from muniment.web import groups as group_pages
+from muniment.web import importing as importing_pages
 from muniment.web import notices as notice_pages
+from muniment.web import policies as policy_pages
+from muniment.web import requests as request_pages
+from muniment.web import reviews as review_pages
+from muniment.web import starters as starter_pages
 
 if TYPE_CHECKING:
     from muniment.api.traces import Traces
@@ -280,6 +301,7 @@ def create_app(settings: Settings, url: str, *, alone: bool = False) -> FastAPI:
         datasets,
         provenance,
         runs,
+        lineages,
         domains,
         environments,
         groups,
@@ -288,10 +310,14 @@ def create_app(settings: Settings, url: str, *, alone: bool = False) -> FastAPI:
         changes,
         realm,
         requests,
+        deputies,
         lint,
         reviews,
         subjects,
         unusual,
+        figures,
+        reads,
+        views,
         exports,
         holds,
         seals,
@@ -306,11 +332,33 @@ def create_app(settings: Settings, url: str, *, alone: bool = False) -> FastAPI:
         keys,
         webhooks,
         scim,
+        starters,
     ):
         app.include_router(door.router)
     app.include_router(health.router)
     app.include_router(measuring.router)
-    for page in (pages, sign_in, account, beginning_pages, notice_pages):
+    for page in (
+        pages,
+        sign_in,
+        home,
+        account,
+        dataset_pages,
+        # Before the pages of one dataset, whose name their addresses could be.
+        importing_pages,
+        domain_pages,
+        environment_pages,
+        declare_pages,
+        beginning_pages,
+        grant_pages,  # Their addresses begin as those of policies do.
+        group_pages,
+        policy_pages,
+        notice_pages,
+        deputy_pages,
+        request_pages,
+        audit_pages,
+        review_pages,
+        starter_pages,
+    ):
         app.include_router(page.router)
     app.add_middleware(ReadRequests, is_page=pages.is_page, on_page=pages.refusal)
     if outermost:
@@ -343,6 +391,7 @@ async def prepare(settings: Settings, url: str) -> str | None:
         await _check_secret(db, settings)
         _check_policies(await Realms(db, schema_text(settings.attributes)).current())
         _types(settings)
+        _check_starters(settings)
         if settings.smtp is None:
             logger.info("No mails are sent: MUNIMENT_SMTP is not set. People find their notices in /v1/notices alone.")
         return link
@@ -518,11 +567,13 @@ def _house(
         realms=realms,
         ledger=committer,
         types=_types(settings),
+        starters=_starters(settings),
         signer=Signer(secret.read(settings.secret_path), _public_url(settings)),
         links=Links.under(secret.read(settings.secret_path)),
         mail=settings.smtp,
         lengths=Lengths(users=hours.users, services=hours.services),
         longest_key=timedelta(days=settings.key_days),
+        escalates_after=timedelta(hours=settings.escalation_hours),
         breakers=settings.break_glass,
         tracing=tracing,
         present=present,
@@ -621,6 +672,21 @@ def _types(settings: Settings) -> KnownTypes:
         return KnownTypes.newest().registering(settings.dataset_types)
     except Invalid as refused:
         raise CannotStart(f"MUNIMENT_DATASET_TYPES: {refused.detail}") from refused
+
+
+def _starters(settings: Settings) -> Shelf:
+    try:
+        return shelf(settings.starters)
+    except Invalid as refused:
+        raise CannotStart(f"MUNIMENT_STARTERS: {refused.detail} Mend it, then start again.") from refused
+
+
+def _check_starters(settings: Settings) -> None:
+    """Refuse to start with templates of which no project could be made."""
+    try:
+        check_templates(_starters(settings).newest)
+    except Invalid as refused:
+        raise CannotStart(f"MUNIMENT_STARTERS: {refused.detail} Mend it, then start again.") from refused
 
 
 async def _begin(db: Database, settings: Settings) -> str | None:

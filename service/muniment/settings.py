@@ -185,6 +185,12 @@ class Settings(BaseModel):
     retention: Retention | None = Field(
         default=None, description='How long rows of the ledger are kept at least: {"months": 84}; absent: for ever.'
     )
+    escalation_hours: int = Field(
+        default=72,
+        ge=1,
+        le=720,
+        description="How many hours a request waits at one level before it comes to the approvers of the domain above.",
+    )
     key_days: int = Field(
         default=90, ge=1, le=366, description="How many days away the end of a key of Muniment's own may be."
     )
@@ -205,6 +211,10 @@ class Settings(BaseModel):
     )
     dataset_types: tuple[str, ...] = Field(
         default=(), description="Further dataset types that definitions may use, as a JSON list of full names."
+    )
+    starters: Path | None = Field(
+        default=None,
+        description="A directory of the platform team's own starters, packages and base files for new projects.",
     )
     smtp: MailServer | None = Field(
         default=None,

@@ -36,6 +36,9 @@ WRITING = {
     f"/v1/requests/{NEVER}/approve": {"comment": "fine"},
     f"/v1/requests/{NEVER}/deny": {"because": "no"},
     f"/v1/requests/{NEVER}/withdraw": {},
+    "/v1/requests/renewals": {"grant": "nothing"},
+    "/v1/deputy": {"deputy": "user:theo", "until": "2030-01-01T00:00:00Z"},
+    "/v1/projects/preview": {"name": "Report", "environment": "dev"},
     "/v1/notices/preferences": {"mail": {"asked": "off"}},
     "/v1/notices/address": {"address": "ann@example.org"},
     "/v1/notices/webhook": {"url": "https://hooks.example.org/ann"},
@@ -44,6 +47,7 @@ WRITING = {
     "/v1/keys": {"service": "service:x", "use": "changes", "until": "2030-01-01T00:00:00Z", "because": "a test"},
     "/v1/keys/revoke": {"key": "mun_nonsense"},
     "/v1/webhooks/fresh": {"url": "https://siem.example.org/", "active": False},
+    "/v1/ledger/views/fresh": {"question": {"domain": "sales"}, "days": 7},
     "/v1/webhooks/fresh/secret": {"keep_hours": 1},
     "/v1/webhooks/fresh/replay": {"dead": True},
     "/v1/subjects/end-sign-ins": {"reason": "a key has leaked"},
@@ -58,7 +62,10 @@ WRITING = {
 #: The addresses whose bodies are of another's making, where a wrong one is answered as that standard has it.
 OF_STANDARDS = ("/access/v1/", "/scim/v2/")
 
-PUTTING = {path for path in WRITING if path.count("/") == 3 and path.endswith(("fresh", "preferences"))}
+PUTTING = {path for path in WRITING if path.count("/") == 3 and path.endswith(("fresh", "preferences"))} | {
+    "/v1/deputy",
+    "/v1/ledger/views/fresh",
+}
 
 NAMES_THAT_NOBODY_HAS = {
     "path traversal": "../../etc/passwd",

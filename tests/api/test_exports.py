@@ -163,8 +163,8 @@ async def test_a_slow_reader_holds_no_transaction_open(service, keys):
     house, at = service.app.state.house, datetime.now(UTC)
     audrey = Occasion(SubjectState(Subject(Kind.USER, "audrey"), "corp"), at, new_id(at))
     export = await export_ledger(house, audrey, Question(), Format.JSONL)
-    async for lines in export.lines:
-        assert lines
+    async for part in export.parts:
+        assert part
         assert house.db.lent == 0
 
 

@@ -98,3 +98,17 @@ async def test_a_retired_dataset_may_still_be_known_of(company: Running) -> None
     told = (await explained(company.sam, "sales.old", "discover", subject=None)).json()
 
     assert told["allowed"] is True
+
+
+async def test_a_search_finds_by_words_and_counts_what_it_finds(service: Running) -> None:
+    found = await service.sam.read("/v1/datasets/search?search=ord&domain=sales&limit=1")
+    assert ([each["name"] for each in found["items"]], found["next"]) == (["sales.orders"], "1")
+    following = await service.sam.read("/v1/datasets/search?search=ord&domain=sales&after=1")
+    assert ([each["name"] for each in following["items"]], following["next"]) == (["sales.{region}_orders"], None)
+    assert {each["value"]: each["count"] for each in found["facets"]["type"]} == {"pandas.CSVDataset": found["total"]}
+    mine = await service.sam.read("/v1/datasets/search?may=steward&lifecycle=active&sort=sensitive&limit=2")
+    assert len(mine["items"]) == 2
+    hidden = await service.sam.read("/v1/datasets/search?search=salaries")
+    assert (hidden["items"], hidden["total"], set(map(str, hidden["facets"].values()))) == ([], 0, {"[]"})
+    refusal(await service.sam.get("/v1/datasets/search?colour=red"), 422)
+    refusal(await service.sam.get("/v1/datasets/search?environment=qa"), 422)

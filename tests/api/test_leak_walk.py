@@ -10,11 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import difflib
 import json
 import re
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from http import HTTPStatus
 from typing import Any
 from uuid import uuid4
 
@@ -51,6 +53,8 @@ from tests.api.walking import (
     Ask,
     asks_for,
 )
+from tests.api.walking_pages import FOR_ANYBODY, PAGES, PAGES_ABOUT, TOLD_TO_WHO_GOVERNS, pages_of
+from tests.web.letting_in import let_in, served_pages
 
 pytestmark = pytest.mark.anyio
 
@@ -361,6 +365,59 @@ async def test_no_address_tells_anybody_what_is_hidden(pair: Pair, walker: str) 
     assert not told, f"{walker} is told, in {len(told)} answers: " + "\n".join(told[:5])
 
 
+#: What varies by nature on pages: moments, cursors, which draft was shown at which revision; and the names of groups,
+#: which whoever writes or audits rules somewhere reads, as through the JSON doors (:func:`told_to_who_governs`).
+_VARYING_ON_PAGES = re.compile(
+    r"""<time\ datetime="[^"]*">[^<]*</time>|\d{1,2}\ [A-Z][a-z]{2}\ \d{4},\ \d\d:\d\d|\d\d:\d\d:\d\d(\.\d+)?
+    |(?<=after=)[A-Za-z0-9_%=-]{24,}|(?<=before=)[A-Za-z0-9_%=-]{24,}|name="seal"\ value="[^"]*"
+    |<bdi><code>group:the-inner-circle</code></bdi>\ |<option\ value="the-inner-circle"></option>""",
+    re.VERBOSE,
+)
+
+
+def page_comparable(answer: httpx.Response) -> tuple[int, list[tuple[str, str]], list[str]]:
+    """A page without what varies by nature, as :func:`comparable`; its length is that of the text that is compared.
+
+    Rows of one moment come in the order of their ids, which chance has made: so the lines of the audit are in none.
+    """
+    status, headers, text = comparable(answer)
+    lines = _VARYING_ON_PAGES.sub("", text).splitlines()
+    sorting = answer.request.url.path.startswith("/audit")
+    return status, [each for each in headers if each[0] != "content-length"], sorted(lines) if sorting else lines
+
+
+#: An analyst, somebody who writes rules, and an auditor of one domain: each a kind of reader.
+_READERS = ("ann", "fay", "abe")
+
+
+@pytest.mark.parametrize("walker", _READERS)
+async def test_no_page_tells_anybody_what_is_hidden(pair: Pair, walker: str) -> None:
+    worlds = (pair.hides, pair.never)
+    visitors = [await let_in(world.service, f"user:{walker}") for world in worlds]
+    told = []
+    for path in pages_of(WALKERS[walker].near[:2], governs=WALKERS[walker].governs):
+        there, elsewhere = await asyncio.gather(
+            *(visitor.get(world.with_names(path)) for visitor, world in zip(visitors, worlds, strict=True))
+        )
+        assert there.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, f"{path}: {there.text}"
+        if page_comparable(there) != page_comparable(elsewhere):
+            told.append(f"{path}\n{differences(there, elsewhere)}")
+    assert not told, f"{walker} is told, by {len(told)} pages: " + "\n".join(told[:5])
+
+
+def differences(there: httpx.Response, elsewhere: httpx.Response) -> str:
+    """What stands in one page and not in the other."""
+    both = [page_comparable(each) for each in (there, elsewhere)]
+    heads = [[str(status), *map(str, headers)] for status, headers, _ in both]
+    lines = ([*head, *text] for head, (_, _, text) in zip(heads, both, strict=True))
+    return "\n".join(difflib.unified_diff(*lines, lineterm="", n=0))[:2000]
+
+
+async def test_every_page_is_walked(pair: Pair) -> None:
+    there = {route.path for route in served_pages(pair.never.service.app) if "GET" in route.methods}
+    assert there - FOR_ANYBODY == PAGES.keys() | PAGES_ABOUT.keys() | TOLD_TO_WHO_GOVERNS.keys()
+
+
 async def test_every_hidden_thing_is_near_somebody_who_may_ask() -> None:
     near = {name for walker in WALKERS.values() for name in walker.near}
     assert near == set(HIDDEN.values())
@@ -469,6 +526,8 @@ TIMED = (
     "/v1/datasets/{name}",
     "/v1/datasets/{name}/mine",
     "/v1/datasets/{name}/history",
+    "/v1/datasets/{name}/lineage",
+    "/v1/datasets/{name}/use",
     "/v1/datasets/{name}/definition?environment=dev",
     "/v1/explain?action=load&dataset={name}&environment=dev",
     "/v1/who?action=load&dataset={name}&environment=dev",

@@ -156,6 +156,8 @@ LISTING = [
     "/v1/ledger",
     "/v1/ledger/export",
     "/v1/ledger/unusual",
+    *(f"/v1/ledger/figures?by={by}" for by in ("day", "domain", "team")),
+    "/v1/ledger/views",
     "/v1/ledger/019d6a9e-0000-7000-8000-000000000000/decision",
     *(f"/v1/{what}?environment=dev&at=2999-01-01T00:00:00Z" for what in ("catalog", "leases")),
     "/v1/catalog?environment=dev&subject=user:hugo",
@@ -191,6 +193,7 @@ def reading(hidden: str) -> list[str]:
         f"{explain}=dev&action=load&subject=user:whoever",
         f"/v1/domains/{domain}",
         f"/v1/ledger?dataset={hidden}",
+        f"/v1/ledger/readers?dataset={hidden}",
     ]
 
 
@@ -521,6 +524,8 @@ async def test_as_much_is_decided_for_a_hidden_name_as_for_one_that_nobody_used(
     for path in (
         "/v1/datasets/{name}",
         "/v1/datasets/{name}/history",
+        "/v1/datasets/{name}/lineage",
+        "/v1/datasets/{name}/use",
         "/v1/explain?action=load&dataset={name}&environment=dev",
         "/v1/who?action=load&dataset={name}&environment=dev",
         "/v1/catalog?environment=dev&names={name}",

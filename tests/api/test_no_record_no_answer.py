@@ -68,11 +68,14 @@ READING = [
     "/v1/explain?action=load&dataset=sales.orders&environment=dev",
     "/v1/who?action=load&dataset=sales.orders&environment=dev",
     "/v1/datasets",
+    "/v1/datasets/search?search=ord&may=use",
     "/v1/datasets/sales.orders",
     "/v1/datasets/sales.orders/mine",
     "/v1/datasets/sales.orders/history",
     "/v1/datasets/sales.orders/definition?environment=dev",
     "/v1/datasets/sales.orders/projects",
+    "/v1/datasets/sales.orders/lineage",
+    "/v1/datasets/sales.orders/use",
     "/v1/domains",
     "/v1/domains/sales",
     "/v1/environments",
@@ -86,8 +89,11 @@ READING = [
     "/v1/realm?kind=dataset",
     "/v1/requests",
     f"/v1/requests/{REQUEST}",
+    "/v1/deputy",
     "/v1/lint",
     "/v1/reviews",
+    "/v1/projects/offer",
+    "/v1/projects/new.zip?name=Report&environment=dev&datasets=sales.orders",
     "/v1/notices",
     "/v1/notices/preferences",
     "/v1/subjects/user:ann",
@@ -105,6 +111,9 @@ READING = [
     f"/v1/ledger/proofs/inclusion?id={DECIDED}",
     "/v1/ledger/proofs/consistency?first=1&second=1",
     "/v1/ledger/unusual",
+    "/v1/ledger/readers?dataset=sales.orders",
+    "/v1/ledger/figures",
+    "/v1/ledger/views",
     "/v1/ledger/export",
     f"/v1/ledger/{DECIDED}/decision",
 ]
@@ -143,6 +152,7 @@ ASKING = {
         "environments": ["dev"],
         "because": "a report",
     },
+    "/v1/projects/preview": {"name": "Report", "environment": "dev", "datasets": ["sales.orders"]},
     "/v1/try": {"changes": [{"delete": {"kind": "grant", "id": "analysts-load-orders"}}]},
     "/v1/policies/read": {"cedar": 'forbid (principal, action == Action::"save", resource);'},
     "/access/v1/evaluation": {**_MAY, "action": _LOAD},
@@ -162,6 +172,9 @@ CHANGING = {
     "/v1/webhooks/new": {"url": "https://siem.example.org/"},
 }
 
+#: A question that Root would keep.
+VIEW = "/v1/ledger/views/new"
+
 #: Somebody whose access has ended, and may be admitted again.
 LEAVER = "leaver"
 
@@ -173,6 +186,7 @@ _WHY = {"reason": "a test"}
 DOING: Mapping[str, Mapping[str, object]] = {
     f"/v1/requests/{REQUEST}/approve": {},
     f"/v1/requests/{REQUEST}/deny": {"because": "no"},
+    "/v1/requests/renewals": {"grant": "nothing"},
     "/v1/use": {"events": [{"id": KEY, "dataset": "sales.orders", "action": "load", "at": _UNTIL}]},
     "/v1/reviews": {"decisions": [{"kind": "grant", "id": "analysts-load-orders", "version": 1, "end": _WHY}]},
     "/v1/keys": {"service": "service:nightly", "use": "changes", "until": _UNTIL, "because": "a test"},
@@ -339,7 +353,10 @@ async def test_nothing_is_changed_without_a_record(
         refusal(await everything.ann.post(f"/v1/requests/{REQUEST}/withdraw", {}), 503)
         refusal(await everything.root.send("DELETE", f"/v1/keys/{KEY}"), 503)
         refusal(await everything.root.put("/v1/notices/preferences", {"quiet": True}, after=0), 503)
-        for path in ("/v1/notices/address", "/v1/notices/webhook"):
+        deputy = {"deputy": "user:sam", "until": _UNTIL}
+        refusal(await everything.root.send("PUT", "/v1/deputy", json=deputy), 503)
+        refusal(await everything.root.send("PUT", VIEW, json={"question": {}}), 503)
+        for path in (VIEW, "/v1/notices/address", "/v1/notices/webhook", "/v1/deputy"):
             refusal(await everything.root.send("DELETE", path), 503)
         refusal(await everything.nobody.post("/v1/keys/revoke", {"key": SHOWN}), 503)
     assert "GLASS" not in caplog.text  # nobody has broken it
@@ -384,6 +401,8 @@ async def test_no_refusal_is_told_without_a_record(everything: Running, way: str
         "/v1/datasets/hr.salaries",
         "/v1/datasets/hr.salaries/history",
         "/v1/datasets/hr.salaries/definition?environment=dev",
+        "/v1/datasets/hr.salaries/lineage",
+        "/v1/datasets/hr.salaries/use",
         "/v1/explain?action=load&dataset=hr.salaries&environment=dev",
     )
     with no_ledger(everything, way):
@@ -430,9 +449,11 @@ async def test_these_tests_know_every_address(everything: Running) -> None:
     beside = (f"/v1/requests/{REQUEST}/withdraw", "/v1/keys/revoke", "/v1/apply")
     asked = {
         *(f"GET {path.partition('?')[0]}" for path in (*READING, *PROVISIONED, *DESCRIBING, *UNDECIDED)),
-        *(f"PUT {path}" for path in (*CHANGING, "/v1/notices/preferences")),
+        *(f"PUT {path}" for path in (*CHANGING, "/v1/notices/preferences", "/v1/deputy", VIEW)),
         *(f"POST {path}" for path in (*ASKING, *DOING, *SEARCHING, *beside)),
         *(f"DELETE {path}" for path in (*ENDING, f"/v1/keys/{KEY}", "/v1/notices/address", "/v1/notices/webhook")),
+        "DELETE /v1/deputy",
+        f"DELETE {VIEW}",
         *TELLING,
     }
     for method, template in everything.routes:

@@ -49,6 +49,9 @@ ENDING_ALL = "/v1/subjects/end-sign-ins"
 #: An answer that has no end, unless one is asked for.
 FOLLOWING = "/v1/ledger/events"
 
+#: A question that somebody keeps.
+VIEW = "/v1/ledger/views/mine"
+
 #: What takes no token.
 OPEN = {"/v1/keys/revoke", "/v1/leases/keys", "/v1/ledger/checkpoint", "/v1/ledger/keys"}
 
@@ -103,7 +106,7 @@ def standing(served: Served, issuer: RunningIssuer) -> tuple[str, ...]:
         while http.get("/v1/ledger/proofs/inclusion", params={"id": rows[0]["id"]}).status_code == CONFLICT:
             time.sleep(0.1)
     provisioned = (f"/scim/v2/Users/{person}", f"/scim/v2/Groups/{group}", *DESCRIBING)
-    return (*STANDING, f"/v1/requests/{wished}", f"/v1/keys/{key}", f"/v1/ledger/{rows[0]['id']}", *provisioned)
+    return (*STANDING, f"/v1/requests/{wished}", f"/v1/keys/{key}", f"/v1/ledger/{rows[0]['id']}", *provisioned, VIEW)
 
 
 @pytest.mark.anyio
@@ -169,10 +172,12 @@ def _name_what_stands(case: schemathesis.Case, standing: tuple[str, ...]) -> Non
     place = next((path for path in standing if path.startswith(case.path.partition("{")[0])), "")
     for name in case.path_parameters or {}:
         case.path_parameters[name] = place.rpartition("/")[2]
-    if "environment" in (case.query or {}) or case.path == "/v1/who":
+    if case.path != "/v1/ledger/readers" and ("environment" in (case.query or {}) or case.path == "/v1/who"):
         case.query = {"environment": "dev"}
         if case.path in {"/v1/explain", "/v1/who"}:
             case.query |= {"action": "load", "dataset": "sales.orders"}
+    elif case.path == "/v1/ledger/readers":
+        case.query = {"dataset": "sales.orders"}
     elif case.path == "/v1/ledger/proofs/inclusion":
         case.query = {"id": next(path for path in standing if path.startswith("/v1/ledger/")).rpartition("/")[2]}
     elif case.path == "/v1/ledger/proofs/consistency":

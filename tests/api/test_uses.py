@@ -237,3 +237,32 @@ async def test_whoever_used_something_reads_what_they_told(service: Running) -> 
     rows = (await service.eve.read("/v1/ledger?subject=user:eve&run=r-mine"))["items"]
     assert [row["datasets"] for row in rows] == [["hr.salaries"]]
     refusal(await service.eve.get("/v1/ledger?run=r-mine"), 403)
+
+
+async def test_use_and_lineage_are_everybodys_for_stewards_and_ones_own_for_others(service: Running) -> None:
+    receipts = {"nightly": await leased(service.nightly), "sam": await leased(service.sam)}
+    node = {"environment": "dev", "run": "r-beside", "node": "plan", "project": "targets"}
+    forged = {**node, "dataset": "sales.emea.leads", "action": "load"}
+    await report(
+        service.nightly,
+        use("sales.targets", action="save", receipt=receipts["nightly"], **node),
+        use("sales.orders", receipt=receipts["nightly"], **node),
+        use("hr.salaries", receipt=receipts["nightly"], **node),
+        use(**forged),
+    )
+    await report(service.sam, use("sales.targets", receipt=receipts["sam"], run="r-sam", environment="dev"))
+
+    told = await service.sam.read("/v1/datasets/sales.targets/lineage")
+    (orders,) = told["items"]
+    assert (orders["dataset"], orders["side"], told["of_all"]) == ("sales.orders", "upstream", True)
+    (passage,) = orders["passages"]
+    assert (passage["project"], passage["node"], passage["runs"], passage["subjects"]) == ("targets", "plan", 1, 1)
+    (back,) = (await service.sam.read("/v1/datasets/sales.orders/lineage"))["items"]
+    assert (back["dataset"], back["side"]) == ("sales.targets", "downstream")
+
+    everybodys = await service.sam.read("/v1/datasets/sales.targets/use?days=1")
+    assert [(day["loads"], day["saves"], day["subjects"]) for day in everybodys["items"]] == [(1, 1, 2)]
+    own = await service.nightly.read("/v1/datasets/sales.targets/use?days=1")
+    assert ([(day["loads"], day["saves"]) for day in own["items"]], own["of_all"]) == ([(0, 1)], False)
+    refusal(await service.ann.get("/v1/datasets/hr.salaries/use"), 404)
+    refusal(await service.ann.get("/v1/datasets/hr.salaries/lineage"), 404)

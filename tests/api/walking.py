@@ -248,6 +248,17 @@ TRIALS: tuple[list[dict[str, object]], ...] = (
 )
 
 #: What is asked of each route that names nothing hidden.
+#: What projects are started with that name nothing hidden.
+_STARTED_WITH = ((), ("sales.orders",), ("sales.orders", "finance.budget"), ("finance.accounts", "sales.apac_orders"))
+
+
+def _starting(datasets: Iterable[str]) -> dict[str, object]:
+    """A project that begins with some datasets, with every field that it can have."""
+    chosen = {"starter": "standard", "kedro": "1.7.0", "python": "3.12", "ci": "gitlab", "version": "1"}
+    lists = {"tools": ["lint"], "packages": ["polars"], "datasets": list(datasets)}
+    return {"name": "Report", "description": "x", "package": "report", "environment": "dev", **chosen, **lists}
+
+
 ALWAYS: dict[str, list[Ask]] = {
     "GET /v1/catalog": [
         *_gets(*(f"/v1/catalog?environment={name}" for name in ("dev", "prod", "qa", "base"))),
@@ -302,6 +313,14 @@ ALWAYS: dict[str, list[Ask]] = {
         *(f"/v1/datasets?lifecycle={state}" for state in ("draft", "active", "deprecated", "retired")),
         *(f"/v1/datasets?environment={name}&limit=1" for name in ("prod", "qa")),
     ),
+    "GET /v1/datasets/search": _gets(
+        *(f"/v1/datasets/search?search={words}" for words in ("", "ord", "order deal", "board", "bonuses")),
+        *(f"/v1/datasets/search?domain={domain}" for domain in ("sales", "hr", "finance", *HIDDEN_DOMAINS)),
+        *(f"/v1/datasets/search?may={may}&sort=sensitive" for may in ("use", "ask", "steward")),
+        "/v1/datasets/search?tag=board-only&owner=group:the-board&classification=secret&layer=raw",
+        "/v1/datasets/search?type=pandas.CSVDataset&lifecycle=draft&lifecycle=retired&limit=1&after=1",
+        *(f"/v1/datasets/search?environment={name}&sort=name" for name in ("prod", "qa")),
+    ),
     "GET /v1/datasets/{name}": _gets("/v1/datasets/sales.orders", "/v1/datasets/finance.accounts"),
     "PUT /v1/datasets/{name}": [
         *_puts("/v1/datasets/finance.budget", dataset("s3://lake/finance/secret/deals.csv"), after=[7]),
@@ -313,6 +332,12 @@ ALWAYS: dict[str, list[Ask]] = {
         "/v1/datasets/finance.accounts/history",
         "/v1/datasets/finance.accounts/history?limit=1",
         "/v1/datasets/finance.accounts/history?after=2",
+    ),
+    "GET /v1/datasets/{name}/lineage": _gets(
+        *(f"/v1/datasets/{name}/lineage" for name in ("sales.orders", "sales.apac_orders", "finance.budget")),
+    ),
+    "GET /v1/datasets/{name}/use": _gets(
+        *(f"/v1/datasets/{name}/use?days=366" for name in ("sales.orders", "finance.budget", "finance.{year}_closing")),
     ),
     "GET /v1/datasets/{name}/definition": _gets(
         *(
@@ -395,6 +420,31 @@ ALWAYS: dict[str, list[Ask]] = {
     ),
     "POST /v1/requests/{id}/deny": _posts("/v1/requests/{request}/deny", {"because": "no"}),
     "POST /v1/requests/{id}/withdraw": _posts("/v1/requests/{request}/withdraw", {}, {"because": "no need"}),
+    "POST /v1/requests/renewals": _posts(
+        "/v1/requests/renewals",
+        *(
+            {"grant": id_, "because": "it goes on", "until": "2999-01-01T00:00:00Z"}
+            for id_ in (*HIDDEN_GRANTS, "nothing")
+        ),
+    ),
+    "GET /v1/deputy": _gets("/v1/deputy"),
+    "PUT /v1/deputy": [
+        Ask("/v1/deputy", {"deputy": who, "until": until, "because": "away"})
+        for who in ("user:ann", "user:nobody", "service:nightly")
+        for until in ("2020-01-01T00:00:00Z", "2999-01-01T00:00:00Z")
+    ],
+    "DELETE /v1/deputy": _gets("/v1/deputy"),
+    "GET /v1/projects/offer": _gets(
+        "/v1/projects/offer",
+        *(f"/v1/projects/offer?environment={name}&limit=1" for name in ("dev", "prod", "qa")),
+        *(f"/v1/projects/offer?q={q}" for q in ("order", "deal", "board", "bonus")),
+    ),
+    "POST /v1/projects/preview": _posts("/v1/projects/preview", *(_starting(of) for of in _STARTED_WITH)),
+    "GET /v1/projects/new.zip": _gets(
+        *(f"/v1/projects/new.zip?name=Report&environment=dev&datasets={','.join(of)}" for of in _STARTED_WITH),
+        "/v1/projects/new.zip?name=Report&description=x&package=report&starter=standard&kedro=1.7.0&python=3.12"
+        "&tools=lint&packages=polars&ci=gitlab&environment=prod&version=1",
+    ),
     "GET /v1/notices": _gets("/v1/notices", "/v1/notices?limit=1", "/v1/notices?after={request}"),
     "GET /v1/notices/preferences": _gets("/v1/notices/preferences"),
     "PUT /v1/notices/preferences": _puts(
@@ -495,6 +545,25 @@ ALWAYS: dict[str, list[Ask]] = {
         "/v1/ledger/export?kind=given&event=lease.served&outcome=allowed&environment=dev&project=p&purpose=q",
         "/v1/ledger/export?address=127.0.0.1&request_id={receipt}&receipt={receipt}&run=r",
     ),
+    "GET /v1/ledger/readers": _gets(
+        "/v1/ledger/readers?dataset=finance.budget",
+        "/v1/ledger/readers?dataset=sales.orders&environment=dev&since={moment}",
+        "/v1/ledger/readers?dataset=hr.bonuses&environment=qa&until={moment}",
+    ),
+    "GET /v1/ledger/figures": _gets(
+        *(f"/v1/ledger/figures?by={by}" for by in ("day", "domain", "dataset", "team", "project", "subject")),
+        *(f"/v1/ledger/figures?by=subject&domain={domain}" for domain in HIDDEN_DOMAINS),
+        "/v1/ledger/figures?dataset=hr.bonuses&since={moment}&until={moment}&about=user:hugo&policy=board-only",
+        "/v1/ledger/figures?kind=given&event=lease.served&outcome=allowed&environment=dev&project=p&purpose=q",
+        "/v1/ledger/figures?address=127.0.0.1&request_id={receipt}&receipt={receipt}&run=r&subject=user:hugo",
+    ),
+    "GET /v1/ledger/views": _gets("/v1/ledger/views"),
+    "PUT /v1/ledger/views/{name}": [
+        Ask("/v1/ledger/views/mine", {"question": {"domain": domain}, "days": 7, "shared": shared})
+        for domain in ("finance", *HIDDEN_DOMAINS)
+        for shared in (False, True)
+    ],
+    "DELETE /v1/ledger/views/{name}": _gets("/v1/ledger/views/mine", "/v1/ledger/views/never"),
     "GET /v1/ledger/unusual": _gets("/v1/ledger/unusual", "/v1/ledger/unusual?since={moment}&until={moment}"),
     "GET /v1/ledger/{id}/decision": _gets("/v1/ledger/{row}/decision"),
     "GET /v1/ledger/events": _gets(
@@ -635,6 +704,13 @@ def _about(name: str) -> dict[str, list[Ask]]:
             {"events": [_use(name, 3), _use(name, 4, receipt="{receipt}", environment="dev", outcome="refused")]},
             {"events": [_use(name, 4, action="save", project="p")]},
         ),
+        "GET /v1/projects/offer": _gets(f"/v1/projects/offer?q={name}"),
+        "POST /v1/projects/preview": _posts(
+            "/v1/projects/preview", _starting([name]), _starting(["finance.budget", name])
+        ),
+        "GET /v1/projects/new.zip": _gets(
+            f"/v1/projects/new.zip?name=Report&environment=dev&datasets=sales.orders,{name}"
+        ),
         "GET /v1/explain": _gets(
             *(f"{explain}=dev&action={action}" for action in ON_DATA),
             f"{explain}=qa&action=load",
@@ -646,6 +722,7 @@ def _about(name: str) -> dict[str, list[Ask]]:
             *(f"/v1/datasets?limit=1&after={after}" for after in (name, f"{name}a")),
             f"/v1/datasets?domain={domain}",
         ),
+        "GET /v1/datasets/search": _gets(*(f"/v1/datasets/search?search={words}" for words in (leaf, name))),
         "GET /v1/datasets/{name}": _gets(f"/v1/datasets/{name}"),
         "PUT /v1/datasets/{name}": [
             *_puts(f"/v1/datasets/{name}", body),
@@ -662,6 +739,8 @@ def _about(name: str) -> dict[str, list[Ask]]:
         "GET /v1/datasets/{name}/definition": _gets(
             *(f"/v1/datasets/{name}/definition?environment={environment}" for environment in ("dev", "qa"))
         ),
+        "GET /v1/datasets/{name}/lineage": _gets(f"/v1/datasets/{name}/lineage?days=7"),
+        "GET /v1/datasets/{name}/use": _gets(f"/v1/datasets/{name}/use?days=7"),
         "GET /v1/datasets/{name}/projects": _gets(
             f"/v1/datasets/{name}/projects", f"/v1/datasets/{name}/projects?days=7&limit=1&after=a"
         ),
@@ -700,6 +779,8 @@ def _about(name: str) -> dict[str, list[Ask]]:
         ),
         "POST /v1/break-glass": _posts("/v1/break-glass", _emergency(dataset=name), _emergency(domain=domain)),
         "GET /v1/ledger": _gets(f"/v1/ledger?dataset={name}"),
+        "GET /v1/ledger/readers": _gets(f"/v1/ledger/readers?dataset={name}&environment=dev"),
+        "GET /v1/ledger/figures": _gets(f"/v1/ledger/figures?dataset={name}"),
         "GET /v1/who": _gets(
             *(f"/v1/who?dataset={name}&environment=dev&action={action}" for action in ("discover", "load")),
             f"/v1/who?dataset={name}&environment=dev&action=load&at={{moment}}",

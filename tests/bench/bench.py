@@ -8,6 +8,7 @@
     ./dev bench --serving  the hot path beside the bare answer, itself without the ledger, and the plain route
     ./dev bench --peers    the same listing beside Feast, Tiled and Datasette, which it installs for itself
     ./dev bench --soaking  half an hour (--quick: a minute) at 70 % of what the service can do, while policies change
+    ./dev bench --pages    what each page costs in the largest realm, and how much its first load is
     ./dev bench --verifying what sealing and verifying a million rows of the ledger cost (--quick: 100,000)
     ./dev bench --json FILE
 
@@ -47,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--serving", action="store_true", help="only the hot path, beside what one would write first")
     parser.add_argument("--peers", action="store_true", help="only listing, beside Feast, Tiled and Datasette")
     parser.add_argument("--soaking", action="store_true", help="only half an hour at 70 %% of what the service can do")
+    parser.add_argument("--pages", action="store_true", help="only the pages, in the largest realm")
     parser.add_argument("--verifying", action="store_true", help="only a sealed ledger, verified")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure there, too")
     chosen = parser.parse_args(arguments)
@@ -73,6 +75,7 @@ def _chosen(chosen: argparse.Namespace) -> Callable[..., int]:
         "serving": _serving,
         "peers": _peers,
         "soaking": _soaking,
+        "pages": _pages,
         "verifying": _verifying,
     }
     return next((part for name, part in parts.items() if getattr(chosen, name)), _bench)
@@ -174,6 +177,16 @@ def _soaking(*, quick: bool, json_file: Path | None) -> int:
         return soaking.measure(server, issuer, 1 if quick else 30, tell)
 
     return 1 if _beside(measured, soaking.text, json_file) is None else 0
+
+
+def _pages(*, quick: bool, json_file: Path | None) -> int:
+    """What people wait for."""
+    from tests.bench import looking
+
+    def measured(server: Postgres, issuer: RunningIssuer, tell: Tell) -> Awaitable[looking.Looks]:
+        return looking.measure(server, issuer, looking.QUICK_TIMES if quick else looking.TIMES, tell)
+
+    return 1 if _beside(measured, looking.text, json_file) is None else 0
 
 
 def _beside(

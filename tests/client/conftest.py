@@ -102,6 +102,8 @@ class StandIn:
     bearers: set[str] = field(default_factory=set)
     #: The issuers as `/.well-known/muniment` describes them; the subject of each of their tokens is believed.
     issuers: list[dict[str, Any]] = field(default_factory=list)
+    #: Projects by the version of their templates, the newest last: what a project is started with.
+    projects: dict[str, bytes] = field(default_factory=dict)
     #: Answers in place of the usual ones: path to (status, content type, text).
     instead: dict[str, tuple[int, str, str]] = field(default_factory=dict)
     #: What signs leases; the keys that are shown; how often they were asked for.
@@ -236,11 +238,12 @@ class Handler(BaseHTTPRequestHandler):
         for name, value in {"Content-Type": kind, "ETag": tag, **told}.items():
             if value:
                 self.send_header(name, value)
-        self.send_header("Content-Length", str(len(text.encode())))
+        content = text if isinstance(text, bytes) else text.encode()
+        self.send_header("Content-Length", str(len(content)))
         self.end_headers()
-        self.wfile.write(text.encode())
+        self.wfile.write(content)
 
-    def _decided(self, asked: Asked) -> tuple[int, str, str, str]:
+    def _decided(self, asked: Asked) -> tuple[int, str, str | bytes, str]:
         if asked.path in self.stand_in.instead:
             return (*self.stand_in.instead[asked.path], "")
         if asked.path == "/.well-known/muniment":
@@ -254,6 +257,9 @@ class Handler(BaseHTTPRequestHandler):
         if asked.path == "/v1/use" and any(use["dataset"] in self.stand_in.untaken for use in asked.body["events"]):
             problem = {"type": "about:blank", "title": "Invalid", "status": 422, "detail": "That is no dataset's name."}
             return 422, "application/problem+json", json.dumps(problem), ""
+        if asked.path == "/v1/projects/new.zip":
+            newest = [*self.stand_in.projects][-1]
+            return 200, "application/zip", self.stand_in.projects[asked.query.get("version", newest)], ""
         if asked.path == "/v1/leases":
             text = json.dumps(self.stand_in.lease(asked.query.get("names")))
             tag = f'"{hashlib.sha256(text.encode()).hexdigest()}"'
@@ -282,6 +288,8 @@ class Handler(BaseHTTPRequestHandler):
         if asked.path == "/v1/datasets":
             known = {*self.stand_in.catalog, *self.stand_in.discoverable}
             return {"items": [{"name": name} for name in sorted(known)], "next": None}
+        if asked.path == "/v1/projects/offer":
+            return {"version": [*self.stand_in.projects][-1]}
         if asked.path == "/v1/whoami":
             return {"subject": self._subject(asked), "groups": ["group:analysts"], "attributes": {}, "issuer": "corp"}
         return self.stand_in.verdict(asked.query["dataset"], asked.query["action"])

@@ -13,7 +13,8 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 SERVICE = ROOT / "service" / "muniment"
-CORE_MAY_IMPORT = {"muniment", "cedarpy", "orjson", "yaml", "zstandard"}
+#: Functions of their arguments, all of them; of jinja2 the sandbox, with templates that it is handed.
+CORE_MAY_IMPORT = {"muniment", "cedarpy", "jinja2", "orjson", "yaml", "zstandard"}
 NAMELESS = {"utils", "util", "helpers", "helper", "common", "services", "managers", "manager", "base", "misc"}
 
 

@@ -16,14 +16,16 @@ import psutil
 import pytest
 
 ROOT = Path(__file__).parents[2]
-VERBS = ("up", "demo", "test", "check", "fix", "lock", "bench", "faults", "matrix", "projects", "help")
+VERBS = ("up", "demo", "test", "check", "fix", "lock", "bench", "faults", "matrix", "starters", "projects", "help")
+#: What the environment is made from.
+MADE_FROM = ("requirements.lock", "service/package-lock.json", "service/pyproject.toml", "client/pyproject.toml")
 pytestmark = pytest.mark.skipif(os.name == "nt", reason="the environment is imitated with POSIX scripts")
 
 
 @pytest.fixture
 def checkout(tmp_path):
     """As much of a checkout as `./dev` looks at, with an empty environment beside it and a uv that only tells."""
-    for name in ("dev", "requirements.lock", "service/pyproject.toml", "client/pyproject.toml"):
+    for name in ("dev", *MADE_FROM):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         shutil.copy(ROOT / name, tmp_path / name)
     program(tmp_path / "path" / "uv", "import sys; sys.exit(0)")
@@ -93,19 +95,25 @@ def test_what_it_starts_keeps_bytecode_even_where_that_is_forbidden(checkout, mo
 
 
 def test_a_cold_start_installs_what_is_locked_and_then_only_our_own(checkout):
-    made, locked, ours, asked = commands(dev(checkout, "test"))
+    made, locked, ours, scripts, asked = commands(dev(checkout, "test"))
     assert made.endswith("-m venv --without-pip .venv")
     assert "--require-hashes --requirement requirements.lock" in locked
     assert "--no-deps --no-build-isolation --editable service --editable client" in ours
+    assert scripts == ".venv/bin/python service/hatch_build.py"
     assert asked == ".venv/bin/python -m pytest -n logical --dist loadfile --no-loadscope-reorder"
 
 
-@pytest.mark.parametrize("changed", ["requirements.lock", "service/pyproject.toml", "client/pyproject.toml"])
+def test_where_the_scripts_of_others_cannot_be_had_the_pages_go_without(checkout):
+    done = dev(checkout, "test")
+    assert "The pages go without htmx" in done.stdout
+
+
+@pytest.mark.parametrize("changed", MADE_FROM)
 def test_a_changed_lock_or_project_makes_the_environment_anew(checkout, changed):
     make_ready(checkout, "")
     with (checkout / changed).open("a") as file:
         file.write("\n")
-    assert len(commands(dev(checkout, "test"))) == 4
+    assert len(commands(dev(checkout, "test"))) == 5
 
 
 def test_a_half_made_environment_is_made_anew(checkout):
@@ -114,7 +122,7 @@ def test_a_half_made_environment_is_made_anew(checkout):
     assert failed.returncode == 1
     assert "run the same command again" in failed.stderr
     program(checkout / "path" / "uv", "import sys; sys.exit(0)")
-    assert len(commands(dev(checkout, "test"))) == 4
+    assert len(commands(dev(checkout, "test"))) == 5
 
 
 def test_a_folder_that_is_no_environment_is_left_alone(checkout):

@@ -62,6 +62,7 @@ from muniment.core import (
     cases,
     dataset_types,
     definitions,
+    deputies,
     locations,
     moments,
     notices,
@@ -82,6 +83,8 @@ from muniment.core.names import checked_dataset
 from muniment.core.projects import conf as projects
 from muniment.core.row_filters import read_row_filter
 from muniment.core.schema import Action, schema_text
+from muniment.core.starters.offers import shelf
+from muniment.core.starters.rendering import check_templates
 from muniment.identity.issuers import Introspection, Issuer, issuers_from
 from muniment.post.mail import MailServer
 from muniment.settings import Settings, read
@@ -460,6 +463,7 @@ def test_the_reference_gives_the_limits_of_a_request():
     assert limits["for how long access can be asked for"] == f"{requests.LONGEST.days} days"
     assert limits["undecided requests of one subject"] == str(requests.MOST_UNDECIDED)
     assert f"every {requests.ESCALATES_AFTER.days} days" in "".join(limits.values())
+    assert limits["for how long a deputy can be named"] == f"{deputies.LONGEST.days} days"
     assert f"after {requests.EXPIRES_AFTER.days} days" in limits["an undecided request expires"]
 
 
@@ -597,9 +601,8 @@ def _check_data(block: Block, tmp_path: Path) -> None:
         _check_body(f"{method} {_template(method, address)}", address.rpartition("/")[2], block)
     elif block.title.endswith("muniment.yml"):
         assert _client_config(block.title, data, tmp_path)
-    elif block.title == "tests/catalog.yml":
-        (tmp_path / "catalog.yml").write_text(block.text, encoding="utf-8")
-        assert kedro_muniment.leases.recorded.read(tmp_path / "catalog.yml", tmp_path).catalog
+    elif block.title in {"tests/catalog.yml", "1/starters.yml"}:
+        _check_file(block, tmp_path)
     elif block.page.stem == "keep-definitions-in-git" and block.title not in PIPELINES:
         assert read_files({block.title: block.text}, KnownTypes.newest()).things
     elif block.title in SETTINGS:
@@ -617,6 +620,17 @@ def _check_data(block: Block, tmp_path: Path) -> None:
         assert STATUS[next(k for k in STATUS if data["type"] == f"/problems/{name_of(k)}")] == data["status"]
     else:
         assert block.page == TUTORIAL, f"{block.place}: its title says neither an address nor a file that is known"
+
+
+def _check_file(block: Block, tmp_path: Path) -> None:
+    """A file under its own name: the client's recorded catalog, the platform team's manifest."""
+    file = tmp_path / block.title
+    file.parent.mkdir()
+    file.write_text(block.text, encoding="utf-8")
+    if file.name == "catalog.yml":
+        assert kedro_muniment.leases.recorded.read(file, tmp_path).catalog
+    else:
+        check_templates(shelf(tmp_path).newest)
 
 
 def _variables_in(node: Any) -> Iterator[tuple[str, str]]:

@@ -15,7 +15,7 @@ IDENTITY = "identity"
 SMALLEST = 1024
 
 #: What is offered, best first: zstd is three times faster than gzip here, and smaller (RFC 8878).
-_OFFERED = ("zstd", "gzip")
+OFFERED = ("zstd", "gzip")
 _GZIP_LEVEL = 1
 _ZSTD_LEVEL = 3
 
@@ -26,7 +26,7 @@ def preferred(accept_encoding: str) -> str:
     for part in accept_encoding.split(","):
         name, _, parameters = part.partition(";")
         weights[name.strip().lower()] = _weight(parameters)
-    best = max(_OFFERED, key=lambda coding: (weights.get(coding, 0), -_OFFERED.index(coding)))
+    best = max(OFFERED, key=lambda coding: (weights.get(coding, 0), -OFFERED.index(coding)))
     return best if weights.get(best, 0) > 0 else IDENTITY
 
 

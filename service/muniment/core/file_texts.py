@@ -49,7 +49,7 @@ def texts_of(bodies: Mapping[Address, Mapping[str, Any]], source: str) -> dict[s
     by_kind: defaultdict[str, dict[str, Mapping[str, Any]]] = defaultdict(dict)
     for (kind, key), body in sorted(bodies.items()):
         by_kind[kind][key] = body
-    texts = {ABOUT: _yaml({"name": source})}
+    texts = {ABOUT: yaml_of({"name": source})}
     for kind in KINDS:
         if kind == "dataset":
             texts.update(_dataset_files(by_kind[kind]))
@@ -92,7 +92,7 @@ def entry_of_fields(kind: str, fields: Mapping[str, Any]) -> dict[str, Any]:
 
 def entries_text(entries: Mapping[str, Mapping[str, Any]]) -> str:
     """Entries as a file holds them."""
-    return "\n".join(_yaml({key: dict(entry)}) for key, entry in entries.items())
+    return "\n".join(yaml_of({key: dict(entry)}) for key, entry in entries.items())
 
 
 def replaced(text: str, key: str, entry: Mapping[str, Any] | None) -> str | None:
@@ -102,7 +102,7 @@ def replaced(text: str, key: str, entry: Mapping[str, Any] | None) -> str | None
     for name, value in pairs:
         if name.value == key:
             start, end = name.start_mark.index, value.end_mark.index
-            said = "" if entry is None else _yaml({key: dict(entry)})
+            said = "" if entry is None else yaml_of({key: dict(entry)})
             return text[:start] + said + _after(text[start:end], text[end:])
     return None
 
@@ -144,5 +144,6 @@ def _dataset(said: Mapping[str, Any]) -> dict[str, Any]:
     return {**beside, **({BLOCK: block} if block or not beside else {})}
 
 
-def _yaml(value: Mapping[str, Any]) -> str:
+def yaml_of(value: Mapping[str, Any]) -> str:
+    """Plain data as the YAML of such files."""
     return yaml.dump(value, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=_ONE_LINE)

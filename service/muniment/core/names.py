@@ -9,7 +9,7 @@ keeps a literal part: a pattern can capture nothing outside its own domain.
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from muniment.core.problems import Fault, Invalid
 
@@ -26,6 +26,7 @@ _SEGMENT = re.compile(r"[a-z][a-z0-9_]*\Z")
 _LEAF = re.compile(r"(?=[a-z{])(?:[a-z0-9_]|\{[a-z][a-z0-9_]*\})+\Z")
 _PLACEHOLDER = re.compile(r"\{([a-z][a-z0-9_]*)\}")
 _FILLED = re.compile(r"[a-z0-9_]*\Z")
+_VALUE = re.compile(r"[a-z0-9_]{1,100}\Z")
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,99}\Z")
 _ENVIRONMENT = re.compile(r"[a-z][a-z0-9_-]{0,39}\Z")
 
@@ -54,6 +55,18 @@ def lineage(domain: str) -> tuple[str, ...]:
 def placeholders(name: str) -> tuple[str, ...]:
     """The placeholders of a factory pattern, in their order; none for a plain name."""
     return tuple(_PLACEHOLDER.findall(name))
+
+
+def filled(name: str, values: Mapping[str, str]) -> str:
+    """The name that a factory pattern makes of values for its placeholders; :class:`Invalid` for what cannot be one."""
+    faults = [
+        Fault(placeholder, f"Give a value for {placeholder}: letters a-z, digits and _.")
+        for placeholder in placeholders(name)
+        if not _VALUE.match(values.get(placeholder, ""))
+    ]
+    if faults:
+        raise Invalid("Each placeholder needs a value that can be a part of a name.", faults)
+    return _PLACEHOLDER.sub(lambda found: values[found[1]], name)
 
 
 def is_domain(text: str) -> bool:

@@ -18,14 +18,16 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
+from muniment.core.approvers import deciders
 from muniment.core.catalog import write_moment
+from muniment.core.deputies import Deputyship
 from muniment.core.grants import Grant
 from muniment.core.groups import write_group
 from muniment.core.ledger import Event, Row
 from muniment.core.oversight import may_read_row
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm
-from muniment.core.requests import AccessRequest, State, standings
+from muniment.core.requests import OF_REQUESTS, REQUESTABLE, AccessRequest, State, standings
 from muniment.core.reviews import due, reason_of
 from muniment.core.rulebook import Written, domains_known, readable, written
 from muniment.core.schema import Action
@@ -170,13 +172,14 @@ class Notice:
 class Words:
     """A notice as its reader may know it now, and the datasets that it names.
 
-    ``open`` says whether there is still something to do about it.
+    ``open`` says whether there is still something to do about it, ``page`` at which address of ours, if at any.
     """
 
     title: str
     text: str
     datasets: tuple[str, ...] = ()
     open: bool = True
+    page: str = ""
 
 
 #: What a notice is about, as it stands in the database; a grant and a rule are the realm's own.
@@ -196,25 +199,47 @@ class Tidings:
     recipients: tuple[Subject, ...]
 
 
-def of_request(realm: Realm, states: Sequence[SubjectState], at: datetime, request: AccessRequest) -> Tidings | None:
-    """Whom a request concerns as it stands: those to whom it has come, or its requester once it is over."""
+def of_request(
+    realm: Realm,
+    states: Sequence[SubjectState],
+    at: datetime,
+    request: AccessRequest,
+    deputies: Sequence[Deputyship] = (),
+) -> Tidings | None:
+    """Whom a request concerns as it stands: those to whom it has come, with their deputies, or its requester at last.
+
+    ``states`` are of those to whom it may have come (:func:`muniment.core.approvers.meant`), and of the deputies.
+    """
     state = request.state(at)
     about = {"request": request.id}
     match state:
         case State.PENDING:
-            due_to = tuple(each.subject for each in states if _has_come_to(realm, each, at, request))
-            return Tidings(NoticeKind.ASKED, request.id, about, due_to)
+            may = [each for each in states if _may_decide_something(realm, each)]
+            due_to = {each.subject: None for each in deciders(realm, may, at, request)}
+            due_to |= dict.fromkeys(_deputies_of(realm, states, at, request, deputies))
+            return Tidings(NoticeKind.ASKED, request.id, about, tuple(due_to))
         case State.WITHDRAWN:
             return None
         case _:
             return Tidings(NoticeKind.DECIDED, f"{request.id} {state.value}", about, (request.requester,))
 
 
-def _has_come_to(realm: Realm, reader: SubjectState, at: datetime, request: AccessRequest) -> bool:
-    if not request.awaits(reader.subject, at) or not _may_decide_something(realm, reader):
-        return False
-    (standing,) = standings(realm, reader, at, [request])
-    return standing.due
+def _deputies_of(
+    realm: Realm,
+    states: Sequence[SubjectState],
+    at: datetime,
+    request: AccessRequest,
+    deputies: Sequence[Deputyship],
+) -> Iterable[Subject]:
+    """Those who decide on a request in the place of others."""
+    known = {state.subject: state for state in states}
+    for each in deputies:
+        deputy, principal = known.get(each.deputy), known.get(each.principal)
+        if deputy is None or principal is None or not each.stands(at) or not request.awaits(each.deputy, at):
+            continue
+        (standing,) = standings(realm, deputy, at, [request], [principal])
+        if standing.due:
+            yield each.deputy
 
 
 def _may_decide_something(realm: Realm, reader: SubjectState) -> bool:
@@ -310,6 +335,7 @@ def address_of(confirmed: str | None, state: SubjectState) -> Address | None:
 SAYS: Final[Mapping[str, str]] = {
     "asked.title": "{who} asks for {first}",
     "asked": "{who} asks to {actions} {names} in {environments}, until {until}.",
+    "asked.deputy": "You decide in the place of {principal}.",
     "asked.waits": "Request {request}. It waits for your decision.",
     "asked.over": "Request {request}. It is {state} now.",
     "decided.title": "Your request for {first} is {state}",
@@ -356,11 +382,21 @@ def _say(sentence: str, **given: str) -> str:
     return SAYS[sentence].format(**given)
 
 
-def words(realm: Realm, reader: SubjectState, at: datetime, notice: Notice, matter: Matter) -> Words | None:
-    """A notice in words for its reader; None where it tells of what they may not know now, or of what is no more."""
+def words(
+    realm: Realm,
+    reader: SubjectState,
+    at: datetime,
+    notice: Notice,
+    matter: Matter,
+    principals: Sequence[SubjectState] = (),
+) -> Words | None:
+    """A notice in words for its reader; None where it tells of what they may not know now, or of what is no more.
+
+    ``principals`` are those in whose place the reader decides on requests.
+    """
     match notice.kind, matter:
         case NoticeKind.ASKED, AccessRequest():
-            return _asked(realm, reader, at, matter)
+            return _asked(realm, reader, at, matter, principals)
         case NoticeKind.DECIDED, AccessRequest() if matter.requester == reader.subject:
             return _decided(realm, reader, at, matter)
         case NoticeKind.ENDS, None:
@@ -377,8 +413,10 @@ def words(realm: Realm, reader: SubjectState, at: datetime, notice: Notice, matt
             return None
 
 
-def _asked(realm: Realm, reader: SubjectState, at: datetime, request: AccessRequest) -> Words | None:
-    (standing,) = standings(realm, reader, at, [request])
+def _asked(
+    realm: Realm, reader: SubjectState, at: datetime, request: AccessRequest, principals: Sequence[SubjectState]
+) -> Words | None:
+    (standing,) = standings(realm, reader, at, [request], principals)
     if not standing.decides:
         return None
     awaits = request.awaits(reader.subject, at)
@@ -387,10 +425,15 @@ def _asked(realm: Realm, reader: SubjectState, at: datetime, request: AccessRequ
         _say("asked", who=_plain(str(request.requester)), names=_listed(names), **_terms(request)),
         _say("purpose", text=_plain(request.purpose)) if request.purpose else "",
         _say("why", text=_plain(request.because)),
+        _say("asked.deputy", principal=_plain(str(standing.deputy_of))) if standing.deputy_of and awaits else "",
         _say("asked.waits" if awaits else "asked.over", request=request.id, state=request.state(at).value),
     ]
     title = _say("asked.title", who=_plain(str(request.requester), _SHORT), first=_listed(names, 1))
-    return Words(title, _text(lines), names, open=awaits)
+    return Words(title, _text(lines), names, open=awaits, page=_page_of(request))
+
+
+def _page_of(request: AccessRequest) -> str:
+    return f"/requests/{request.id}"
 
 
 def _decided(realm: Realm, reader: SubjectState, at: datetime, request: AccessRequest) -> Words:
@@ -405,7 +448,8 @@ def _decided(realm: Realm, reader: SubjectState, at: datetime, request: AccessRe
         _say("decided.request", request=request.id, day=_day(request.at)),
     ]
     first = _listed(names, 1) if names else _say("decided.access")
-    return Words(_say("decided.title", first=first, state=state.value), _text(lines), names)
+    title = _say("decided.title", first=first, state=state.value)
+    return Words(title, _text(lines), names, page=_page_of(request))
 
 
 def _terms(request: AccessRequest) -> Mapping[str, str]:
@@ -435,7 +479,9 @@ def _ends(realm: Realm, reader: SubjectState, at: datetime, notice: Notice) -> W
             _say("ends.group", group=group) if grant.to != str(reader.subject) else "",
             _say("ends.again") if still else "",
         ]
-        return Words(_say("ends.yours.title", on=grant.on, ends=ends), _text(lines), _named(grant), open=still)
+        title, again = _say("ends.yours.title", on=grant.on, ends=ends), still and grant.on_dataset
+        page = _page_to_ask_again(reader, grant) if again else ""
+        return Words(title, _text(lines), _named(grant), open=still, page=page)
     if _owner_of(realm, grant) in groups and readable(realm, reader, at, {grant.id: grant}):
         lines = [
             _say("ends.owned", grant=grant.id, group=group, what=what, ends=ends),
@@ -443,6 +489,15 @@ def _ends(realm: Realm, reader: SubjectState, at: datetime, notice: Notice) -> W
         ]
         return Words(_say("ends.owned.title", on=grant.on, ends=ends), _text(lines), _named(grant), open=still)
     return None
+
+
+def _page_to_ask_again(reader: SubjectState, grant: Grant) -> str:
+    """Where a subject asks for what a grant gives once more. What others called the grant is theirs to know."""
+    if grant.id.startswith(OF_REQUESTS) and grant.to == str(reader.subject):
+        return f"/requests/new?renews={grant.id}"
+    actions = [f"action={action.value}" for action in sorted(grant.actions.intersection(REQUESTABLE))]
+    environments = [f"environment={name}" for name in sorted(grant.environments)]
+    return "/requests/new?" + "&".join([f"dataset={grant.on}", *actions, *environments])
 
 
 def _review(realm: Realm, reader: SubjectState, at: datetime, notice: Notice) -> Words | None:
@@ -546,10 +601,14 @@ class Letter:
     text: str
 
 
-def letter(told: Sequence[Words], *, link: str, unsubscribe: str | None) -> Letter:
-    """One mail of one or several notices. ``link`` is where to go on, ``unsubscribe`` where such mails end."""
+def letter(told: Sequence[Words], *, link: str, unsubscribe: str | None, public: str = "") -> Letter:
+    """One mail of one or several notices. ``link`` is where to go on, ``unsubscribe`` where such mails end.
+
+    ``public`` is where our pages are reached, for what there is to do about each.
+    """
     alone = len(told) == 1
     title = told[0].title if alone else _say("letter.several", count=str(len(told)))
-    bodies = [each.text if alone else f"{each.title}\n\n{each.text}" for each in told]
+    texts = [_text([each.text, f"{public}{each.page}" if each.page and public else ""]) for each in told]
+    bodies = [text if alone else f"{each.title}\n\n{text}" for each, text in zip(told, texts, strict=True)]
     foot = ["-- ", link, _say("letter.unsubscribe", address=unsubscribe) if unsubscribe is not None else ""]
     return Letter(_plain(_say("letter.title", title=title), _LONGEST_TITLE), "\n\n".join([*bodies, _text(foot)]) + "\n")

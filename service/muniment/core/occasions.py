@@ -6,7 +6,7 @@ user": the time and the asker are here.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
@@ -38,6 +38,8 @@ class Occasion:
     until: datetime | None = None
     revision: int | None = None
     roster: int | None = None
+    #: Which of several answers of one request this is; the first has no name.
+    part: str = ""
 
     @property
     def subject(self) -> Subject:
@@ -47,9 +49,13 @@ class Occasion:
     @property
     def receipt(self) -> UUID:
         """The identifier of what is decided on this occasion, carried by the answer and the ledger."""
-        return derived(self.request_id, "receipt")
+        return derived(self.request_id, f"receipt{self.part}")
 
     @property
     def row_id(self) -> UUID:
         """The identifier of the ledger row of this occasion."""
-        return derived(self.request_id, "row")
+        return derived(self.request_id, f"row{self.part}")
+
+    def beside(self, part: str) -> Occasion:
+        """The occasion of a further answer to the same request, which has a row and a receipt of its own."""
+        return replace(self, part=part)

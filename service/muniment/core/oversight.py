@@ -47,6 +47,13 @@ def oversight(realm: Realm, asker: SubjectState, at: datetime, domains: Iterable
     return Oversight(held[Action.AUDIT], held[Action.GRANT] | frozenset(administered))
 
 
+def oversees_use(realm: Realm, asker: SubjectState, at: datetime, domain: str) -> bool:
+    """Whether the subject is told how others use the datasets of a domain: who declares or audits there is."""
+    return any(
+        decide_governing(realm, asker, action, [domain], at)[0].allowed for action in (Action.DECLARE, Action.AUDIT)
+    )
+
+
 def refusal(domain: str) -> NotAllowed:
     """What is said to those who ask about others where they oversee nothing."""
     return NotAllowed(f"You may ask about yourself; about others you need grant or audit in {domain}.")

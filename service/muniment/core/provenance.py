@@ -65,7 +65,7 @@ def trace(realm: Realm, dataset: Dataset, environment: str) -> tuple[Traced, ...
     given = variable_origins(realm, dataset.domain, environment)
     return tuple(
         Traced(at, value, as_written, (itself, *(_origin(given, filling) for filling in fillings(as_written))))
-        for (at, as_written), (_, value) in zip(_values(written), _values(served), strict=True)
+        for (at, as_written), (_, value) in zip(values_of(written), values_of(served), strict=True)
     )
 
 
@@ -97,13 +97,13 @@ def _origin(given: Mapping[str, Origin], filling: Filling) -> Origin:
     return Origin(source, variable=filling.variable, value=filling.default)
 
 
-def _values(value: object, at: str = "") -> Iterator[tuple[str, object]]:
+def values_of(value: object, at: str = "") -> Iterator[tuple[str, object]]:
     """Every value at every depth with its place; an empty mapping or list is a value too."""
     if isinstance(value, Mapping) and value:
         for key, item in value.items():
-            yield from _values(item, f"{at}.{key}" if at else str(key))
+            yield from values_of(item, f"{at}.{key}" if at else str(key))
     elif isinstance(value, list | tuple) and value:
         for index, item in enumerate(value):
-            yield from _values(item, f"{at}.{index}")
+            yield from values_of(item, f"{at}.{index}")
     else:
         yield at, value

@@ -56,6 +56,7 @@ _READ = "It tells what was looked at; what somebody may know of is decided anew 
 _SIGN_IN = "It tells who may sign in, with what, or as a member of which group; no policy about data was asked."
 _KEPT = "It tells what whoever keeps the ledger did with its rows; no policy was asked."
 _TOLD = "It tells where events or notices go; what each receiver may see was decided as it was told."
+_KEPT_QUESTION = "It tells of a question that somebody keeps; each answer to it is a row of its own."
 _CLAIMED = "It tells what a client says; what it was given is in the row of the lease, which has the same receipt."
 
 #: Why the rows of the other events hold no decision that could be computed again.
@@ -89,7 +90,10 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.CHANGE_TRIED: "It tells what rules would do that were not in force; they are not kept.",
         Event.REQUEST_MADE: "It asks; the decision is the approver's, in a row of its own.",
         Event.REQUEST_WITHDRAWN: "Whoever made a request may take it back, whatever the policies say.",
+        Event.DEPUTY_NAMED: "Whoever decides on requests may name a deputy; what that one may do is decided each time.",
+        Event.DEPUTY_ENDED: "Whoever named a deputy may end it; what a deputy may do is decided each time.",
         Event.DATASET_READ: _READ,
+        Event.PROJECT_STARTED: _READ,
         Event.RULES_READ: _READ,
         Event.REQUEST_READ: _READ,
         Event.KEY_READ: _READ,
@@ -103,6 +107,8 @@ NO_DECISIONS: Final[Mapping[Event, str]] = MappingProxyType(
         Event.LEDGER_ERASED: _KEPT,
         Event.SEAL_KEY_ROTATED: _KEPT,
         Event.RESTORE_ACCEPTED: _KEPT,
+        Event.VIEW_SAVED: _KEPT_QUESTION,
+        Event.VIEW_REMOVED: _KEPT_QUESTION,
         Event.DECISION_REPLAYED: _READ,
         Event.USE_REPORTED: _CLAIMED,
         Event.REFUSAL_REPORTED: _CLAIMED,
@@ -343,7 +349,8 @@ def _decided_on_request(recorded: Recorded) -> Iterable[Judged]:
     request = recorded.beside.request
     if request is None:
         raise ValueError(recorded.row.id)
-    return right_to_decide(recorded.there.realm, recorded.asker, recorded.row.at, request)
+    principals = tuple(recorded.beside.states.values())
+    return right_to_decide(recorded.there.realm, recorded.asker, recorded.row.at, request, principals)
 
 
 def _explained(recorded: Recorded) -> Iterable[Judged]:

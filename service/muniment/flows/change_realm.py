@@ -28,7 +28,7 @@ from muniment.core.groups import Group
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
-from muniment.core.problems import NotAllowed, NotFound, Problem, Unavailable
+from muniment.core.problems import NotAllowed, NotFound, Problem, StaleEdit, Unavailable
 from muniment.core.realm import Change, Noun, Realm
 from muniment.core.second_names import check_filled
 from muniment.core.soundness import check_sound
@@ -136,9 +136,19 @@ class Judged:
 Judge = Callable[[Realm], Judged]
 
 
-async def change_realm(house: House, occasion: Occasion, plan_of: Planner) -> Changed:
-    """Carry out what a planner says, all or none; a refused change is written down before the refusal leaves."""
-    return await carry_out(house, occasion, lambda before: _judge(house.types, before, occasion, plan_of))
+async def change_realm(house: House, occasion: Occasion, plan_of: Planner, tried: int | None = None) -> Changed:
+    """Carry out what a planner says, all or none; a refused change is written down before the refusal leaves.
+
+    ``tried`` is the revision at which its author saw what it would do: the realm may be at no other one.
+    """
+
+    def judge(before: Realm) -> Judged:
+        if tried is not None and before.revision != tried:
+            detail = "Something else was changed since you saw what this would do. Look at it again, then confirm it."
+            raise StaleEdit(detail, revision=before.revision)
+        return judge_one(house.types, before, occasion, plan_of)
+
+    return await carry_out(house, occasion, judge)
 
 
 async def carry_out(house: House, occasion: Occasion, judge: Judge, *, widening: bool = False) -> Changed:
@@ -223,7 +233,8 @@ def _judged_for_all(judge: Judge, before: Realm, others: Iterable[SubjectState],
     return judged
 
 
-def _judge(types: KnownTypes, before: Realm, occasion: Occasion, plan_of: Planner) -> Judged:
+def judge_one(types: KnownTypes, before: Realm, occasion: Occasion, plan_of: Planner) -> Judged:
+    """What one change makes of a realm; raises a Problem when it may not be."""
     plan = settled(before, plan_of(before))
     after = before.after(before.revision + 1, [edit.change for edit in plan.edits])
     check_gains(types, before, after, occasion)

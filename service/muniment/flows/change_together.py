@@ -179,7 +179,7 @@ def _judge(
             plan = settled(after, planner(after))
             # What another source keeps is told to those alone who may put it.
             _check_kept(standing, together, [proposal])
-            _check_versions(after, plan.edits)
+            check_versions(after, plan.edits)
             if isinstance(proposal, Keep):
                 continue
             following = after.after(before.revision + 1, [edit.change for edit in plan.edits])
@@ -198,7 +198,7 @@ def _check_each_once(proposals: Sequence[Proposal]) -> None:
         seen.add(proposal.key)
 
 
-def _check_versions(realm: Realm, edits: Sequence[Edit]) -> None:
+def check_versions(realm: Realm, edits: Sequence[Edit]) -> None:
     """Refuse a change that begins from another version than the one that stands."""
     for edit in edits:
         stands = version_of(realm, edit.change)
@@ -278,7 +278,7 @@ def _planner_of_keeping(occasion: Occasion, proposal: Keep, keepable_in: _Keepab
         if standing is None:
             raise NotFound
         edit = Edit(Change(proposal.kind, proposal.name, standing), proposal.after_version)
-        _check_versions(realm, settled(realm, Plan(Event.REALM_APPLIED, (edit,))).edits)
+        check_versions(realm, settled(realm, Plan(Event.REALM_APPLIED, (edit,))).edits)
         return Plan(Event.REALM_APPLIED, ())
 
     return plan

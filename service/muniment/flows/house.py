@@ -27,6 +27,8 @@ from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound, Problem, Unconfirmed
 from muniment.core.realm import Realm
+from muniment.core.requests import ESCALATES_AFTER
+from muniment.core.starters.offers import Shelf, shelf
 from muniment.core.tracing import UNTRACED, Step, Tracing
 from muniment.identity.envelopes import Envelopes
 from muniment.identity.notices import Links
@@ -48,6 +50,9 @@ _DECIDED = 1_000_000
 
 #: How many bytes of encoded catalogs are held.
 _BODIES = 64 * 1024 * 1024
+
+#: How many things the pages know of people at once.
+_ACQUAINTED = 16_384
 
 #: How many digests of them are held, for those who hold the body: about 300 bytes each.
 _DIGESTS = 16_384
@@ -78,10 +83,16 @@ class House:
     mail: MailServer | None = None
     #: How far away the end of a new key may be.
     longest_key: timedelta = timedelta(days=90)
+    #: How long a request waits before it comes to the approvers of the domain above.
+    escalates_after: timedelta = ESCALATES_AFTER
+    #: What projects can be started with.
+    starters: Shelf = field(default_factory=shelf)
     #: The group whose members may break the glass.
     breakers: str | None = None
     tracing: Tracing = UNTRACED
     listings: Memory[_Asked, Listing] = field(default_factory=lambda: Memory(_LISTED))
+    #: What the pages know of somebody, by what it is and by the digest of who they are.
+    acquainted: Memory[tuple[str, str], object] = field(default_factory=lambda: Memory(_ACQUAINTED))
     prepared: Memory[tuple[str, Wanted, bool], object] = field(default_factory=lambda: Memory(_DECIDED))
     bodies: Bodies = field(default_factory=lambda: Bodies(_BODIES))
     digests: Digests = field(default_factory=lambda: Digests(_DIGESTS))

@@ -18,6 +18,8 @@ from typing import Final
 from urllib.parse import quote
 from uuid import UUID
 
+from muniment.core.approvers import meant, members
+from muniment.core.deputies import Deputyship
 from muniment.core.identifiers import derived
 from muniment.core.ledger import Event, Outcome, Row, row
 from muniment.core.notices import (
@@ -56,7 +58,7 @@ from muniment.identity.envelopes import NotOpened
 from muniment.identity.notices import opened
 from muniment.post.mail import Mail, Mailer, MailServer, Undelivered, connected
 from muniment.post.webhooks import Answer
-from muniment.store import ledger, notices, requests, subjects
+from muniment.store import deputies, ledger, notices, requests, subjects
 from muniment.store.databases import Transaction
 from muniment.store.notices import MAIL, WEBHOOK, Desk, Kept, Receiver
 
@@ -124,9 +126,10 @@ async def _read_news(house: House, holder: UUID, desk: Desk, at: datetime, turn:
             rows, read = await notices.news(tx, place, _TOGETHER)
             concerned = await _requests_of(tx, rows)
             firsts = [each for each in _one_of_each(rows) if not await notices.used_before(tx, each)]
-            states = [known.state for known in await subjects.newest(tx)] if concerned or firsts else []
+            named = await deputies.standing(tx, at) if concerned else []
         realm = await house.realms.current()
-        told = await aside(partial(_of_rows, realm, states, at, concerned, firsts)) if states else []
+        states = await _concerned_by(house, realm, concerned, firsts, named)
+        told = await aside(partial(_of_rows, realm, states, at, concerned, firsts, named)) if states else []
         async with house.db.begin() as tx:
             if read is not None and read != place and not await notices.read_on(tx, holder, read):
                 return made
@@ -157,14 +160,45 @@ def _one_of_each(rows: Iterable[Row]) -> Iterator[Row]:
 _News = tuple[Tidings, Matter]
 
 
+async def _concerned_by(
+    house: House,
+    realm: Realm,
+    concerned: Sequence[AccessRequest],
+    firsts: Sequence[Row],
+    named: Sequence[Deputyship],
+) -> Sequence[SubjectState]:
+    """Those of all subjects who can have to do with what is new: most of them need not be looked at."""
+    if not concerned and not firsts:
+        return ()
+    people = {str(each) for deputyship in named for each in (deputyship.principal, deputyship.deputy)}
+    people |= {str(each.requester) for each in concerned}
+    used = (realm.resolve(each.datasets[0]) for each in firsts if each.datasets)
+    people |= {dataset.owner for dataset in used if dataset is not None}
+    among = members(realm, people)
+    if concerned:
+        among |= await aside(lambda: meant(realm, {each.domain for each in concerned}))
+    async with house.db.begin() as tx:
+        if among.anybody:
+            return [known.state for known in await subjects.newest(tx)]
+        return [known.state for known in await subjects.newest_among(tx, among.subjects, among.groups)]
+
+
 def _of_rows(
     realm: Realm,
     states: Sequence[SubjectState],
     at: datetime,
     concerned: Iterable[AccessRequest],
     firsts: Iterable[Row],
+    named: Sequence[Deputyship] = (),
 ) -> list[_News]:
-    found: list[tuple[Tidings | None, Matter]] = [(of_request(realm, states, at, each), each) for each in concerned]
+    people = {each for deputyship in named for each in (deputyship.principal, deputyship.deputy)}
+    among: dict[str, list[SubjectState]] = {}
+    found: list[tuple[Tidings | None, Matter]] = []
+    for request in concerned:
+        if request.domain not in among:
+            may = meant(realm, [request.domain])
+            among[request.domain] = [each for each in states if may.includes(each) or each.subject in people]
+        found.append((of_request(realm, among[request.domain], at, request, named), request))
     found += [(of_use(realm, states, each), each) for each in firsts]
     return [(tidings, matter) for tidings, matter in found if tidings is not None]
 
@@ -175,9 +209,10 @@ async def _sweep(house: House, at: datetime, turn: UUID) -> int:
     async with house.db.begin() as tx:
         states = [known.state for known in await subjects.newest(tx)]
         undecided = await _undecided(tx, at)
+        named = await deputies.standing(tx, at)
     told = await aside(
         lambda: [
-            *_of_rows(realm, states, at, undecided, ()),
+            *_of_rows(realm, states, at, undecided, (), named),
             *((tidings, None) for tidings in of_days(realm, states, at)),
         ]
     )
@@ -215,7 +250,11 @@ async def _keep(
 ) -> int:
     """Keep what is news to each of those whom it concerns and who may know it, and let it go out as they chose."""
     by_subject = {state.subject: state for state in states}
-    made = await aside(partial(_made, realm, by_subject, at, turn, told)) if told else []
+    principals: dict[Subject, list[SubjectState]] = {}
+    for each in await deputies.standing(tx, at) if told else ():
+        if each.principal in by_subject:
+            principals.setdefault(each.deputy, []).append(by_subject[each.principal])
+    made = await aside(partial(_made, realm, by_subject, at, turn, told, principals)) if told else []
     new = await notices.add(tx, made)
     fresh = [notice for notice in made if notice.id in new]
     if fresh:
@@ -224,7 +263,12 @@ async def _keep(
 
 
 def _made(
-    realm: Realm, states: Mapping[Subject, SubjectState], at: datetime, turn: UUID, told: Sequence[_News]
+    realm: Realm,
+    states: Mapping[Subject, SubjectState],
+    at: datetime,
+    turn: UUID,
+    told: Sequence[_News],
+    principals: Mapping[Subject, Sequence[SubjectState]],
 ) -> list[Notice]:
     found = []
     for tidings, matter in told:
@@ -234,7 +278,8 @@ def _made(
                 id=id_, recipient=recipient, kind=tidings.kind, thing=tidings.thing, at=at, about=tidings.about
             )
             state = states.get(recipient)
-            if state is not None and words(realm, state, at, notice, matter) is not None:
+            through = principals.get(recipient, ())
+            if state is not None and words(realm, state, at, notice, matter, through) is not None:
                 found.append(notice)
     return found
 
@@ -367,11 +412,15 @@ async def _told(
         mailbox = (await notices.addresses(tx, [recipient])).get(recipient)
         receiver = (await notices.receivers(tx, [recipient])).get(recipient)
         matters = [await notices.matter_of(tx, notice) for notice in about]
+        principals = [each.state for each in await subjects.principals_of(tx, recipient, at)]
     realm = await house.realms.current()
     if known is None or not known.active:
         return _Told((), {notice.id: "may not sign in any more" for notice in about}, realm.revision)
     said = await aside(
-        lambda: [words(realm, known.state, at, notice, matter) for notice, matter in zip(about, matters, strict=True)]
+        lambda: [
+            words(realm, known.state, at, notice, matter, principals)
+            for notice, matter in zip(about, matters, strict=True)
+        ]
     )
     told: list[tuple[Notice, Words]] = []
     left: dict[UUID, str] = {}
@@ -395,7 +444,7 @@ def _mail(house: House, told: Sequence[Notice], said: Sequence[Words], address: 
     if first.kind is NoticeKind.ADDRESS:
         token = house.links.confirm(first.recipient, address, first.at + TIME_TO_CONFIRM)
         link = _address(f"{public}/notices/address", token)
-    written: Letter = letter(said, link=link, unsubscribe=unsubscribe)
+    written: Letter = letter(said, link=link, unsubscribe=unsubscribe, public=public)
     return Mail(
         to=address,
         title=written.title,

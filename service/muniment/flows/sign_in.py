@@ -18,6 +18,7 @@ from muniment.core.keys import Key
 from muniment.core.ledger import Event, Outcome, Row, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotFound, SignInRefused, Unavailable
+from muniment.core.schema import Action
 from muniment.core.sessions import (
     TIME_TO_SIGN_IN,
     Begun,
@@ -73,10 +74,14 @@ class Knock:
 
 @dataclass(frozen=True, slots=True)
 class Visit:
-    """Somebody who is signed in: the occasion, and the session by which they are known."""
+    """Somebody who is signed in: the occasion, and the session by which they are known.
+
+    ``governs`` is what they may govern somewhere, for a page to offer (:mod:`muniment.flows.find_way`).
+    """
 
     occasion: Occasion
     session: Session
+    governs: frozenset[Action] = frozenset()
 
 
 async def begin_sign_in(

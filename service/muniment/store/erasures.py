@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Final
 from uuid import UUID
 
-from sqlalchemy import false, func, select, text
+from sqlalchemy import false, func, or_, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.erasures import Erasure, Names, names_of
@@ -86,7 +86,8 @@ async def forget(tx: AsyncConnection, subject: str, digests: Sequence[str]) -> M
     for table in reversed(metadata.sorted_tables):
         column = table.info.get("person")
         if column is not None:
-            of_person = table.c[column] == subject
+            other = table.info.get("other")
+            of_person = or_(*(table.c[each] == subject for each in (column, other) if each is not None))
             count = select(func.count()).select_from(table).where(of_person)
             gone[str(table.name)] = (await tx.execute(count)).scalar_one()
             if table.name not in _GUARDED:

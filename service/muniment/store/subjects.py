@@ -37,7 +37,15 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from muniment.core.subjects import Attribute, Kind, Subject, SubjectState
 from muniment.store.databases import Database, write_json
 from muniment.store.ledger import needed
-from muniment.store.tables import enrolments, ledger, provisioned_names, provisioned_states, subject_states, subjects
+from muniment.store.tables import (
+    deputies,
+    enrolments,
+    ledger,
+    provisioned_names,
+    provisioned_states,
+    subject_states,
+    subjects,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,6 +98,21 @@ async def newest_of_each(tx: AsyncConnection, wanted: Iterable[Subject]) -> list
     names = bindparam("names", sorted(map(str, wanted)), ARRAY(Text))
     question = _newest().where(subjects.c.name == any_(names)).order_by(subjects.c.name)
     return [known for row in await tx.execute(question) if (known := _known(row)).active]
+
+
+async def newest_among(tx: AsyncConnection, names: Iterable[str], groups: Iterable[str]) -> list[Known]:
+    """The newest states of those who have one of these names, or whose provider says one of these groups, by name."""
+    wanted = bindparam("names", sorted(names), ARRAY(Text))
+    said = bindparam("groups", sorted(groups), ARRAY(Text))
+    question = _newest().where((subjects.c.name == any_(wanted)) | subject_states.c.groups.bool_op("&&")(said))
+    return [known for row in await tx.execute(question.order_by(subjects.c.name)) if (known := _known(row)).active]
+
+
+async def principals_of(tx: AsyncConnection, deputy: Subject, at: datetime) -> list[Known]:
+    """The newest states of those in whose place somebody decides on requests at a moment, by name."""
+    question = _newest().join(deputies, deputies.c.principal == subjects.c.name)
+    question = question.where(deputies.c.deputy == str(deputy), deputies.c.at <= at, deputies.c.until > at)
+    return [known for row in await tx.execute(question.order_by(subjects.c.name)) if (known := _known(row)).active]
 
 
 async def last_known(tx: AsyncConnection, wanted: Iterable[Subject]) -> dict[Subject, SubjectState]:

@@ -67,14 +67,16 @@ _MOMENT: Final = DateTime(timezone=True)
 _NAME: Final = Text(collation="C")
 
 
-def _kept(*, moves: tuple[str, ...] = (), person: str | None = None, grows: bool = True) -> dict[str, Any]:
+def _kept(
+    *, moves: tuple[str, ...] = (), person: str | None = None, other: str | None = None, grows: bool = True
+) -> dict[str, Any]:
     """How a table is kept, where that is not by adding and reading alone.
 
     ``moves`` is what the service's role may do beside, and ``grows`` whether it may add rows itself
     (:mod:`muniment.store.roles`); ``person`` is the column that says whom a row is about, with whom it is erased
-    (:mod:`muniment.store.erasures`).
+    (:mod:`muniment.store.erasures`), and ``other`` one that names somebody else with whom it goes too.
     """
-    return {"moves": moves, "person": person, "grows": grows}
+    return {"moves": moves, "person": person, "other": other, "grows": grows}
 
 
 revisions = Table(
@@ -133,6 +135,18 @@ requests = Table(
     Column("body", JSON, nullable=False),
     PrimaryKeyConstraint("key", "version"),
     Index(None, "requester", "key", "version"),
+)
+
+#: Who decides on requests in an approver's place. Whom the ledger tells of as a deputy is erased with either of them.
+deputies = Table(
+    "deputies",
+    metadata,
+    Column("principal", _NAME, primary_key=True),
+    Column("deputy", _NAME, index=True, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    Column("until", _MOMENT, nullable=False),
+    Column("because", Text, nullable=False),
+    info=_kept(moves=("UPDATE", "DELETE"), person="principal", other="deputy"),
 )
 
 #: What each revision changed, in order: pointers into the lines.
@@ -607,6 +621,21 @@ notice_desk = Table(
     Column("swept_at", _MOMENT, server_default=text("'-infinity'"), nullable=False),
     CheckConstraint("one", name="one_row"),
     info=_kept(moves=("UPDATE",)),
+)
+
+#: Questions to the ledger that somebody asks again, by their names.
+ledger_views = Table(
+    "ledger_views",
+    metadata,
+    Column("owner", _NAME, nullable=False),
+    Column("name", _NAME, nullable=False),
+    Column("question", JSONB, nullable=False),
+    Column("days", Integer),
+    Column("shared", Boolean, nullable=False),
+    Column("at", _MOMENT, nullable=False),
+    PrimaryKeyConstraint("owner", "name"),
+    Index("ix_ledger_views_shared", "name", postgresql_where=text("shared")),
+    info=_kept(moves=("UPDATE", "DELETE"), person="owner"),
 )
 
 #: Where rows of the ledger are sent, which ones and in whose name. Its secrets are sealed

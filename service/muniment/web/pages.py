@@ -1,13 +1,14 @@
 """How a page leaves: made of a template, with the headers that hold on every one.
 
-Nothing on a page comes from elsewhere, nothing on it runs, nobody may frame it, and no cache
-keeps it (OWASP Secure Headers). What a browser tells other sites of where somebody came from
+Nothing on a page comes from elsewhere, nothing on it runs but the scripts that are served here, nobody
+may frame it, and no cache keeps it (OWASP Secure Headers). What a browser tells other sites of where somebody came from
 is nothing; what it tells this one is needed to see that a form is ours.
 """
 
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
 from pathlib import Path
@@ -21,13 +22,17 @@ from fastapi.routing import APIRoute
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from muniment.core import problems
+from muniment.core.codings import IDENTITY, OFFERED, encode, preferred
 from muniment.core.problems import Invalid, NotSignedIn, Problem, SignInRefused, TokenRefused
+from muniment.flows.sign_in import Visit
+from muniment.web.places import places
+from muniment.web.visiting import form_for
 from muniment.web.words import WORDS
 
 logger = logging.getLogger("muniment")
 
 _HERE = Path(__file__).parent
-_MEDIA: Final = {".css": "text/css", ".svg": "image/svg+xml"}
+_MEDIA: Final = {".css": "text/css", ".js": "text/javascript", ".svg": "image/svg+xml"}
 
 
 def _asset(name: str) -> tuple[str, bytes]:
@@ -39,7 +44,34 @@ def _asset(name: str) -> tuple[str, bytes]:
 
 _STYLESHEET, _STYLE = _asset("muniment.css")
 _ICON, _IMAGE = _asset("icon.svg")
-_ASSETS: Final[Mapping[str, bytes]] = {_STYLESHEET: _STYLE, _ICON: _IMAGE}
+#: htmx is packed at release and brought by ./dev (service/hatch_build.py); where it is not, pages do without it.
+_SCRIPTS: Final = dict(_asset(name) for name in ("htmx.min.js", "muniment.js") if (_HERE / "assets" / name).exists())
+_ASSETS: Final[Mapping[str, bytes]] = {_STYLESHEET: _STYLE, _ICON: _IMAGE, **_SCRIPTS}
+#: The same as they travel, compressed once. Pages are not: one that shows what was typed beside what its forms carry
+#: would tell of the latter by its length (BREACH).
+_TRAVELLING: Final[Mapping[tuple[str, str], bytes]] = {
+    (name, coding): encode(raw, coding) for name, raw in _ASSETS.items() for coding in (*OFFERED, IDENTITY)
+}
+
+#: How htmx behaves: it runs no code out of pages, sets no style, keeps no page where others might read it, and asks
+#: nobody else. A form that was refused (422) comes back with what is to be mended.
+_HTMX: Final = json.dumps(
+    {
+        "allowEval": False,
+        "allowScriptTags": False,
+        "includeIndicatorStyles": False,
+        "selfRequestsOnly": True,
+        "historyCacheSize": 0,
+        "refreshOnHistoryMiss": True,
+        "scrollIntoViewOnBoost": False,
+        "responseHandling": [
+            {"code": "204", "swap": False},
+            {"code": "[23]..", "swap": True},
+            {"code": "422", "swap": True},
+            {"code": "...", "swap": False, "error": True},
+        ],
+    }
+)
 
 #: Where the addresses of pages begin.
 _PLACES: Final = frozenset(
@@ -63,8 +95,8 @@ _PLACES: Final = frozenset(
 
 _HEADERS: Final[Mapping[str, str]] = {
     "Content-Security-Policy": (
-        "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; "
-        "frame-ancestors 'none'"
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; "
+        "form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
     ),
     "Cache-Control": "no-store",
     "Cross-Origin-Opener-Policy": "same-origin",
@@ -82,6 +114,7 @@ _STATUS: Final[Mapping[type[Problem], int]] = {
     problems.NotFound: 404,
     problems.TooSlow: 408,
     problems.Conflict: 409,
+    problems.CaseFails: 409,
     problems.StaleEdit: 412,
     problems.TooLarge: 413,
     problems.Invalid: 422,
@@ -120,12 +153,14 @@ router = page_router()
 
 
 @router.get("/assets/{name}")
-async def get_asset(name: str) -> Response:
-    """The stylesheet, and the icon."""
+async def get_asset(request: Request, name: str) -> Response:
+    """The stylesheet, the icon, and the scripts."""
     if name not in _ASSETS:
         raise problems.NotFound
-    keep = {"Cache-Control": "public, max-age=31536000, immutable"}
-    return Response(_ASSETS[name], media_type=_MEDIA[Path(name).suffix], headers=keep)
+    coding = preferred(request.headers.get("accept-encoding", ""))
+    keep = {"Cache-Control": "public, max-age=31536000, immutable", "Vary": "Accept-Encoding"}
+    coded = {} if coding == IDENTITY else {"Content-Encoding": coding}
+    return Response(_TRAVELLING[name, coding], media_type=_MEDIA[Path(name).suffix], headers={**keep, **coded})
 
 
 def is_page(path: str) -> bool:
@@ -138,15 +173,22 @@ def refusal(request: Request, problem: Problem) -> Response:
     return _dressed(request, _refused(request, problem))
 
 
-def show(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
-    """A page made of a template; ``visiting`` among the values is who is signed in."""
-    known = {
-        "words": WORDS,
+def show(template: str, *, status: int = 200, visiting: Visit | None = None, **values: object) -> HTMLResponse:
+    """A page made of a template, for whoever is signed in.
+
+    Every page knows ``here`` (the place of the head that it belongs to), ``form`` (what its forms carry) and ``errors``
+    (what is to be mended in a form that was refused, by the names of its fields).
+    """
+    known: dict[str, object] = {
         "stylesheet": f"/assets/{_STYLESHEET}",
+        "scripts": [f"/assets/{name}" for name in _SCRIPTS],
+        "htmx": _HTMX,
         "icon": f"/assets/{_ICON}",
-        "visiting": None,
+        "visiting": visiting,
+        "places": places(visiting.governs) if visiting is not None else (),
         "here": "",
         "form": "",
+        "errors": {},
     }
     text = _TEMPLATES.get_template(template).render({**known, **values})
     return HTMLResponse(text, status)
@@ -155,6 +197,11 @@ def show(template: str, *, status: int = 200, **values: object) -> HTMLResponse:
 def go(path: str, **query: str) -> RedirectResponse:
     """On to another page, which is asked for with GET whatever came here (RFC 9110, 15.4.4)."""
     return RedirectResponse(f"{path}?{urlencode(query)}" if query else path, 303)
+
+
+def status_of(problem: Problem) -> int:
+    """The status of a refusal on a page: of a form, too, that comes back to be mended."""
+    return next(status for kind, status in _STATUS.items() if isinstance(problem, kind))
 
 
 def browser_name(client: str) -> str:
@@ -189,15 +236,21 @@ _TEMPLATES: Final = Environment(
     lstrip_blocks=True,
 )
 _TEMPLATES.filters["browser"] = browser_name
+# Before the parts are read: they say some of the words, and are there in every template.
+_TEMPLATES.globals["words"] = WORDS
+_TEMPLATES.globals["parts"] = _TEMPLATES.get_template("parts.html").module
 
 
 def _refused(request: Request, problem: Problem) -> Response:
     """What a refusal says, and how to go on: whoever is not signed in is sent to where they can be."""
     if isinstance(problem, NotSignedIn):
         _count(request, problem)
+        if request.headers.get("hx-request") == "true":
+            # A part of a page was asked for: all of it is loaded again, which leads to where one signs in.
+            return Response(status_code=403, headers={"HX-Refresh": "true"})
         if type(problem) is NotSignedIn and request.method == "GET":
             return go("/sign-in", to=_address(request))
-    status = next(status for kind, status in _STATUS.items() if isinstance(problem, kind))
+    status = status_of(problem)
     response = _telling(request, status, problem.title, problem.detail, signs_in=isinstance(problem, NotSignedIn))
     if status in {429, 503}:
         response.headers["Retry-After"] = str(getattr(problem, "seconds", 5))
@@ -212,7 +265,9 @@ def _failed(request: Request) -> Response:
 def _telling(request: Request, status: int, title: str, detail: str, *, signs_in: bool) -> Response:
     known = {"title": title, "detail": detail, "request_id": request.state.request_id}
     sign_in = f"{request.app.state.public_url}/sign-in" if signs_in else None
-    return show("refused.html", status=status, sign_in=sign_in, **known)
+    visiting: Visit | None = getattr(request.state, "visiting", None)
+    form = form_for(request) if visiting is not None else ""
+    return show("refused.html", status=status, visiting=visiting, form=form, sign_in=sign_in, **known)
 
 
 def _count(request: Request, refused: NotSignedIn) -> None:

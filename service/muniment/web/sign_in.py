@@ -37,7 +37,7 @@ from muniment.web.visiting import (
 
 router = page_router()
 
-_HOME = "/account"
+_HOME = "/"
 
 
 @router.get("/sign-in")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlsplit
 
@@ -16,6 +17,8 @@ from fastapi import Depends, Request, Response
 
 from muniment.core.problems import Invalid, NotAllowed, NotSignedIn
 from muniment.core.sessions import SECRET_BYTES, TIME_TO_SIGN_IN, form_token, is_form_token, is_secret
+from muniment.flows.find_way import governs
+from muniment.flows.house import House
 from muniment.flows.sign_in import Entrance, Knock, Visit, visit
 
 #: The session, and the sign-in that is under way.
@@ -24,7 +27,7 @@ BEGUN: Final = "__Host-muniment-begun"
 
 _LONGEST_CLIENT = 200
 _FORM = "application/x-www-form-urlencoded"
-_MOST_FIELDS = 50
+_MOST_FIELDS = 500
 
 
 def new_secret() -> str:
@@ -77,6 +80,12 @@ def entrance_of(request: Request) -> Entrance:
     return entrance
 
 
+def house_of(request: Request) -> House:
+    """The house in which the flows work, as this worker wired it at its start."""
+    house: House = request.app.state.house
+    return house
+
+
 async def visitor_of(request: Request) -> Visit | None:
     """Who is signed in, if anybody is."""
     secret = secret_in(request, SESSION)
@@ -96,7 +105,10 @@ async def visit_of(request: Request) -> Visit:
     found = await visitor_of(request)
     if found is None:
         raise NotSignedIn("You are not signed in, or no longer. Nothing was changed. Sign in, then do it again.")
-    return found
+    visiting = replace(found, governs=await governs(house_of(request), found.occasion))
+    # A refusal shows it too, and how to go on from there.
+    request.state.visiting = visiting
+    return visiting
 
 
 async def posted_by(request: Request, visiting: Annotated[Visit, Depends(visit_of)]) -> Visit:
@@ -123,10 +135,19 @@ def check_origin(request: Request) -> None:
 
 async def form_of(request: Request) -> Mapping[str, str]:
     """The fields of a form; raises :class:`Invalid` for a body that is none."""
+    return dict(await _fields_of(request))
+
+
+async def all_of(request: Request, name: str) -> tuple[str, ...]:
+    """Everything that a form says for one name: the boxes of a group that are ticked."""
+    return tuple(value for field, value in await _fields_of(request) if field == name)
+
+
+async def _fields_of(request: Request) -> list[tuple[str, str]]:
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise Invalid("This address takes forms.")
     try:
-        return dict(parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS))
+        return parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
     except ValueError:
         raise Invalid("The form cannot be read.") from None
 
@@ -139,3 +160,4 @@ def _forged() -> NotAllowed:
 Visiting = Annotated[Visit, Depends(visit_of)]
 Posting = Annotated[Visit, Depends(posted_by)]
 Entering = Annotated[Entrance, Depends(entrance_of)]
+Housed = Annotated[House, Depends(house_of)]

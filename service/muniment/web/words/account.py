@@ -9,6 +9,8 @@ from muniment.web.words.texts import Texts
 WORDS: Final[Texts] = {
     "account": {
         "title": "My things",
+        "tabs": {"account": "Me and my sign-ins", "access": "What I may use", "use": "What I used"},
+        "tabs_label": "Parts of my things",
         "who": "Who I am",
         "subject": "Name in policies",
         "issuer": "Vouched for by",
@@ -47,5 +49,44 @@ WORDS: Final[Texts] = {
         "key_used": "Last used",
         "never": "never",
         "key_until": "Ends",
+    },
+    "my_access": {
+        "title": "What I may use",
+        "lead": "Every dataset that a catalog would give you now, and until when. Whoever decides on a dataset may "
+        "change that at any time; what you hold of it then ends with its lease.",
+        "caption": "Datasets that you may use",
+        "dataset": "Dataset",
+        "environment": "Environment",
+        "actions": "You may",
+        "ends": "Until",
+        "open": "no end in sight",
+        "do": "Ask again",
+        "again": "Ask again",
+        "total": "datasets in all",
+        "none": "You may use no dataset yet.",
+        "none_lead": "Find the one you need, and ask for it: the page of each says whom.",
+        "browse": "Browse the datasets",
+    },
+    "my_use": {
+        "title": "What I used",
+        "lead": "What the ledger holds about you and your data: what was given to you, and what your runs say they "
+        "used. Whoever audits reads the same.",
+        "caption": "The newest first, times in UTC",
+        "at": "When",
+        "what": "What",
+        "datasets": "Datasets",
+        "environment": "Environment",
+        "project": "Project",
+        "receipt": "Receipt",
+        "none": "Nothing yet.",
+        "none_lead": "It begins with your first run in a project that is wired to Muniment.",
+        "events": {
+            "catalog.served": "You were told your catalog",
+            "lease.served": "You were given a lease",
+            "preflight.allowed": "A run was checked and allowed",
+            "access.denied": "You were refused",
+            "use.reported": "A run of yours says it used them",
+            "refusal.reported": "A run of yours was refused",
+        },
     },
 }

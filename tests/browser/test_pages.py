@@ -1,0 +1,196 @@
+"""The pages in a real browser: in the light and in the dark, on a telephone, by keys alone, without scripts.
+
+The pictures are kept under ``build/pages``: whoever sees nothing else knows what there is.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.browser.chromium import NARROW, WIDE, Window
+from tests.browser.looked_at import LOOKS, NOWHERE, Look
+from tests.browser.town import Town
+from tests.browser.walking import Signed, Walk
+
+pytestmark = pytest.mark.anyio
+
+FIRSTS = [pytest.param(look, id=look.name) for look in LOOKS]
+OTHERS = [pytest.param(look, person, id=f"{look.name}-{person}") for look in LOOKS for person in look.people[1:]]
+
+
+async def opened(signed_in: Signed, town: Town, person: str, path: str) -> Window:
+    """A window of somebody's, at a page that is there."""
+    window = await Window.of(signed_in[person], town.base)
+    assert await window.go(path) == 200, await window.page.inner_text("main")
+    return window
+
+
+@pytest.mark.parametrize("look", FIRSTS)
+async def test_a_page_keeps_nobody_out(signed_in: Signed, plain: Signed, town: Town, pictures: Path, look: Look):
+    """Nothing that axe knows of stands in the way, in the light and in the dark; on a telephone nothing stands out.
+
+    The tabulator reaches all that can be used, and what is said is said without scripts too.
+    """
+    window = await opened(signed_in, town, look.people[0], look.at(town.filled))
+    page, found = window.page, {}
+    found["light"] = await window.barriers()
+    await page.screenshot(path=pictures / f"{look.name}-light.png", full_page=True)
+    await page.emulate_media(color_scheme="dark")
+    found["dark"] = await window.barriers(only=["color-contrast"])
+    await page.screenshot(path=pictures / f"{look.name}-dark.png", full_page=True)
+    await page.emulate_media(color_scheme="light")
+    await page.set_viewport_size(NARROW)
+    await page.screenshot(path=pictures / f"{look.name}-telephone.png", full_page=True)
+    wide = await window.is_wide()
+    await page.set_viewport_size(WIDE)
+    unreached = await window.unreached()
+    said = await page.inner_text("main")
+    await page.close()
+    window_without = await opened(plain, town, look.people[0], look.at(town.filled))
+    said_without = await window_without.page.inner_text("main")
+    await window_without.page.close()
+    assert {where: each for where, each in found.items() if each} == {}
+    assert wide == 0
+    assert unreached == []
+    assert look.moves or without_buttons(said_without) == without_buttons(said)
+    assert window.complaints == []
+
+
+async def test_a_page_that_would_keep_somebody_out_is_found(signed_in: Signed, town: Town):
+    """What the test above looks with, looking at a page on which all of it is wrong."""
+    window = await Window.of(signed_in["ann"], town.base)
+    await window.page.set_viewport_size(NARROW)
+    await window.page.set_content(
+        '<main><p style="color: #bbb; background: #fff">Too pale</p><div style="width: 600px">Too wide</div>'
+        '<input><a href="/" tabindex="-1">Passed over</a><button style="outline: none">Unseen</button></main>'
+    )
+    barriers = [each.partition(":")[0] for each in await window.barriers()]
+    assert {"color-contrast", "label", "document-title"} <= set(barriers)
+    assert await window.is_wide() > 0
+    unreached = await window.unreached()
+    assert any("Passed over" in each for each in unreached)
+    assert any("Unseen" in each for each in unreached)
+    await window.page.set_viewport_size(WIDE)
+    await window.page.close()
+
+
+def without_buttons(said: str) -> list[str]:
+    """What a page says, but for the buttons that only a script can do anything with."""
+    return [line.strip() for line in said.splitlines() if line.strip() not in {"", "Copy"}]
+
+
+@pytest.mark.parametrize(("look", "person"), OTHERS)
+async def test_others_see_it_in_their_way(signed_in: Signed, town: Town, pictures: Path, look: Look, person: str):
+    window = await opened(signed_in, town, person, look.at(town.filled))
+    await window.page.screenshot(path=pictures / f"{look.name}-{person}.png", full_page=True)
+    await window.page.close()
+    assert window.complaints == []
+
+
+async def test_what_is_hidden_and_what_is_not_there_look_the_same(signed_in: Signed, town: Town, pictures: Path):
+    texts = set()
+    for path in NOWHERE:
+        window = await Window.of(signed_in["ann"], town.base)
+        assert await window.go(path) == 404
+        assert await window.barriers() == []
+        await window.page.screenshot(path=pictures / "not-found.png")
+        request = await window.page.inner_text("main .small code")
+        texts.add((await window.page.inner_text("main")).replace(request, ""))
+        await window.page.close()
+    assert len(texts) == 1, texts
+
+
+async def test_the_search_is_one_key_away(signed_in: Signed, town: Town):
+    window = await opened(signed_in, town, "ann", "/")
+    await window.page.keyboard.press("/")
+    await window.page.keyboard.type("orders")
+    await window.page.keyboard.press("Enter")
+    await window.page.wait_for_url("**/datasets?search=orders**")
+    assert "sales.orders" in await window.page.inner_text("main")
+    await window.page.close()
+    assert window.complaints == []
+
+
+# --- what people come to do -------------------------------------------------------------------------------------------
+
+
+async def test_an_analyst_finds_data_and_asks_and_a_steward_gives_it_and_takes_it_away(
+    signed_in: Signed, town: Town, pictures: Path
+):
+    ann = await Walk.of(signed_in, town, "ann", "giving", pictures)
+    await ann.page.get_by_label("Search the datasets that you may know of").last.fill("targets")
+    await ann.page.keyboard.press("Enter")
+    await ann.stop("sales.targets")
+    await ann.follow("sales.targets")
+    await ann.stop("sales.targets")
+    await ann.follow("Ask to save it in prod")
+    await ann.page.get_by_label("Why you need it").fill("The plan of next year goes to prod.")
+    await ann.stop("user:sam")
+    await ann.press("Ask")
+    await ann.stop("You have asked.", "user:sam")
+    asked = ann.page.url.partition("?")[0]
+
+    sam = await Walk.of(signed_in, town, "sam", "giving", pictures)
+    await sam.stop("The plan of next year goes to prod.")
+    await sam.page.goto(asked)
+    await sam.stop("What approving gives", "sales.targets")
+    await sam.press("Approve")
+    await sam.stop("Approved.")
+
+    await ann.page.goto(f"{town.base}/account/access")
+    await ann.stop("sales.targets", "prod", "save")
+    assert (await town.ann.catalog("prod")).keys() >= {"sales.targets"}
+
+    await sam.follow("Policies")
+    await sam.page.locator("#find").fill("targets")
+    await sam.page.keyboard.press("Enter")
+    await sam.stop("The user ann may save sales.targets")
+    await sam.page.get_by_role("main").get_by_role("link", name="The user ann may save sales.targets").click()
+    await sam.stop("sales.targets")
+    await sam.follow("Take it away")
+    await sam.stop("The user ann may save sales.targets")
+    await sam.press("Take it away")
+    await sam.stop("Access has been taken away.")
+    assert "sales.targets" not in await town.ann.catalog("prod")
+    await sam.end()
+    await ann.end()
+
+
+async def test_a_steward_gives_a_colleague_access_and_sees_before_what_that_does(
+    signed_in: Signed, town: Town, pictures: Path
+):
+    sam = await Walk.of(signed_in, town, "sam", "granting", pictures)
+    await sam.follow("Policies")
+    await sam.follow("Give somebody access")
+    await sam.page.get_by_label("Their name").fill("audrey")
+    await sam.page.get_by_label("Load", exact=True).uncheck()
+    await sam.page.get_by_label("Know of it").check()
+    await sam.page.get_by_label("Name of the dataset or domain").fill("sales.orders")
+    await sam.page.get_by_label("Why?").fill("She looks after the orders.")
+    await sam.stop("The user audrey may discover sales.orders")
+    await sam.press("See what it would do")
+    await sam.stop("1 person or job would gain", "user:audrey", "No run since")
+    await sam.press("Give access")
+    await sam.stop("Access has been given.", "She looks after the orders.")
+    await sam.follow("Take it away")
+    await sam.stop("would lose")
+    await sam.press("Take it away")
+    await sam.stop("Access has been taken away.")
+    await sam.end()
+
+
+async def test_an_auditor_learns_who_read_customers_emails_under_which_rule_and_whether_that_is_whole(
+    signed_in: Signed, town: Town, pictures: Path
+):
+    audrey = await Walk.of(signed_in, town, "audrey", "auditing", pictures)
+    await audrey.follow("Audit")
+    await audrey.stop()
+    await audrey.follow("Who read it")
+    await audrey.page.get_by_label("Which data?").fill("orders email")
+    await audrey.press("Who read it?")
+    await audrey.stop("sales.orders")
+    await audrey.page.get_by_role("main").get_by_role("link", name="sales.orders").first.click()
+    await audrey.stop("user:ann", "loaded it", "grant:analysts-load-orders")
+    await audrey.end()

@@ -1,0 +1,158 @@
+"""The start, My things, and the frame around every page: everybody finds what is theirs, and nobody anything else."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import AsyncIterator, Iterator
+
+import pytest
+
+from demo.issuer import RunningIssuer, running_issuer
+from tests.api.running import PEOPLE, Running, grant, running
+from tests.browser.town import live
+from tests.web.letting_in import Visitor, let_in, said
+
+pytestmark = pytest.mark.anyio
+
+EVERYBODYS = ["/datasets", "/requests", "/projects/new"]
+
+
+@pytest.fixture(scope="module")
+def issuer() -> Iterator[RunningIssuer]:
+    with running_issuer(PEOPLE) as started:
+        yield started
+
+
+@pytest.fixture(scope="module")
+async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+    """The town in which something has happened, and Eve, who has nothing."""
+    async with running(issuer, module_database) as started:
+        await live(started)
+        for name in ("audrey", "eve"):
+            await getattr(started, name).get("/v1/whoami")
+        yield started
+
+
+async def visitor(service: Running, name: str) -> Visitor:
+    return await let_in(service, f"user:{name}")
+
+
+@pytest.mark.parametrize("path", ["/", "/account/access", "/account/use"])
+async def test_whoever_is_not_signed_in_is_sent_to_sign_in_and_back(service: Running, path: str):
+    answer = await service.http.get(path)
+    assert answer.status_code == 303
+    assert answer.headers["location"] == f"/sign-in?to={path.replace('/', '%2F')}"
+
+
+async def test_a_part_of_a_page_that_is_asked_for_without_a_session_has_the_page_loaded_again(service: Running):
+    """A script follows no one to a sign-in provider."""
+    answer = await service.http.get("/account/access", headers={"HX-Request": "true"})
+    assert answer.status_code == 403
+    assert answer.headers["hx-refresh"] == "true"
+    assert answer.text == ""
+
+
+@pytest.mark.parametrize(
+    ("name", "further"),
+    [
+        ("eve", []),
+        ("ann", []),
+        ("sam", ["/policies", "/reviews"]),
+        ("audrey", ["/policies", "/reviews", "/audit"]),
+        ("root", ["/policies", "/reviews", "/audit"]),
+    ],
+)
+async def test_everybody_is_led_where_there_is_something_for_them(service: Running, name: str, further: list[str]):
+    page = await (await visitor(service, name)).read("/")
+    head = page.partition('<nav aria-label="')[2].partition("</nav>")[0]
+    assert re.findall(r'href="([^"]+)"', head) == EVERYBODYS + further
+
+
+async def test_a_steward_sees_at_the_start_what_waits_for_them(service: Running):
+    said_to_sam = said(await (await visitor(service, "sam")).get("/"))
+    assert "user:ann asks for sales.targets" in said_to_sam
+    assert "The targets of next year are ours to write." in said_to_sam
+    assert "1 rule is to be looked at again" in said_to_sam
+    said_to_eve = said(await (await visitor(service, "eve")).get("/"))
+    assert "Nothing waits for you." in said_to_eve
+    assert "sales" not in said_to_eve
+
+
+async def test_an_analyst_sees_at_the_start_what_ends_and_what_they_asked_for(service: Running):
+    page = await (await visitor(service, "ann")).get("/")
+    assert "/requests/new?dataset=sales.emea.leads&amp;action=load&amp;environment=dev" in page.text
+    _, _, asked = said(page).partition("You asked for")
+    assert "sales.targets" in asked
+
+
+async def test_my_access_is_exactly_what_the_catalog_gives(service: Running):
+    shown = await (await visitor(service, "ann")).read("/account/access")
+    listed = set(re.findall(r'<a href="/datasets/([^"]+)"', shown))
+    given = {name for environment in ("dev", "prod") for name in await service.ann.catalog(environment)}
+    assert given >= {"sales.orders", "sales.targets", "sales.emea.leads"}
+    assert listed == given
+    assert f"{sum([len(await service.ann.catalog(each)) for each in ('dev', 'prod')])}" == str(shown.count("<tr>") - 1)
+
+
+async def test_an_end_is_the_first_moment_from_which_somebody_may_do_less(service: Running):
+    """Two rules let Ann load the leads: while the longer one lasts, nothing ends."""
+    before = await (await visitor(service, "ann")).read("/account/access")
+    (row,) = re.findall(r"<tr>(?:(?!</tr>).)*sales\.emea\.leads.*?</tr>", before, re.DOTALL)
+    assert "<time" in row
+    longer = grant("user:ann", ["load"], on={"dataset": "sales.emea.leads"}, because="the campaign goes on")
+    await service.sam.make("/v1/grants/ann-loads-leads-longer", longer)
+    after = await (await visitor(service, "ann")).read("/account/access")
+    rows = re.findall(r"<tr>(?:(?!</tr>).)*sales\.emea\.leads.*?</tr>", after, re.DOTALL)
+    assert len(rows) == 2
+    assert not any("<time" in row for row in rows)
+    assert (await service.sam.delete("/v1/grants/ann-loads-leads-longer", after=1)).status_code == 204
+
+
+async def test_my_use_is_my_own_rows_alone(service: Running):
+    ann = said(await (await visitor(service, "ann")).get("/account/use"))
+    assert "A run of yours says it used them sales.orders dev churn" in ann
+    assert "Nothing yet." in said(await (await visitor(service, "eve")).get("/account/use"))
+    cursor = await (await visitor(service, "ann")).get("/account/use?after=nonsense")
+    assert cursor.status_code == 422
+    assert "Muniment-Request-Id" in cursor.headers
+
+
+async def test_what_is_read_on_the_start_is_in_the_ledger(service: Running):
+    hugo = await service.hugo.get("/v1/whoami")
+    assert hugo.status_code == 200
+    answer = await (await visitor(service, "hugo")).get("/")
+    request = answer.headers["muniment-request-id"]
+    rows = (await service.audrey.read(f"/v1/ledger?request_id={request}"))["items"]
+    assert sorted(row["event"] for row in rows) == ["dataset.read", "request.read", "request.read", "rules.read"]
+    assert {row["subject"] for row in rows} == {"user:hugo"}
+
+
+async def test_a_refusal_still_shows_the_way_on(service: Running):
+    answer = await (await visitor(service, "ann")).get("/account/access?after=" + "x" * 300)
+    assert answer.status_code == 422
+    assert 'href="/datasets"' in answer.text
+    assert 'action="/sign-out"' in answer.text
+
+
+async def test_nothing_on_a_page_comes_from_elsewhere_or_stands_in_it_as_code(service: Running):
+    answer = await (await visitor(service, "ann")).get("/")
+    policy = dict(each.strip().split(" ", 1) for each in answer.headers["content-security-policy"].split(";"))
+    assert policy["default-src"] == "'none'"
+    assert {policy[each] for each in ("script-src", "style-src", "connect-src", "img-src")} == {"'self'"}
+    assert not re.search(r"\son[a-z]+=|\sstyle=|<style|javascript:|hx-on", answer.text)
+    fetched = re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="([^"]+)"', answer.text)
+    assert all(each.startswith("/assets/") for each in fetched)
+    for each in fetched:
+        asset = await service.http.get(each, headers={"Accept-Encoding": "zstd, gzip"})
+        assert asset.status_code == 200
+        assert "immutable" in asset.headers["cache-control"]
+
+
+async def test_the_first_load_is_small(service: Running):
+    """Pages travel as they are, what they load is compressed."""
+    page = (await (await visitor(service, "ann")).get("/")).text
+    size = len(page)
+    for each in re.findall(r'<(?:script|link|img)[^>]+(?:src|href)="([^"]+)"', page):
+        async with service.http.stream("GET", each, headers={"Accept-Encoding": "gzip"}) as asset:
+            size += sum([len(part) async for part in asset.aiter_raw()])
+    assert size < 60 * 1024
