@@ -11,6 +11,7 @@ when the service starts, and without it the pages do all that they do, with more
 """
 
 import hashlib
+import os
 import shutil
 import subprocess
 import sys
@@ -55,7 +56,10 @@ def bring_scripts(service: Path) -> None:
         for name in ("package.json", "package-lock.json"):
             shutil.copy(service / name, folder)
         command = [*_npm(), "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
-        if subprocess.run(command, cwd=folder, check=False).returncode:  # noqa: S603 - our own lock, and no scripts
+        env = dict(os.environ)  # noqa: TID251 - the service itself does not build itself
+        if "SSL_CERT_FILE" in env:  # whom other programs believe, Node believes when it is told
+            env.setdefault("NODE_EXTRA_CA_CERTS", env["SSL_CERT_FILE"])
+        if subprocess.run(command, cwd=folder, env=env, check=False).returncode:  # noqa: S603 - our own lock
             message = "npm could not install what service/package-lock.json names; see above."
             raise RuntimeError(message)
         for name, path in PACKED.items():
