@@ -172,12 +172,14 @@ def _name_what_stands(case: schemathesis.Case, standing: tuple[str, ...]) -> Non
     place = next((path for path in standing if path.startswith(case.path.partition("{")[0])), "")
     for name in case.path_parameters or {}:
         case.path_parameters[name] = place.rpartition("/")[2]
-    if case.path != "/v1/ledger/readers" and ("environment" in (case.query or {}) or case.path == "/v1/who"):
+    if case.path == "/v1/ledger/readers":
+        case.query = {"dataset": "sales.orders"}
+    elif case.path == "/v1/projects/new.zip":
+        case.query = {"name": "Churn"}
+    elif "environment" in (case.query or {}) or case.path == "/v1/who":
         case.query = {"environment": "dev"}
         if case.path in {"/v1/explain", "/v1/who"}:
             case.query |= {"action": "load", "dataset": "sales.orders"}
-    elif case.path == "/v1/ledger/readers":
-        case.query = {"dataset": "sales.orders"}
     elif case.path == "/v1/ledger/proofs/inclusion":
         case.query = {"id": next(path for path in standing if path.startswith("/v1/ledger/")).rpartition("/")[2]}
     elif case.path == "/v1/ledger/proofs/consistency":

@@ -83,7 +83,7 @@ class ChoiceBody(Body):
     description: str
 
 
-class GroupBody(Body):
+class PackageGroupBody(Body):
     """Packages that belong together; of an exclusive group at most one is taken."""
 
     id: str
@@ -120,7 +120,7 @@ class OfferBody(Body):
     starters: list[ChoiceBody]
     tools: list[ChoiceBody]
     ci: list[ChoiceBody]
-    groups: list[GroupBody]
+    groups: list[PackageGroupBody]
     packages: list[PackageBody]
     environments: list[str]
     environment: str | None
@@ -195,7 +195,7 @@ def _offer(found: Choices) -> OfferBody:
         starters=_choices(offer.starters),
         tools=_choices(offer.tools),
         ci=_choices(offer.ci),
-        groups=[GroupBody(id=each.id, title=each.title, exclusive=each.exclusive) for each in offer.groups],
+        groups=[PackageGroupBody(id=each.id, title=each.title, exclusive=each.exclusive) for each in offer.groups],
         packages=[
             PackageBody(
                 name=each.name,
