@@ -199,7 +199,15 @@ async def test_every_refusal_has_one_shape(service: Running, status: int) -> Non
 
 
 async def test_an_address_that_is_nobodys_is_not_found(service: Running) -> None:
-    for path in ("/nothing", "/v1", "/v2/datasets", "/v1/datasets/", "/v1/datasets/sales.orders/nothing", "/docs", "/redoc"):
+    for path in (
+        "/nothing",
+        "/v1",
+        "/v2/datasets",
+        "/v1/datasets/",
+        "/v1/datasets/sales.orders/nothing",
+        "/docs",
+        "/redoc",
+    ):
         refusal(await service.root.get(path), 404)
 
 
