@@ -55,6 +55,7 @@ def begun(service, tmp_path, monkeypatch) -> Path:
         "pyproject.toml": '[tool.kedro]\npackage_name = "report"\nproject_name = "R"\nkedro_init_version = "1.7.0"\n',
         "src/report/__init__.py": "",
         "src/report/settings.py": "",
+        ".gitignore": "__pycache__/\n",
         "conf/local/.gitkeep": "\n",
         "conf/base/muniment.yml": CONF.format(url=service.url),
     }
