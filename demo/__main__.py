@@ -125,6 +125,7 @@ def _show(place: Place, processes: Processes, desk: Desk) -> None:
     rights.show_case(desk)
     heading("Ann asks, and Inès decides")
     rights.show_request(desk)
+    rights.leave_request(desk)
     heading("Somebody leaves")
     endings.show_end(desk)
     heading("Somebody rewrites the past")
@@ -135,6 +136,7 @@ def _tell_how_to_go_on(place: Place, desk: Desk, *, keep: bool) -> None:
     heading("How to go on")
     if not keep:
         print(f"  {shlex.join(['./dev', 'demo', '--keep', *_where(place)])}    # serves until Ctrl-C; then, elsewhere:")
+    print(f"  {desk.pages}    # in a browser, as whom you like: Ann the analyst, Inès the steward, Eve the auditor")
     kedro = shlex.quote(str(Path(sys.executable).with_name("kedro")))
     token = f"{desk.issuer.url}/token -d grant_type={DEMO_GRANT} -d subject=ann"
     read = "import json, sys; print(json.load(sys.stdin)['access_token'])"

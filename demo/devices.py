@@ -42,6 +42,10 @@ class Command(ClientMixin):
     def check_grant_type(self, grant_type: str) -> bool:
         return grant_type == GRANT
 
+    def check_redirect_uri(self, _redirect_uri: str) -> bool:
+        """Nowhere: no browser is sent back to a command."""
+        return False
+
     def get_allowed_scope(self, _scope: str | None) -> str:
         """No scope at all, as for everybody here."""
         return ""

@@ -23,7 +23,7 @@ import yaml
 
 from demo.issuer import RunningIssuer
 from demo.place import Place
-from demo.servers import ADMINISTRATOR, PEOPLE
+from demo.servers import ADMINISTRATOR, PEOPLE, pages_at
 from demo.telling import DemonstrationFailed
 
 COMPANY = PEOPLE.parent
@@ -70,6 +70,11 @@ class Desk:
     issuer: RunningIssuer
     http: httpx.Client
     _tokens: dict[str, str] = field(default_factory=dict, repr=False)
+
+    @property
+    def pages(self) -> str:
+        """Where a browser finds the service."""
+        return pages_at(httpx.URL(self.url).port or 80)
 
     def token(self, person: str) -> str:
         """An access token of this person, asked for once."""

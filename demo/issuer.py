@@ -51,6 +51,7 @@ from authlib.oauth2.rfc6749 import (
     ClientMixin,
     InvalidClientError,
     InvalidRequestError,
+    OAuth2Error,
     OAuth2Request,
     TokenEndpointMixin,
 )
@@ -62,9 +63,12 @@ from joserfc.jwk import Key, OKPKey, RSAKey
 from joserfc.jws import JWSRegistry
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from demo import browsers
+from demo.browsers import GRANT as BROWSER_GRANT
+from demo.browsers import PAGES, IdToken, Pages, PagesGrant, Proof, Signed
 from demo.devices import GRANT as DEVICE_GRANT
 from demo.devices import CodeEndpoint, CodeGrant, Codes, Command
 
@@ -75,7 +79,7 @@ CLIENT = "kedro-muniment"
 
 Algorithm = Literal["RS256", "Ed25519"]
 
-_GRANT_TYPES = ("client_credentials", DEMO_GRANT, DEVICE_GRANT)
+_GRANT_TYPES = ("client_credentials", DEMO_GRANT, DEVICE_GRANT, BROWSER_GRANT)
 _SECRET_METHODS = ("client_secret_basic", "client_secret_post")
 
 _LIFETIME_SECONDS = 3600
@@ -113,6 +117,10 @@ class Person(ClientMixin):
     def get_allowed_scope(self, _scope: str | None) -> str:
         """No scope at all: what somebody may do is Muniment's to say."""
         return ""
+
+    def said(self) -> dict[str, object]:
+        """What tokens say of who this is."""
+        return {"kind": self.kind, "groups": list(self.groups), **self.claims}
 
 
 class Keys:
@@ -201,28 +209,32 @@ class TokenServer(AuthorizationServer):
         self.codes = Codes({name: person for name, person in people.items() if person.kind == "user"})
         self.register_grant(CodeGrant)
         self.register_endpoint(CodeEndpoint)
+        self.signed: dict[str, Signed] = {}
+        self.register_grant(PagesGrant, [Proof(), IdToken()])
         generator = BearerTokenGenerator(self._access_token, expires_generator=_LIFETIME_SECONDS)
         self.register_token_generator("default", generator)
 
     def create_oauth2_request(self, request: tuple[Request, bytes]) -> TokenRequest:
         """Starlette reads a body asynchronously and Authlib does not, so it comes beside its request."""
-        return TokenRequest(f"{self.url}/token", *request)
+        return TokenRequest(f"{self.url}{request[0].url.path}", *request)
 
     def handle_response(self, status: int, body: object, headers: Sequence[tuple[str, str]]) -> JSONResponse:
         return JSONResponse(body, status_code=status, headers=dict(headers))
 
-    def query_client(self, client_id: str) -> Person | Command | None:
-        """Services are clients, and so is the command that people sign in with; people are not."""
+    def query_client(self, client_id: str) -> Person | Command | Pages | None:
+        """Services are clients, and so are the command and the pages that people sign in with; people are not."""
         if client_id == CLIENT:
             return Command(CLIENT)
+        if client_id == PAGES:
+            return Pages()
         person = self.people.get(client_id)
         return person if person is not None and person.kind == "service" else None
 
     def authenticate_client(
         self, request: TokenRequest, methods: Sequence[str], endpoint: str = "token"
-    ) -> Person | Command:
+    ) -> Person | Command | Pages:
         try:
-            return cast("Person | Command", super().authenticate_client(request, methods, endpoint))
+            return cast("Person | Command | Pages", super().authenticate_client(request, methods, endpoint))
         except UnicodeDecodeError:
             raise InvalidClientError("The Authorization header cannot be read.", status_code=401) from None
 
@@ -232,7 +244,7 @@ class TokenServer(AuthorizationServer):
     def send_signal(self, name: str, *_: object, **__: object) -> None:
         """Nobody listens."""
 
-    def _access_token(self, *, client: Person | Command, user: Person | None, **_: object) -> str:
+    def _access_token(self, *, client: Person | Command | Pages, user: Person | None, **_: object) -> str:
         person, now = user or cast("Person", client), int(time.time())
         claims = {
             "iss": self.url,
@@ -242,9 +254,7 @@ class TokenServer(AuthorizationServer):
             "iat": now,
             "jti": uuid.uuid4().hex,
             "client_id": client.get_client_id(),
-            "kind": person.kind,
-            "groups": list(person.groups),
-            **person.claims,
+            **person.said(),
         }
         present = {name: value for name, value in claims.items() if value is not None}
         return self.keys.sign({"typ": "at+jwt"}, json.dumps(present))
@@ -267,6 +277,7 @@ class SmallIssuer:
                 Route(get_well_known_url(self.url), self.discovery),
                 Route("/jwks", self.jwks),
                 Route("/token", self.token, methods=["POST"]),
+                Route("/authorize", self.authorize, methods=["GET", "POST"]),
                 Route("/device_authorization", self.device_authorization, methods=["POST"]),
                 Route("/device", self.tokens.codes.page, methods=["GET", "POST"]),
                 Route("/rotate", self.rotate, methods=["POST"]),
@@ -281,11 +292,12 @@ class SmallIssuer:
                 "issuer": self.url,
                 "jwks_uri": f"{self.url}/jwks",
                 "token_endpoint": f"{self.url}/token",
+                "authorization_endpoint": f"{self.url}/authorize",
                 "device_authorization_endpoint": f"{self.url}/device_authorization",
                 "grant_types_supported": list(_GRANT_TYPES),
                 "token_endpoint_auth_methods_supported": [*_SECRET_METHODS, "none"],
-                # Both must name something, though people sign in by a code alone and no ID token is made.
-                "response_types_supported": ["none"],
+                "code_challenge_methods_supported": ["S256"],
+                "response_types_supported": ["code"],
                 "id_token_signing_alg_values_supported": sorted({"RS256", self.keys.algorithm}),
                 "subject_types_supported": ["public"],
             }
@@ -302,6 +314,20 @@ class SmallIssuer:
     async def token(self, request: Request) -> Response:
         """An access token: for a service by its secret, for anyone by the demonstration's own grant."""
         return cast("Response", self.tokens.create_token_response((request, await request.body())))
+
+    async def authorize(self, request: Request) -> Response:
+        """Where a browser is sent to sign in (RFC 6749, 4.1.1); whoever presses a button is sent back with a code."""
+        pressed = await request.body()
+        try:
+            grant = self.tokens.get_consent_grant((request, pressed or request.url.query.encode()))
+        except OAuth2Error as refused:
+            return HTMLResponse(browsers.refusal(refused.description or refused.error), status_code=400)
+        everybody, asked = self.tokens.codes.people, grant.request.form
+        person = everybody.get(asked.get("subject", ""))
+        if not pressed or person is None:
+            return HTMLResponse(browsers.page(everybody, asked))
+        back = self.tokens.create_authorization_response(grant.request, grant_user=person, grant=grant)
+        return cast("Response", back)
 
     async def device_authorization(self, request: Request) -> Response:
         """A code for a command that somebody signs in with (RFC 8628, 3.1)."""

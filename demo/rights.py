@@ -1,7 +1,7 @@
 """What the company's rules do beside letting people run: a mask, an example that must hold, a request for access.
 
 Everything is asked over REST, as whoever has the right to. Ann's request is made and approved once:
-a later start finds it approved and shows what became of it.
+a later start finds it approved and shows what became of it. Another one waits, for whoever opens the pages as Inès.
 """
 
 from __future__ import annotations
@@ -20,8 +20,10 @@ _MASKED = "operations.fleet.trips"
 _MASK = "drivers-stay-unnamed"
 _CASE = "people-is-closed"
 _WANTED = "finance.invoices"
+_UNDECIDED = "finance.cost_centres"
 _ENVIRONMENT = "prod"
 _ACCESS = timedelta(days=90)
+_STATES = ("pending", "approved", "denied", "withdrawn", "expired")
 
 
 def show_mask(desk: Desk) -> None:
@@ -64,15 +66,22 @@ def show_request(desk: Desk) -> None:
     _show_who(desk, asked, str(request["grants"][0]))
 
 
+def leave_request(desk: Desk) -> None:
+    """Ann asks for one more, which is left to whoever opens the pages as Inès; what became of an earlier one stays."""
+    with step("Ann asks for one more") as doing:
+        made = next((it for state in _STATES if (it := _asked(desk, _UNDECIDED, state))), None)
+        made = made or desk.post(_ANALYST, "/v1/requests", _wish(_UNDECIDED, "Quarters are compared by cost centre."))
+        doing.found = f"{made['state']}: {desk.pages}/requests/{made['id']}"
+
+
 def _asked_and_approved(desk: Desk) -> Mapping[str, Any]:
     """Ann's request with Inès' yes; one that an interrupted demonstration left is decided, not made again."""
-    pending = desk.get(_ANALYST, "/v1/requests", mine="true", state="pending")["items"]
-    request = _for_the_dataset(pending)
+    request = _asked(desk, _WANTED, "pending")
     told = desk.get(_ANALYST, "/v1/explain", action="load", dataset=_WANTED, environment=_ENVIRONMENT)
     print(f"{introduced(_ANALYST)}: why may I not load {_WANTED}?")
     quoted(f"{told['reason']}\nask with: {told['request']}")
     with step("Ann asks") as doing:
-        request = request or desk.post(_ANALYST, "/v1/requests", _wish())
+        request = request or desk.post(_ANALYST, "/v1/requests", _wish(_WANTED, "Returns are credited on the invoice."))
         doing.found = f"until {str(request['asked']['until'])[:10]}; {told['owner']} decides"
     with step("Inès tries what a yes would do") as doing:
         tried = desk.post(_STEWARD, "/v1/try", {"changes": [{"put": _as_grant(request)}]})
@@ -91,16 +100,17 @@ def _asked_and_approved(desk: Desk) -> Mapping[str, Any]:
 
 def _approved(desk: Desk) -> Mapping[str, Any] | None:
     """The request that an earlier demonstration approved, as it is told again."""
-    found = desk.get(_ANALYST, "/v1/requests", mine="true", state="approved")["items"]
-    request = _for_the_dataset(found)
+    request = _asked(desk, _WANTED, "approved")
     if request is not None:
         by, at = request["decision"]["by"], str(request["decision"]["at"])[:10]
         print(f"{introduced(_ANALYST)}, asked for {_WANTED} at an earlier start; {by} approved it on {at}.")
     return request
 
 
-def _for_the_dataset(requests: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    return next((request for request in requests if request["asked"]["datasets"] == [_WANTED]), None)
+def _asked(desk: Desk, dataset: str, state: str) -> Mapping[str, Any] | None:
+    """Ann's request for this dataset alone, if there is one in this state."""
+    found: Sequence[Mapping[str, Any]] = desk.get(_ANALYST, "/v1/requests", mine="true", state=state)["items"]
+    return next((request for request in found if request["asked"]["datasets"] == [dataset]), None)
 
 
 def _show_who(desk: Desk, asked: str, grant: str) -> None:
@@ -124,13 +134,13 @@ def _revision(desk: Desk) -> int:
     return int(desk.get(_STEWARD, "/v1/whoami")["revision"])
 
 
-def _wish() -> dict[str, Any]:
+def _wish(dataset: str, because: str) -> dict[str, Any]:
     until = (datetime.now(UTC) + _ACCESS).replace(microsecond=0)
     return {
         "actions": ["load"],
-        "datasets": [_WANTED],
+        "datasets": [dataset],
         "environments": [_ENVIRONMENT],
-        "because": "Returns are credited on the invoice.",
+        "because": because,
         "until": until.isoformat().replace("+00:00", "Z"),
     }
 

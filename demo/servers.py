@@ -9,6 +9,7 @@ from pathlib import Path
 
 import httpx
 
+from demo.browsers import PAGES
 from demo.issuer import AUDIENCE, CLIENT, RunningIssuer
 from demo.place import HOST, Place, remove_if_there
 from demo.processes import Process, Processes, surroundings, wait_until
@@ -56,6 +57,11 @@ def start_service(place: Place, processes: Processes, http: httpx.Client, issuer
     return process
 
 
+def pages_at(port: int) -> str:
+    """Where a browser on this machine finds the pages."""
+    return f"http://localhost:{port}"
+
+
 def _settings(place: Place, issuer: str, port: int) -> dict[str, str]:
     corp = {
         "name": "corp",
@@ -64,12 +70,15 @@ def _settings(place: Place, issuer: str, port: int) -> dict[str, str]:
         "issuer": issuer,
         "audience": AUDIENCE,
         "client_id": CLIENT,
+        "browser": {"client_id": PAGES},
         "attributes": {"clearance": {"claim": "clr", "type": "long"}},
     }
     return surroundings(
         MUNIMENT_DATA_DIR=str(place.folder),
         MUNIMENT_ISSUERS=json.dumps([corp]),
         MUNIMENT_BOOTSTRAP_ADMIN=f"user:{ADMINISTRATOR}",
+        # Browsers keep cookies that are for HTTPS alone from a plain localhost, not from each plain address.
+        MUNIMENT_PUBLIC_URL=pages_at(port),
         MUNIMENT_HOST=HOST,
         MUNIMENT_PORT=str(port),
     )

@@ -16,8 +16,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
+
+from tests.providers.browsing import Browser, loopback_client
 
 ROOT = Path(__file__).parents[2]
 _PATIENCE_SECONDS = 240
@@ -108,6 +111,10 @@ def test_who_leaves_is_refused_with_the_next_request(cold):
     assert "mun_" not in cold
 
 
+def test_a_request_is_left_for_whoever_opens_the_pages(cold):
+    assert re.search(r"Ann asks for one more +[0-9.]+ s  pending: http://localhost:[0-9]+/requests/", cold)
+
+
 def test_a_rewritten_row_is_named_and_all_the_others_hold(cold):
     assert re.search(r"audit verify +[0-9.]+ s  changed: row [0-9a-f-]{36}", cold)
     assert "the ledger holds" in cold
@@ -144,6 +151,10 @@ def test_a_start_after_a_kill_finds_everything_and_changes_nothing_and_ctrl_c_le
     assert "nothing to write" in said
     assert "asked for finance.invoices at an earlier start" in said
     assert revision_in(said) == revision_in(cold)
+    pages = re.search(r"http://localhost:[0-9]+", said)[0]
+    start = start_page_of("ines", pages)
+    assert "Waits for you" in start
+    assert "finance.cost_centres" in start
     shown = [line.strip() for line in said.partition("How to go on\n")[2].splitlines()]
     commands = [line for line in shown if line.startswith(("export", "curl", "cd ", str(Path(sys.executable).parent)))]
     assert len(commands) == 8
@@ -197,6 +208,24 @@ def test_a_folder_of_somebody_else_is_left_alone(demonstrations, tmp_path):
     assert held.returncode == 1
     assert "no demonstration made" in held.stderr
     assert [file.name for file in tmp_path.iterdir()] == ["thesis.txt"]
+
+
+def start_page_of(person: str, pages: str) -> str:
+    """What somebody of the company sees first, once they have said in a browser who they are."""
+    http = loopback_client()
+    begun = http.get(f"{pages}/sign-in")
+    address = begun.headers["location"]
+    at_issuer = Browser(address.partition("/authorize")[0], lambda _: {"subject": person})
+    # A browser sends what is for HTTPS alone to a plain localhost, too; httpx does not.
+    back = http.get(at_issuer.redirected(address), headers=cookies_of(begun))
+    assert back.status_code == 303, back.text
+    page = http.get(pages, headers=cookies_of(back))
+    assert page.status_code == 200, page.text
+    return page.text
+
+
+def cookies_of(answer: httpx.Response) -> dict[str, str]:
+    return {"Cookie": "; ".join(f"{name}={value}" for name, value in answer.cookies.items())}
 
 
 def in_project() -> dict[Path, float]:

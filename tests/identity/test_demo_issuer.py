@@ -7,18 +7,21 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import httpx
 import psutil
 import pytest
 from authlib.integrations.base_client import OAuthError
+from authlib.oauth2.rfc7636 import create_s256_code_challenge
 from authlib.oauth2.rfc8414 import AuthorizationServerMetadata
 from authlib.oidc.discovery import OpenIDProviderMetadata
 from joserfc.jwk import KeySet
 from joserfc.jwt import decode
 
+from demo.browsers import GRANT as BROWSER_GRANT
 from demo.devices import GRANT as DEVICE_GRANT
-from demo.issuer import DEMO_GRANT
+from demo.issuer import DEMO_GRANT, RunningIssuer
 
 SECRET = "a-secret-of-the-demonstration"
 ROOT = Path(__file__).parents[2]
@@ -55,6 +58,69 @@ def test_a_person_signs_in_by_a_code_and_says_on_a_page_who_they_are(corp):
     assert (token.claims["sub"], token.claims["client_id"]) == ("ann", "kedro-muniment")
     again = corp.http.post(corp.url + "/device", data={**code, "subject": "ann"})
     assert again.status_code == 400, "a code is used once"
+
+
+PAGES = {"client_id": "muniment-pages", "redirect_uri": "http://localhost:8000/sign-in/callback"}
+VERIFIER = "v" * 43
+ASKED = {
+    **PAGES, "response_type": "code", "scope": "openid profile", "state": "s", "nonce": "n",
+    "code_challenge": create_s256_code_challenge(VERIFIER), "code_challenge_method": "S256",
+}  # fmt: skip
+
+
+def code_for(issuer: RunningIssuer, person: str) -> str:
+    """The code with which the browser of somebody who pressed their button is sent back."""
+    back = urlsplit(issuer.http.post(issuer.url + "/authorize", data={**ASKED, "subject": person}).headers["location"])
+    assert f"{back.scheme}://{back.netloc}{back.path}" == PAGES["redirect_uri"]
+    given = parse_qs(back.query)
+    assert given["state"] == ["s"]
+    return given["code"][0]
+
+
+def test_a_browser_is_shown_who_one_may_be_and_sent_back_with_a_code_for_an_id_token(corp, lab):
+    for issuer, algorithm in ((corp, "RS256"), (lab, "Ed25519")):
+        page = issuer.http.get(issuer.url + "/authorize", params=ASKED).text
+        assert 'value="ann"' in page
+        assert 'value="nightly"' not in page, "a service is no person"
+        form = {**PAGES, "grant_type": BROWSER_GRANT, "code": code_for(issuer, "ann"), "code_verifier": VERIFIER}
+        given = issuer.http.post(issuer.url + "/token", data=form).json()
+        keys = KeySet.import_key_set(issuer.http.get(issuer.url + "/jwks").json())
+        claims = decode(given["id_token"], keys, algorithms=[algorithm]).claims
+        assert (claims["sub"], claims["aud"], claims["nonce"]) == ("ann", "muniment-pages", "n")
+        assert claims["auth_time"] <= claims["iat"] < claims["exp"]
+        again = issuer.http.post(issuer.url + "/token", data=form)
+        assert again.json()["error"] == "invalid_grant", "a code is good once"
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [
+        {"redirect_uri": "http://attacker.example/sign-in/callback"},
+        {"redirect_uri": "http://localhost:8000/elsewhere"},
+        {"client_id": "kedro-muniment"},
+        {"client_id": "nobody"},
+        {"response_type": "token"},
+        {"code_challenge": ""},
+        {"code_challenge_method": "plain"},
+    ],
+    ids=str,
+)
+def test_a_browser_with_another_request_is_sent_nowhere(corp, changed):
+    for answer in (
+        corp.http.get(corp.url + "/authorize", params={**ASKED, **changed}),
+        corp.http.post(corp.url + "/authorize", data={**ASKED, **changed, "subject": "ann"}),
+    ):
+        assert answer.status_code == 400
+        assert "Nobody was signed in" in answer.text
+
+
+@pytest.mark.parametrize(
+    "changed",
+    [{"code_verifier": "w" * 43}, {"code_verifier": ""}, {"redirect_uri": "http://localhost:1/sign-in/callback"}],
+)
+def test_a_code_is_of_no_use_to_whoever_only_saw_it(corp, changed):
+    form = {**PAGES, "grant_type": BROWSER_GRANT, "code": code_for(corp, "ann"), "code_verifier": VERIFIER}
+    assert corp.http.post(corp.url + "/token", data={**form, **changed}).status_code == 400
 
 
 @pytest.mark.parametrize(
