@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -212,16 +213,17 @@ def test_a_folder_of_somebody_else_is_left_alone(demonstrations, tmp_path):
 
 def start_page_of(person: str, pages: str) -> str:
     """What somebody of the company sees first, once they have said in a browser who they are."""
-    http = loopback_client()
-    begun = http.get(f"{pages}/sign-in")
-    address = begun.headers["location"]
-    at_issuer = Browser(address.partition("/authorize")[0], lambda _: {"subject": person})
-    # A browser sends what is for HTTPS alone to a plain localhost, too; httpx does not.
-    back = http.get(at_issuer.redirected(address), headers=cookies_of(begun))
-    assert back.status_code == 303, back.text
-    page = http.get(pages, headers=cookies_of(back))
-    assert page.status_code == 200, page.text
-    return page.text
+    with loopback_client() as http:
+        begun = http.get(f"{pages}/sign-in")
+        address = begun.headers["location"]
+        with closing(Browser(address.partition("/authorize")[0], lambda _: {"subject": person})) as at_issuer:
+            back = at_issuer.redirected(address)
+        # A browser sends what is for HTTPS alone to a plain localhost, too; httpx does not.
+        entered = http.get(back, headers=cookies_of(begun))
+        assert entered.status_code == 303, entered.text
+        page = http.get(pages, headers=cookies_of(entered))
+        assert page.status_code == 200, page.text
+        return page.text
 
 
 def cookies_of(answer: httpx.Response) -> dict[str, str]:
