@@ -68,6 +68,7 @@ def show_request(desk: Desk) -> None:
 
 def leave_request(desk: Desk) -> None:
     """Ann asks for one more, which is left to whoever opens the pages as Inès; what became of an earlier one stays."""
+    print()
     with step("Ann asks for one more") as doing:
         made = next((it for state in _STATES if (it := _asked(desk, _UNDECIDED, state))), None)
         made = made or desk.post(_ANALYST, "/v1/requests", _wish(_UNDECIDED, "Quarters are compared by cost centre."))
