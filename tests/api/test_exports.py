@@ -6,6 +6,8 @@ import json
 from datetime import UTC, datetime
 
 import orjson
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from muniment.api.identifiers import new_id
@@ -75,6 +77,36 @@ async def test_an_export_by_filters_has_their_rows_and_proves_each(service, keys
     path = await exported(service.audrey, tmp_path / "file", f"?format={format_}&dataset=sales.orders&subject=user:ann")
     found = proven(path, keys)
     assert (found.faults, found.rows, found.whole) == ([], 2, False)
+
+
+#: What is done to the columns of a Parquet file, each of which a reader could show in its place.
+COLUMNS = {
+    "one more": lambda table: table.append_column("told", pa.array(["evil"] * len(table))),
+    "one twice": lambda table: table.append_column("purpose", pa.array(["evil"] * len(table))),
+    "one fewer": lambda table: table.drop_columns(["purpose"]),
+    "places that are text": lambda table: table.set_column(0, "position", pa.array(["1"] * len(table))),
+    "places before the first": lambda table: table.set_column(0, "position", pa.array([-1] * len(table))),
+    "no places": lambda table: table.set_column(0, "position", pa.nulls(len(table), pa.int64())),
+    "paths of numbers": lambda table: table.set_column(
+        len(table.column_names) - 2, "path", pa.array([[1]] * len(table))
+    ),
+    "rows in another order": lambda table: table.take([1, 0, *range(2, len(table))]),
+    "rows twice": lambda table: pa.concat_tables([table, table]),
+}
+
+
+async def test_a_parquet_file_of_other_columns_or_rows_is_none_and_nobody_sees_a_stack(
+    service, keys, tmp_path, subtests
+):
+    path = await exported(service.audrey, tmp_path / "file", "?format=parquet")
+    about = {k: v for k, v in pq.ParquetFile(path).metadata.metadata.items() if k.startswith(b"muniment.")}
+    table, other = pq.read_table(path), tmp_path / "other"
+    pq.write_table(table.replace_schema_metadata(about), other)
+    assert proven(other, keys).faults == []
+    for name, change in COLUMNS.items():
+        with subtests.test(name):
+            pq.write_table(change(table).replace_schema_metadata(about), other)
+            assert not proven(other, keys).holds
 
 
 async def test_who_audits_a_domain_is_given_the_rows_that_name_nothing_else_and_their_own(service, keys, tmp_path):

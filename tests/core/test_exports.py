@@ -51,10 +51,10 @@ def root_over(leaves):
     return tree.root
 
 
-def export_of(rows, *, only=None, complete=True, absent=(), key=KEY, announcements=(), after=None):
+def export_of(rows, *, only=None, complete=True, absent=(), key=KEY, announcements=(), after=None, number=1):
     """The head and the lines of an export of these rows, of which some may be left out, and its end."""
     leaves = [leaf(row) for row in rows]
-    note = (after or key).note(checkpoint(leaves))
+    note = (after or key).note(checkpoint(leaves, number))
     head = Head(
         made_at="2026-03-02T09:00:00Z",
         asked={},
@@ -313,11 +313,120 @@ def test_a_key_that_was_announced_follows_and_another_does_not():
     first = KEY.note(checkpoint([], key=KEY.public))
     told = checkpoint(leaves, 2, key=OTHER.public)
     announced = Note(told, (KEY.signature(told), OTHER.signature(told)))
-    followed = export_of(ROWS, after=OTHER, announcements=[first.text, announced.text])
+    followed = export_of(ROWS, after=OTHER, announcements=[first.text, announced.text], number=2)
     assert proven(followed).key == OTHER.public
     assert proven(followed).holds
     alone = export_of(ROWS, after=OTHER, announcements=[first.text, OTHER.note(told).text])
     assert first_fault(alone)[0] is Kind.KEY_REPLACED
+
+
+def test_a_key_that_another_followed_proves_no_later_export():
+    first = KEY.note(checkpoint([], key=KEY.public))
+    told = checkpoint([], 2, key=OTHER.public)
+    announcements = [first.text, Note(told, (KEY.signature(told), OTHER.signature(told))).text]
+    for pinned in (KEY.public, None):
+        by_the_old = export_of(ROWS, announcements=announcements, number=3)
+        assert first_fault(by_the_old, pinned)[0] is Kind.KEY_REPLACED
+    assert proven(export_of(ROWS, announcements=announcements, number=1)).holds
+    assert proven(export_of(ROWS, after=OTHER, announcements=announcements, number=3)).holds
+
+
+def test_an_erasure_that_a_key_signed_after_another_had_followed_was_none():
+    hidden = ROWS[3]._replace(subject="erased", salt=bytes(32), who_sha256=who_commitment(ROWS[3]))
+    first = KEY.note(checkpoint([], key=KEY.public))
+    told = checkpoint([], 2, key=OTHER.public)
+    announcements = [first.text, Note(told, (KEY.signature(told), OTHER.signature(told))).text]
+    rotated = {"after": OTHER, "announcements": announcements, "number": 3}
+    late = saying(40, who=[hidden.id])._replace(at=NINE + 3_600_000_000)
+    rows = [*ROWS[:3], hidden, *ROWS[4:]]
+    assert proven(export_of([*rows, saying(40, who=[hidden.id])], **rotated)).holds
+    assert first_fault(export_of([*rows, late], **rotated)) == (Kind.ERASED, 3, hidden.id)
+
+
+def test_a_salt_that_was_put_back_to_what_was_erased_is_found():
+    guessable = ROWS[3]._replace(subject="erased", salt=b"x" * 32, who_sha256=who_commitment(ROWS[3]))
+    told = export_of([*ROWS[:3], guessable, *ROWS[4:], saying(40, who=[guessable.id])])
+    assert first_fault(told) == (Kind.CHANGED, 3, guessable.id)
+
+
+#: What is done to a line of JSON or a record of a table without another value being read.
+SPELLED = {
+    "a name twice": (as_json_lines, b'"purpose":null', b'"purpose":"evil","purpose":null'),
+    "a name twice in the details": (as_json_lines, b'"details":{}', b'"details":{"a":1,"a":2}'),
+    "something beside the row": (as_json_lines, b'{"position":3', b'{"told":"evil","position":3'),
+    "something beside the head": (as_json_lines, b'{"head":', b'{"position":0,"head":'),
+    "the moment in another zone": (as_json_lines, b'Z","event"', b'+00:00","event"'),
+    "capital letters": (as_json_lines, b'"salt":"00', b'"salt":" 00'),
+    "a mark before a cell": (as_csv, b",lease.served,", b",'lease.served,"),
+    "a number with a sign": (as_csv, b"row,3,", b"row,+3,"),
+    "a number in other digits": (as_csv, b"row,3,", "row,\u0663,".encode()),
+    "a note": (as_csv, b"\r\nrow,4,", b"evil\r\nrow,4,"),
+}
+
+
+@pytest.mark.parametrize("what", SPELLED)
+def test_what_is_read_as_the_same_and_looks_otherwise_was_changed(what):
+    write, written, other = SPELLED[what]
+    file = write(export_of(ROWS))
+    file = file if isinstance(file, bytes) else b"".join(file)
+    read = read_csv if write is as_csv else lambda data: exports.of_json_lines(data.splitlines())
+    assert proven(read(file)).holds
+    assert written in file
+    assert not proven(read(file.replace(written, other, 1))).holds
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        {"checkpoint": None},
+        {"announcements": [None]},
+        {"announcements": "x"},
+        {"asked": []},
+        {"complete": "yes"},
+        {"version": True},
+        {"reader": 7},
+    ],
+)
+def test_a_head_of_other_kinds_of_values_is_none(told):
+    head = {**json.loads(export_of(ROWS)[0].text), **told}
+    with pytest.raises(Broken, match="head"):
+        Head.parse(json.dumps(head))
+
+
+ANSWERING = {"subject": "user:ann", "outcome": "denied", "environment": "prod", "datasets": ["sales.emea.orders"]}
+
+
+@pytest.mark.parametrize(
+    ("asked", "answered"),
+    [
+        ({"subject": "ann", "outcome": "denied"}, True),
+        ({"subject": "user:eve"}, False),
+        ({"dataset": "sales.emea.orders", "domain": "sales"}, True),
+        ({"dataset": "sales.emea"}, False),
+        ({"domain": "sale"}, False),
+        ({"environment": "dev"}, False),
+        ({"events": ["lease.served"]}, True),
+        ({"events": ["access.denied"]}, False),
+        ({"since": "2026-03-02 09:00:00+00:00", "until": "2026-03-02 10:00:00+00:00"}, True),
+        ({"since": "2026-03-02 10:00:00+00:00"}, False),
+    ],
+)
+def test_an_export_of_one_question_does_not_pass_for_that_of_another(asked, answered):
+    rows = [stored(0), stored(1, **ANSWERING), stored(2)]
+    head, *lines, _ = export_of(rows, only={1}, complete=False)
+    head = replace(head, asked=asked)
+    tally = Tally(head)
+    for line in lines:
+        tally.add(line)
+    told = proven([head, *lines, tally.end])
+    assert told.holds is answered
+    assert answered or (told.faults[0].kind, told.faults[0].position) == (Kind.INSERTED, 1)
+
+
+@pytest.mark.parametrize("asked", [{"since": "once"}, {"events": 7}, {"outcome": ["denied"]}])
+def test_what_nobody_can_ask_was_not_asked(asked):
+    head, *lines, end = export_of(ROWS)
+    assert first_fault([replace(head, asked=asked), *lines, end])[0] is Kind.TRUNCATED
 
 
 def test_what_a_signed_row_erased_is_counted_and_what_stands_beside_a_commitment_is_found():
@@ -351,6 +460,8 @@ def test_what_no_signed_row_erased_was_hidden(said):
         b'{"position": "1", "absent": {}, "path": []}',
         b'{"head": {"version": 2}}',
         b'{"end": 1}',
+        b'{"end": {"lines": "1", "sha256": null}}',
+        b"[" * 100_000,
         b"\xff",
     ],
 )

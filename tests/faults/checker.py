@@ -119,7 +119,7 @@ def _misrecorded(history: History, evidence: Evidence) -> Iterator[Violation]:
         given = (answer.event, answer.who, answer.environment, answer.revision)
         if said != given:
             yield Violation("misrecorded", f"{_named(answer)} was {given}, and its row says {said}.")
-        body = bodies.get(_place(answer))
+        body = answer.body or bodies.get(_place(answer))
         if row.body_sha256 is not None and row.body_sha256 != body:
             words = f"{_named(answer)} had the body {body}, and its row says {row.body_sha256}."
             yield Violation("misrecorded", words)
@@ -141,12 +141,16 @@ def _stale(history: History) -> Iterator[Violation]:
 
 
 def _wrong(history: History, evidence: Evidence) -> Iterator[Violation]:
-    """An answer that gives another thing than Cedar would at the revision that it names."""
+    """An answer that gives another thing than Cedar would at the revision that it names, or by a tag of two bodies."""
     bodies = _bodies(history.asked)
+    for answer in history.asked:
+        if answer.status == 200 and answer.body != bodies[_place(answer)]:
+            yield Violation("wrong", f"{_named(answer)} has the tag {answer.tag} of another body.")
     for answer in history.asked:
         if not answer.answered:
             continue
-        given = history.given.get(bodies.get(_place(answer), ""))
+        # What was received; of an answer that says to go on with what one has, what was received under its tag.
+        given = history.given.get(answer.body or bodies.get(_place(answer), ""))
         if given is None:
             yield Violation("wrong", f"{_named(answer)} has the tag {answer.tag} of a body that nobody received.")
             continue

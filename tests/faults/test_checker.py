@@ -125,6 +125,13 @@ def late(case: Case) -> None:
     case.history.asked.append(replace(case.history.asked[5], began=18 * SECOND, ended=19 * SECOND))
 
 
+def other_body(case: Case) -> None:
+    """Between others that are right: each answer is judged by what it brought, and not by what its tag is of."""
+    case.history.asked[0] = replace(case.history.asked[0], body="less")
+    case.history.asked[3] = replace(case.history.asked[3], tag=case.history.asked[0].tag)
+    case.record("a", body_sha256="less")
+
+
 #: What is planted, by what it is called when it is found.
 PLANTED: list[tuple[str, str, Callable[[Case], object]]] = [
     ("a lost row", "unrecorded", lambda case: case.rows.pop(0)),
@@ -140,6 +147,7 @@ PLANTED: list[tuple[str, str, Callable[[Case], object]]] = [
     ("an entry that is not given", "wrong", lambda case: case.history.given.update(less=DECIDED[1])),
     ("an entry that is kept back", "wrong", lambda case: case.history.given.update(all=DECIDED[2])),
     ("an action that is not given", "wrong", lambda case: case.history.given.update(less={"hr.rates": ("save",)})),
+    ("another body under a known tag", "wrong", other_body),
     ("a tag of nothing", "wrong", lambda case: case.answer("c", tag="of nothing")),
     ("a change that does not stand", "forgotten", lambda case: case.lines.clear()),
     (

@@ -22,7 +22,7 @@ from muniment.core.verdicts import Kind
 from muniment.flows.seal_ledger import Sealer
 from muniment.flows.verify_ledger import Auditing, verify_ledger
 from muniment.identity.seal_keys import SealKey, SealKeys
-from muniment.store import ledger_order, seals
+from muniment.store import ledger_guards, ledger_order, ledger_shape, seals
 from muniment.store.databases import Database
 from muniment.store.witnesses import FileWitness
 from tests.ledgers import fill
@@ -435,6 +435,7 @@ async def test_rows_without_any_seal_prove_nothing_once_they_are_no_longer_new(s
     async with tampering(sealed) as tx:
         await tx.execute(text("DELETE FROM ledger_seals"))
         await tx.execute(text("DELETE FROM ledger_tiles"))
+        await tx.execute(text("DELETE FROM ledger_witnesses"))
         fresh = await judged(tx, sealed, witnesses=False)
         await tx.execute(
             text("UPDATE ledger SET at = at - interval '20 minutes' WHERE id = :id"), {"id": UUID(sealed.rows[7].id)}
@@ -552,6 +553,251 @@ async def test_what_lies_beyond_every_calendar_and_cluster_is_found_as_well(seal
     assert first(verdict).kind is kind
 
 
+#: What is done to the tables themselves, after which the ledger cannot be read as what it was, and what is said of it.
+UNREADABLE = {
+    "a view": ("ALTER TABLE ledger RENAME TO l; CREATE VIEW ledger AS SELECT * FROM l", "ledger is no table any more"),
+    "a plain table": (
+        "ALTER TABLE ledger RENAME TO l; CREATE TABLE ledger (LIKE l INCLUDING ALL)",
+        "ledger is no table",
+    ),
+    "seals that are a view": (
+        "ALTER TABLE ledger_seals RENAME TO s; CREATE VIEW ledger_seals AS SELECT * FROM s",
+        "ledger_seals is no table any more",
+    ),
+    "a table of one session": (
+        "CREATE TEMP TABLE ledger AS SELECT * FROM public.ledger",
+        "ledger is no table any more",
+    ),
+    "a column that is gone": ("ALTER TABLE ledger RENAME COLUMN run TO ran", "ledger has no column run"),
+    "JSON as it was written": (
+        "ALTER TABLE ledger ALTER details TYPE json USING details::text::json",
+        "ledger.details is of the type json, and it was made as jsonb",
+    ),
+    "numbers without end": ("ALTER TABLE ledger ALTER revision TYPE numeric", "ledger.revision is of the type numeric"),
+    "a seal's number": ("ALTER TABLE ledger_seals ALTER number TYPE numeric", "ledger_seals.number is of the type"),
+    "bounds": ("UPDATE pg_class SET relpartbound = NULL WHERE oid = {month}::regclass", "its bounds are gone"),
+    "a witness's table": ("ALTER TABLE ledger_witnesses RENAME TO w", "There is no table ledger_witnesses"),
+}
+#: What is done to them after which it can still be read, and not by everybody as the same.
+STRANGE = {
+    "another column": ("ALTER TABLE ledger ADD COLUMN told text", "ledger.told is no column of Muniment's"),
+    "a value of its own": ("ALTER TABLE ledger ALTER subject SET DEFAULT 'x'", "ledger.subject is filled by the"),
+    "a value that is computed": (
+        "ALTER TABLE ledger DROP COLUMN run; ALTER TABLE ledger ADD COLUMN run text GENERATED ALWAYS AS ('x') STORED",
+        "ledger.run is filled by the database",
+    ),
+    "nothing where something is": (
+        "ALTER TABLE ledger_seals ALTER checkpoint DROP NOT NULL",
+        "ledger_seals.checkpoint may be empty",
+    ),
+    "a lie that hides rows": (
+        (
+            "ALTER TABLE {table} ADD CONSTRAINT c CHECK (subject <> 'user:person7') NOT VALID; "
+            "UPDATE pg_constraint SET convalidated = true WHERE conname = 'c'"
+        ),
+        "queries that believe it pass rows over",
+    ),
+    "an index without new rows": (
+        "UPDATE pg_index SET indisready = false WHERE indexrelid = 'ix_ledger_subject_at_id'::regclass",
+        "ix_ledger_subject_at_id of ledger is switched off",
+    ),
+    "triggers that do not fire": ("UPDATE pg_class SET relhastriggers = false WHERE relname = {month}", "no triggers"),
+    "indexes that nobody keeps": ("UPDATE pg_class SET relhasindex = false WHERE relname = {month}", "no indexes"),
+    "a trigger that hides": (
+        (
+            "CREATE TRIGGER bend BEFORE INSERT ON ledger_seals FOR EACH ROW EXECUTE FUNCTION refuse_to_forget(); "
+            "UPDATE pg_trigger SET tgisinternal = true WHERE tgname = 'bend'"
+        ),
+        "The trigger bend on ledger_seals says of itself",
+    ),
+    "a table below": ("CREATE TABLE s () INHERITS (ledger_seals)", "s stands below ledger_seals"),
+    "a month of parts": (
+        (
+            "CREATE TABLE parts PARTITION OF ledger FOR VALUES FROM ('2040-01-01Z') TO ('2040-02-01Z') "
+            "PARTITION BY HASH (at, id); CREATE TABLE part PARTITION OF parts FOR VALUES WITH (modulus 1, remainder 0)"
+        ),
+        "part stands below parts",
+    ),
+    "another ledger": (
+        "CREATE SCHEMA evil; CREATE TABLE evil.ledger AS SELECT * FROM ledger",
+        "There is another ledger in the schema evil",
+    ),
+    "what runs when somebody connects": (
+        (
+            "CREATE FUNCTION bend() RETURNS event_trigger LANGUAGE plpgsql AS 'BEGIN END'; "
+            "CREATE EVENT TRIGGER bend ON login EXECUTE FUNCTION bend()"
+        ),
+        "Whoever connects runs bend",
+    ),
+    "a function's path": ("ALTER FUNCTION only_erases SET search_path = evil, pg_catalog", "only_erases has settings"),
+    "numbers that go down": ("ALTER SEQUENCE ledger_seq INCREMENT -1", "ledger_seq does not count up by one"),
+}
+
+
+#: Months that are none, by their bounds.
+MONTHS = ["'2040-01-01Z') TO ('2041-01-01Z'", "'0200-01-01 BC') TO ('0100-01-01 BC'", "'9999-12-01Z') TO ('infinity'"]
+
+
+@pytest.mark.parametrize("bounds", MONTHS)
+async def test_a_month_of_other_bounds_is_told(sealed, bounds):
+    async with as_superuser(sealed) as tx:
+        await tx.exec_driver_sql(f"CREATE TABLE ledger_2040_01 PARTITION OF ledger FOR VALUES FROM ({bounds})")
+        told = await ledger_guards.faults(tx)
+    assert any("ledger_2040_01 holds other rows than those of a month" in each for each in told)
+
+
+@asynccontextmanager
+async def as_superuser(ledger):
+    """The ledger's database as whoever may do everything, in a transaction that is undone."""
+    db = Database.open(owned(ledger.url).replace("//muniment@", "//postgres@"), statement_seconds=120)
+    try:
+        with suppress(Undone):
+            async with db.begin() as tx:
+                yield tx
+                raise Undone
+    finally:
+        await db.close()
+
+
+@pytest.mark.parametrize("found", ["unreadable", "strange"])
+async def test_tables_that_are_not_as_they_were_made_are_told(sealed, found, subtests):
+    """Each of these shows somebody another ledger than it proves, or would do so soon, and changes no row."""
+    ask, cases = (ledger_shape.unreadable, UNREADABLE) if found == "unreadable" else (ledger_shape.faults, STRANGE)
+    async with as_superuser(sealed) as tx:
+        table = text("SELECT tableoid::regclass::text FROM ledger ORDER BY xact, seq LIMIT 1")
+        month = (await tx.execute(table)).scalar_one()
+        assert [*await ledger_shape.unreadable(tx), *await ledger_shape.faults(tx)] == []
+        for name, (done, words) in cases.items():
+            with subtests.test(name):
+                savepoint = await tx.begin_nested()
+                for each in done.split("; "):
+                    await tx.exec_driver_sql(each.format(table=month, month=f"'{month}'"))
+                told = await ask(tx)
+                await savepoint.rollback()
+                assert any(words in each for each in told), told
+
+
+@pytest.mark.parametrize("what", ["another column", "a view"])
+async def test_whatever_the_tables_are_the_verdict_says_it_and_nobody_sees_a_stack(sealed, what):
+    done, words = (UNREADABLE | STRANGE)[what]
+    async with as_superuser(sealed) as tx:
+        for each in done.split("; "):
+            await tx.exec_driver_sql(each)
+        verdict = await verified(OneTransaction(tx), sealed)
+    assert {fault.kind for fault in verdict.faults} == {Kind.UNGUARDED}
+    assert words in verdict.faults[0].words
+    assert verdict.rows == (ROWS if what in STRANGE else 0)
+
+
+#: What only a superuser can write into a row or a seal, and the row that is named.
+WRITTEN = {
+    "lists that begin elsewhere": (
+        "UPDATE ledger SET datasets = ('[0:1]={{' || array_to_string(datasets, ',') || '}}')::text[] WHERE seq = {seq}",
+        "seq",
+    ),
+    "bytes that are no text": (
+        (
+            "CREATE CAST (bytea AS text) WITHOUT FUNCTION; "
+            "UPDATE ledger SET purpose = '\\xff41'::bytea::text WHERE seq = {seq}; DROP CAST (bytea AS text)"
+        ),
+        "seq",
+    ),
+    "no details at all": (
+        "ALTER TABLE ledger ALTER details DROP NOT NULL; UPDATE ledger SET details = NULL WHERE seq = {seq}",
+        "seq",
+    ),
+    "no identifier": (
+        (
+            "ALTER TABLE ledger DROP CONSTRAINT pk_ledger; ALTER TABLE ledger ALTER id DROP NOT NULL; "
+            "UPDATE ledger SET id = NULL WHERE seq = {seq}"
+        ),
+        "seq",
+    ),
+    "no checkpoint": (
+        (
+            "ALTER TABLE ledger_seals ALTER checkpoint DROP NOT NULL; "
+            "UPDATE ledger_seals SET checkpoint = NULL WHERE number = {number}"
+        ),
+        "first",
+    ),
+    "a checkpoint that is no text": (
+        (
+            "CREATE CAST (bytea AS text) WITHOUT FUNCTION; "
+            "UPDATE ledger_seals SET checkpoint = '\\xff'::bytea::text WHERE number = {number}; "
+            "DROP CAST (bytea AS text)"
+        ),
+        "first",
+    ),
+    "no leaves and no size": (
+        (
+            "ALTER TABLE ledger_seals ALTER leaves DROP NOT NULL; ALTER TABLE ledger_seals ALTER size DROP NOT NULL; "
+            "UPDATE ledger_seals SET leaves = NULL, size = NULL WHERE number = {number}"
+        ),
+        "first",
+    ),
+    "the same seal twice": (
+        (
+            "ALTER TABLE ledger_seals DROP CONSTRAINT pk_ledger_seals; "
+            "INSERT INTO ledger_seals SELECT * FROM ledger_seals WHERE number = {number}"
+        ),
+        "size",
+    ),
+}
+
+
+async def test_what_no_client_could_write_is_found_where_it_stands(sealed, subtests):
+    seal = sealed.seals[4]
+    place = {"seq": seal.first + 3, "first": seal.first, "size": seal.size}
+    async with as_superuser(sealed) as tx:
+        for table in await guarded(tx):
+            await tx.execute(text(f"ALTER TABLE {table} DISABLE TRIGGER USER"))
+        for name, (done, where) in WRITTEN.items():
+            with subtests.test(name):
+                savepoint = await tx.begin_nested()
+                for each in done.split("; "):
+                    await tx.exec_driver_sql(each.format(seq=sealed.rows[place["seq"]].seq, number=seal.number))
+                verdict = await verified(OneTransaction(tx), sealed)
+                await savepoint.rollback()
+                assert first(verdict).kind in {Kind.CHANGED, Kind.SEAL_CHANGED}
+                assert first(verdict).position == place[where]
+                assert verdict.rows <= place[where]
+
+
+class Savepoints(OneTransaction):
+    """The same, of which a part may fail and the rest goes on."""
+
+    @asynccontextmanager
+    async def begin(self):
+        async with self.tx.begin_nested():
+            yield self.tx
+
+
+#: Files of the data directory that are taken away, and at which row that shows.
+FILES = {
+    "a month's": ("oid = '{month}'::regclass", 0),
+    "a month's long values'": ("oid = (SELECT reltoastrelid FROM pg_class WHERE oid = '{month}'::regclass)", 699),
+}
+
+
+@pytest.mark.parametrize("whose", FILES)
+async def test_what_postgres_cannot_read_any_more_is_named_and_nobody_sees_a_stack(sealed, whose):
+    which, position = FILES[whose]
+    long = "UPDATE ledger SET details = jsonb_build_object('x', (SELECT string_agg(md5(n::text), '') "
+    async with as_superuser(sealed) as tx:
+        month = (await tx.execute(text("SELECT tableoid::regclass::text FROM ledger LIMIT 1"))).scalar_one()
+        await tx.execute(text("SET LOCAL session_replication_role = replica"))
+        of_row = {"id": UUID(sealed.rows[699].id)}
+        await tx.execute(text(f"{long} FROM generate_series(1, 4000) AS n)) WHERE id = :id"), of_row)
+        await tx.execute(text("SET LOCAL session_replication_role = origin"))
+        taken = f"UPDATE pg_class SET relfilenode = 4000000000 WHERE {which.format(month=month)}"
+        await tx.execute(text(taken))
+        verdict = await verified(Savepoints(tx), sealed)
+    found = first(verdict)
+    assert (found.kind, found.position, found.id) == (Kind.CHANGED, position, sealed.rows[position].id)
+    assert "could not open file" in found.words
+    assert verdict.rows == max((seal.size for seal in sealed.seals if seal.size <= position), default=0)
+
+
 #: What a superuser can do to those who read.
 READING = {
     "a cast of details": "CREATE CAST (jsonb AS text) WITH FUNCTION public.as_it_was(jsonb)",
@@ -563,14 +809,10 @@ READING = {
 @pytest.mark.parametrize("what", READING)
 async def test_what_would_show_a_verifier_other_rows_than_everybody_is_told(sealed, what):
     """With the cast a row's details could be changed, and would be verified as they had been."""
-    db = Database.open(owned(sealed.url).replace("//muniment@", "//postgres@"), statement_seconds=120)
     made = "CREATE FUNCTION public.as_it_was(jsonb) RETURNS text LANGUAGE sql AS $$SELECT $1 #>> '{}'$$"
-    with suppress(Undone):
-        async with db.begin() as tx:
-            await tx.execute(text(made))
-            await tx.execute(text(READING[what]))
-            verdict = await verified(OneTransaction(tx), sealed)
-            raise Undone
-    await db.close()
+    async with as_superuser(sealed) as tx:
+        await tx.execute(text(made))
+        await tx.execute(text(READING[what]))
+        verdict = await verified(OneTransaction(tx), sealed)
     assert {fault.kind for fault in verdict.faults} == {Kind.UNGUARDED}
     assert verdict.rows == ROWS

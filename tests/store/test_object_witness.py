@@ -89,6 +89,15 @@ async def test_nobody_takes_a_checkpoint_away_or_puts_another_in_its_place(store
     assert newest.text == second[1]
 
 
+async def test_what_is_no_checkpoint_does_not_keep_the_others_from_being_read(store: str) -> None:
+    witness = ObjectWitness("audit", "strewn/", store, REGION, retain_days=1)
+    await witness.tell([first := note(1)])
+    owner = client(store)
+    owner.put_object(Bucket="audit", Key="strewn/checkpoints/readme.txt", Body=b"nothing")
+    owner.put_object(Bucket="audit", Key=f"strewn/checkpoints/{7:019}.txt", Body=b"\xff")
+    assert list(witness.notes()) == [first, (7, "\ufffd")]
+
+
 async def test_a_store_that_is_away_is_said_to_be_without_any_secret() -> None:
     witness = ObjectWitness("audit", "", "http://127.0.0.1:1", REGION)
     with pytest.raises(WitnessAway) as away:

@@ -14,12 +14,14 @@ from typing import Final
 
 from muniment.core.checkpoints import Check, Checkpoint, Note, VerifierKey
 from muniment.core.excuses import Excuses
+from muniment.core.export_questions import Answers, answering
 from muniment.core.exports import Broken, End, Head, Line, Tally
 from muniment.core.merkle import proves_inclusion
 from muniment.core.problems import Invalid
-from muniment.core.seals import is_erased, still_there
+from muniment.core.seals import can_be_guessed, is_erased, microseconds, still_there
 from muniment.core.statements import Statement
 from muniment.core.verdicts import Fault, Kind
+from muniment.core.verifying import TOLERANCE
 
 #: The most faults that are told of one file; the first is the one that matters.
 MOST_FAULTS: Final = 100
@@ -68,7 +70,9 @@ class _Proving:
         self._tally: Tally | None = None
         self._end: End | None = None
         self._trusted: list[VerifierKey] = []
+        self._ended: dict[VerifierKey, int] = {}
         self._excuses = Excuses()
+        self._answers: Answers = answering({})
         #: The position that is to come, and a line that the checkpoint did not prove.
         self._next = 0
         self._doubted: Line | None = None
@@ -80,7 +84,7 @@ class _Proving:
                     return self._proven
         except Broken as broken:
             self._settle_doubt(None)
-            self._fault(Kind.TRUNCATED, None, None, str(broken))
+            self._fault(Kind.TRUNCATED, self._next if self._tally else None, None, str(broken))
         else:
             self._settle_doubt(None)
             self._finish()
@@ -108,6 +112,7 @@ class _Proving:
     def _begin(self, head: Head) -> bool:
         proven = self._proven
         proven.head = head
+        self._answers = answering(head.asked)
         try:
             note = Note.parse(head.checkpoint)
             announced = [(each, each.checkpoint.key) for each in map(Note.parse, head.announcements)]
@@ -119,18 +124,25 @@ class _Proving:
             self._fault(Kind.KEY_REPLACED, None, None, "the file names no key; say by which it is to be held")
             return False
         for announcement, named in announced:
-            if named is not None and announcement.signer(trusted, self._check) is not None:
-                trusted.append(named)
+            signer = announcement.signer(trusted, self._check)
+            if named is None or signer is None:
+                continue
+            trusted.append(named)
+            self._ended.pop(named, None)
+            if named != signer and announcement.checkpoint.number <= note.checkpoint.number:
+                # Another followed on it, so that what it signs from now on counts for nothing.
+                self._ended[signer] = microseconds(announcement.checkpoint.at + TOLERANCE)
         self._trusted = trusted
-        proven.checkpoint, proven.key = note.checkpoint, note.signer(trusted[::-1], self._check)
+        signing = [key for key in trusted[::-1] if key not in self._ended]
+        proven.checkpoint, proven.key = note.checkpoint, note.signer(signing, self._check)
         if proven.key is not None:
             return True
         named_by = {(each.name, each.id) for each in note.signatures}
-        if any((key.name, key.id) in named_by for key in trusted):
+        if any((key.name, key.id) in named_by for key in signing):
             self._fault(Kind.SEAL_CHANGED, None, None, "the checkpoint is not what its key signed")
         else:
             self._fault(
-                Kind.KEY_REPLACED, None, None, f"the checkpoint is signed by another key than {trusted[-1].text}"
+                Kind.KEY_REPLACED, None, None, f"the checkpoint is signed by another key than {signing[0].text}"
             )
         return False
 
@@ -155,8 +167,16 @@ class _Proving:
         if complete:
             self._excuses.there(line, line.row)
         proven.erased += is_erased(line.row)
+        if not self._answers(line.row):
+            words = (
+                "it is not of what the file says was asked for: the file has the head of another one, or the row has"
+            )
+            self._fault(Kind.INSERTED, line.position, line.id, words)
         if still_there(line.row):
             words = "something stands beside the commitment that is said to stand in its place"
+            self._fault(Kind.CHANGED, line.position, line.id, words)
+        elif can_be_guessed(line.row):
+            words = "the salt of what was erased stands there, by which anybody finds out what it was"
             self._fault(Kind.CHANGED, line.position, line.id, words)
 
     def _is_sealed(self, line: Line) -> bool:
@@ -210,7 +230,10 @@ class _Proving:
             self._fault(Kind.TRUNCATED, None, None, words)
 
     def _is_signed(self, said: Statement) -> bool:
-        return any(self._check(key.public, said.message, said.signature) for key in self._trusted)
+        return any(
+            said.at <= self._ended.get(key, said.at) and self._check(key.public, said.message, said.signature)
+            for key in self._trusted
+        )
 
     def _fault(self, kind: Kind, position: int | None, id_: str | None, words: str, rows: int = 1) -> None:
         if len(self._proven.faults) < MOST_FAULTS:

@@ -82,8 +82,10 @@ class Head:
     def parse(cls, text: str) -> Self:
         """The head that a text is; raises :class:`Broken`."""
         try:
-            head = cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            head = cls(**_read(text))
+            texts = [head.made_at, head.reader, head.checkpoint, *_listed(head.announcements)]
+            _hold_types((head.asked, head.complete, head.version, *texts), (dict, bool, int, *[str] * len(texts)))
+        except (ValueError, TypeError, RecursionError) as error:
             raise Broken("The head of the file cannot be read.") from error
         if head.version != VERSION:
             raise Broken(f"The file has the shape {head.version}; this release of Muniment reads {VERSION}.")
@@ -122,9 +124,11 @@ class End:
     def parse(cls, text: str) -> Self:
         """The end that a text is; raises :class:`Broken`."""
         try:
-            return cls(**json.loads(text))
-        except (ValueError, TypeError) as error:
+            end = cls(**_read(text))
+            _hold_types((end.lines, end.sha256), (int, str))
+        except (ValueError, TypeError, RecursionError) as error:
             raise Broken("The end of the file cannot be read.") from error
+        return end
 
 
 class Tally:
@@ -174,19 +178,24 @@ def of_json_lines(lines: Iterable[bytes]) -> Iterator[Head | Line | End]:
     """What stands in the lines of a file; raises :class:`Broken` at one that is no part of an export."""
     for number, text in enumerate(lines, start=1):
         try:
-            told = json.loads(text)
-            if "head" in told:
-                yield Head.parse(json.dumps(told["head"]))
-            elif "end" in told:
-                yield End.parse(json.dumps(told["end"]))
-            elif "absent" in told:
-                absent = told["absent"]
-                leaf_ = bytes.fromhex(absent["leaf"])
-                yield Line(_position(told["position"]), str(absent["id"]), None, leaf_, _path(told["path"]))
-            else:
-                yield Line.of(_position(told["position"]), _of_plain(told["row"]), _path(told["path"]))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            yield _of_json_line(_read(text))
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise Broken(f"Line {number} is no part of an export; the file was cut off there, or changed.") from error
+
+
+def _of_json_line(told: dict[str, Any]) -> Head | Line | End:
+    names = {*told}
+    if names == {"head"}:
+        return Head.parse(json.dumps(told["head"]))
+    if names == {"end"}:
+        return End.parse(json.dumps(told["end"]))
+    if names == {"position", "absent", "path"} and {*told["absent"]} == {"id", "leaf"}:
+        absent = told["absent"]
+        return Line(_position(told["position"]), str(absent["id"]), None, _of_hex(absent["leaf"]), _path(told["path"]))
+    if names == {"position", "row", "path"}:
+        return Line.of(_position(told["position"]), _of_plain(told["row"]), _path(told["path"]))
+    # Nothing proves what stands beside a row.
+    raise ValueError(names)
 
 
 def _plain(row: Stored) -> dict[str, object]:
@@ -202,7 +211,7 @@ def _plain(row: Stored) -> dict[str, object]:
 def _of_plain(told: Mapping[str, Any]) -> Stored:
     values = {**told, "at": of_at_text(told["at"]), "details": written(told["details"])}
     for name in _BYTES:
-        values[name] = None if told[name] is None else bytes.fromhex(told[name])
+        values[name] = None if told[name] is None else _of_hex(told[name])
     return Stored(**values)
 
 
@@ -242,11 +251,29 @@ def of_cells(records: Iterable[Sequence[str]]) -> Iterator[Head | Line | End]:
         raise Broken("The file does not begin with the columns of an export.")
     for number, quoted in enumerate(read, start=2):
         try:
-            # An empty cell is nothing; an empty text is a mark alone.
-            told = [each.removeprefix("'") if each else None for each in quoted]
-            yield _of_cells(dict(zip(COLUMNS, told, strict=True)))
-        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            yield _of_record(quoted)
+        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise Broken(f"Record {number} is no part of an export; the file was cut off there, or changed.") from error
+
+
+def _of_record(quoted: Sequence[str]) -> Head | Line | End:
+    # An empty cell is nothing; an empty text is a mark alone.
+    told = [each.removeprefix("'") if each else None for each in quoted]
+    found = _of_cells(dict(zip(COLUMNS, told, strict=True)))
+    # Each thing is written in one way alone: what is read as the same, and looks otherwise, was changed.
+    if [_marked(each) for each in _cells_of(found)] != list(quoted):
+        raise ValueError(quoted)
+    return found
+
+
+def _cells_of(told: Head | Line | End) -> list[str | None]:
+    match told:
+        case Head():
+            return head_cells(told)
+        case End():
+            return end_cells(told)
+        case Line():
+            return cells(told)
 
 
 def _said(record: str, note: str) -> list[str | None]:
@@ -262,8 +289,8 @@ def _of_cells(told: Mapping[str, str | None]) -> Head | Line | End:
         case "end":
             return End.parse(note)
         case "absent":
-            absent = json.loads(note)
-            return Line(_position(int(position)), str(absent["id"]), None, bytes.fromhex(absent["leaf"]), path)
+            absent = _read(note)
+            return Line(_position(int(position)), str(absent["id"]), None, _of_hex(absent["leaf"]), path)
         case "row":
             values: dict[str, Any] = {name: _of_cell(name, told[name]) for name in Stored._fields}
             return Line.of(_position(int(position)), Stored(**values), path)
@@ -300,10 +327,15 @@ def _of_cell(name: str, text: str | None) -> Any:
 
 
 def _quoted(text: str | None) -> str:
+    safe = _marked(text)
+    return '"' + safe.replace('"', '""') + '"' if any(each in safe for each in ',"\r\n') else safe
+
+
+def _marked(text: str | None) -> str:
+    """A text with a mark before it where a spreadsheet would take it for a formula, or for nothing."""
     if text is None:
         return ""
-    safe = f"'{text}" if not text or text.startswith(_FORMULA) else text
-    return '"' + safe.replace('"', '""') + '"' if any(each in safe for each in ',"\r\n') else safe
+    return f"'{text}" if not text or text.startswith(_FORMULA) else text
 
 
 # --- what both have in common -----------------------------------------------------------------------------------------
@@ -317,9 +349,10 @@ def at_text(at: int) -> str:
 
 def of_at_text(text: str) -> int:
     """The microseconds since 1970 that such a text says."""
-    if text.removeprefix("-").isdecimal():
-        return int(text)
-    return microseconds(datetime.fromisoformat(text))
+    at = int(text) if text.removeprefix("-").isdecimal() else microseconds(datetime.fromisoformat(text))
+    if at_text(at) != text:
+        raise ValueError(text)
+    return at
 
 
 def _position(told: Any) -> int:
@@ -328,16 +361,49 @@ def _position(told: Any) -> int:
     return told
 
 
+def _read(text: str | bytes) -> dict[str, Any]:
+    """The object that a text of JSON is, with each of its names once: programs differ in which of two they take."""
+    told = json.loads(text, object_pairs_hook=_once)
+    if type(told) is not dict:
+        raise ValueError(text)
+    return told
+
+
+def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    told = dict(pairs)
+    if len(told) != len(pairs):
+        raise ValueError(pairs)
+    return told
+
+
+def _hold_types(values: Sequence[object], types: Sequence[type]) -> None:
+    if [type(each) for each in values] != list(types):
+        raise ValueError(values)
+
+
+def _listed(told: object) -> list[Any]:
+    if type(told) is not list:
+        raise ValueError(told)
+    return told
+
+
+def _of_hex(text: str) -> bytes:
+    found = bytes.fromhex(text)
+    if found.hex() != text:
+        raise ValueError(text)
+    return found
+
+
 def _b64(hashed: bytes) -> str:
     return base64.b64encode(hashed).decode()
 
 
 def _of_b64(text: str) -> bytes:
     found = base64.b64decode(text, validate=True)
-    if len(found) != WIDTH:
+    if len(found) != WIDTH or _b64(found) != text:
         raise ValueError(text)
     return found
 
 
 def _path(told: Any) -> list[bytes]:
-    return [_of_b64(each) for each in told]
+    return [_of_b64(each) for each in _listed(told)]

@@ -174,6 +174,13 @@ def still_there(stored: Stored) -> bool:
     return left or (stored.details_sha256 is not None and stored.details not in {"{}", ERASED_DETAILS})
 
 
+def can_be_guessed(stored: Stored) -> bool:
+    """Whether the salt of what was erased stands there: whoever has it finds out by guessing what stood there."""
+    salt = stored.salt or b""
+    left = stored.who_sha256 is not None and any(salt[:WHO_SALT])
+    return left or (stored.details_sha256 is not None and any(salt[WHO_SALT:]))
+
+
 def written(value: object) -> str:
     """JSON text as PostgreSQL writes ``jsonb``, which is what is hashed of details.
 

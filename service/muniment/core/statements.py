@@ -21,8 +21,12 @@ EVENTS: Final = (Event.LEDGER_RETIRED, Event.LEDGER_ERASED)
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """Before which moment rows were retired, of which rows who was erased, and of which the details."""
+    """Before which moment rows were retired, of which rows who was erased, and of which the details.
 
+    ``at`` is when it was said, in microseconds since 1970: a key that another one has followed says nothing any more.
+    """
+
+    at: int
     before: int | None
     who: frozenset[str]
     told: frozenset[str]
@@ -35,11 +39,12 @@ class Statement:
         try:
             details = orjson.loads(row.details)
             return cls(
+                at=row.at,
                 before=microseconds(datetime.fromisoformat(details["before"])) if "before" in details else None,
                 who=frozenset(map(str, details.get("who", ()))),
                 told=frozenset(map(str, details.get("details", ()))),
                 message=statement(details),
                 signature=base64.b64decode(details["signature"], validate=True),
             )
-        except (ValueError, TypeError, KeyError, AttributeError, OverflowError):
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError):
             return None

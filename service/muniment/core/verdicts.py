@@ -24,6 +24,7 @@ class Kind(StrEnum):
     BACKDATED = "backdated"
     ERASED = "erased-without-record"
     RETIRED = "retired-without-record"
+    WITNESS = "witness-changed"
     UNGUARDED = "unguarded"
 
 

@@ -47,6 +47,8 @@ _DETAILS: Final = itemgetter(Stored._fields.index("details_sha256"))
 
 _KINDS: Final = tuple(Kind)
 
+_CUT: Final = "rows at the end were cut off together with their seals, or a backup was restored"
+
 #: What may have been put from one row into another, beside all of it; the salt goes with what it hides, or does not.
 _PLACES: Final = tuple(
     (*names, *salt)
@@ -105,12 +107,29 @@ class _Excused:
 
 @dataclass(slots=True)
 class _Beside:
-    """A witness's checkpoints on the way, beside the seals."""
+    """A witness's checkpoints on the way, beside the seals.
+
+    ``read`` is the number of the last one; ``strays`` counts what is none, or stands out of its order, and ``lacking``
+    those that it was told and does not keep, from ``lacks`` on.
+    """
 
     agreement: Agreement
     notes: Iterator[tuple[int, str]]
     next: tuple[int, str] | None = None
     broken: bool = False
+    read: int = 0
+    strays: int = 0
+    lacks: int = 0
+    lacking: int = 0
+
+    def read_on(self) -> None:
+        """The next checkpoint that can be one: its number is higher than those before, and stands in its text."""
+        self.next = None
+        for number, text in self.notes:
+            if number > self.read and f"\nnumber {number}\n" in text:
+                self.read, self.next = number, (number, text)
+                return
+            self.strays += 1
 
 
 @dataclass
@@ -118,13 +137,16 @@ class Verifier:
     """Verifies a ledger, seal by seal.
 
     ``check`` tells whether a key made a signature. ``pinned`` are keys that somebody vouches for, ``witnesses`` the
-    notes that each keeps, by number and ascending, and ``clusters`` says after which ``seq`` the rows of each database
-    cluster begin.
+    notes that each keeps, by number and ascending; those named in ``keep_all`` keep every one that they are told, and
+    ``told`` says up to which number each was, as the database has it. ``clusters`` says after which ``seq`` the rows of
+    each database cluster begin.
     """
 
     check: Check
     pinned: Sequence[VerifierKey] = ()
     witnesses: Mapping[str, Iterable[tuple[int, str]]] = field(default_factory=dict)
+    keep_all: frozenset[str] = frozenset()
+    told: Mapping[str, int] = field(default_factory=dict)
     clusters: Mapping[int, int] = field(default_factory=lambda: {1: 0})
 
     def __post_init__(self) -> None:
@@ -135,13 +157,15 @@ class Verifier:
         self._more = 0
         self._saying: dict[str, _Said] = {}
         self._erasing: dict[str, list[_Said]] = {}
+        self._bent: set[str] = set()
         self._excused: dict[tuple[str, ...], _Excused] = {}
         # The chain, as far as it has come.
         self._number = self._size = self._seals = 0
         self._last: Checkpoint | None = None
         self._previous: bytes | None = NONE_BEFORE
         self._keys: list[VerifierKey] = []
-        self._strange = False
+        self._ended: dict[VerifierKey, int] = {}
+        self._strange = self._stopped = False
         self._tree: Tree | None = Tree()
         self._restorations: list[tuple[int, Restored]] = []
         # Rows, as far as they have come.
@@ -153,7 +177,7 @@ class Verifier:
         self._proven: tuple[int, datetime | None] = (0, None)
         self._beside = [_Beside(Agreement(name), iter(notes)) for name, notes in self.witnesses.items()]
         for beside in self._beside:
-            beside.next = next(beside.notes, None)
+            beside.read_on()
 
     # What comes in --------------------------------------------------------------------------------------------------
 
@@ -166,8 +190,18 @@ class Verifier:
         for id_ in statement.who | statement.told:
             self._erasing.setdefault(id_, []).append(said)
 
+    def bent(self, rows: Iterable[Stored]) -> None:
+        """Take note, before the seals come, of rows whose lists are numbered as no service numbers them.
+
+        They hold what was sealed, and are not found by whoever asks for the first of a list.
+        """
+        self._bent |= {row.id for row in rows}
+
     def seal(self, seal: Seal, rows: Sequence[Stored]) -> list[Tile]:
         """The next seal, and the rows that stand in its places, in their order; gives the tiles that it fills."""
+        if self._seals and seal.number <= self._number:
+            self._blame_seal(seal, "Another seal has the same number: somebody wrote one of them.")
+            return []
         checkpoint = self._follow(seal)
         # What is blamed already is not believed, least of all a size.
         held = len(seal.ids) // seals.ID_WIDTH
@@ -180,7 +214,8 @@ class Verifier:
         leaves = self._leaves(seal, checkpoint, computed)
         tiles = self._grow(seal, checkpoint, leaves)
         if b"".join(computed) == leaves:
-            if any(map(_WHO, rows)) or any(map(_DETAILS, rows)) or not self._saying.keys().isdisjoint(map(_ID, rows)):
+            told = self._bent | self._saying.keys()
+            if any(map(_WHO, rows)) or any(map(_DETAILS, rows)) or not told.isdisjoint(map(_ID, rows)):
                 for offset, row in enumerate(rows):
                     self._take(seal, seal.first + offset, row)
         else:
@@ -241,13 +276,23 @@ class Verifier:
         """What is to guard the ledger and does not stand."""
         self._faults += [Fault(Kind.UNGUARDED, each, rows=0) for each in words]
 
+    def damaged(self, words: str, seal: Seal | None = None, row: int = 0) -> None:
+        """PostgreSQL cannot read what it keeps, of a seal its row of this number; nothing behind it is verified."""
+        self._stopped = True
+        told = f"PostgreSQL cannot read what it keeps, and nothing behind it was verified: {words}"
+        if seal is None:
+            self._faults.append(Fault(Kind.UNGUARDED, told, rows=0))
+            return
+        id_ = UUID(bytes=seal.ids[row * seals.ID_WIDTH :][: seals.ID_WIDTH])
+        position, at = self._size + row, seals.moment_of_id(id_)
+        self._faults.append(Fault(Kind.CHANGED, told, position, str(id_), at, seal.number))
+
     def finish(self, next_xact: int | None = None, cluster: int | None = None, now: datetime | None = None) -> Verdict:
         """The verdict, on a database whose next transaction is this one, and whose time it is now."""
         if now is not None and self._oldest is not None and not self._seals:
             self._judge_unsealed(self._oldest, now)
-        for beside in self._beside:
-            self._end_beside(beside, next_xact, cluster)
-        self._judge_keys()
+        if not self._stopped:
+            self._judge_end(next_xact, cluster)
         self._judge_said()
         self._judge_rows()
         rows, until = self._proven
@@ -315,22 +360,34 @@ class Verifier:
         """Whether the key that is in force signed it, or one that somebody vouches for; and which key is next."""
         announced = note.checkpoint.key
         active = self._keys[-1:] or ([announced] if announced is not None and not self._number else [])
-        signer = note.signer([*active, *self.pinned], self.check)
+        # One that another has followed signs nothing any more, whoever vouches for what it signed before.
+        signer = note.signer([*active, *(key for key in self.pinned if key not in self._keys)], self.check)
         if signer is None:
             if not self._strange:
-                words = "From this seal on another key signs, which no signed checkpoint announces."
+                words = (
+                    "From this seal on a key signs that another one has followed: it was put out of use."
+                    if note.signer(self._keys[:-1], self.check) is not None
+                    else "From this seal on another key signs, which no signed checkpoint announces."
+                )
                 self._faults.append(self._of_seal(Kind.KEY_REPLACED, seal, words))
             self._strange = True
             return
         self._strange = False
         if signer not in self._keys:
-            self._keys.append(signer)
+            self._follow_on(signer, note.checkpoint)
         if announced is not None and announced != signer:
             if note.is_signed_by(announced, self.check):
-                self._keys.append(announced)
+                self._follow_on(announced, note.checkpoint)
             else:
                 words = "A seal announces a key that did not sign it."
                 self._faults.append(self._of_seal(Kind.KEY_REPLACED, seal, words))
+
+    def _follow_on(self, key: VerifierKey, checkpoint: Checkpoint) -> None:
+        """From now on this key signs, and the one before it nothing any more."""
+        if self._keys:
+            self._ended[self._keys[-1]] = seals.microseconds(checkpoint.at) + _TOLERATED
+        self._ended.pop(key, None)
+        self._keys.append(key)
 
     def _leaves(self, seal: Seal, checkpoint: Checkpoint | None, computed: Sequence[bytes]) -> bytes:
         """The leaves as they were signed, as far as anybody can know: those of the seal, or those of the rows."""
@@ -367,6 +424,9 @@ class Verifier:
     def _take(self, seal: Seal, position: int, row: Stored) -> None:
         """A row whose leaf is as it was sealed."""
         self._know(row)
+        if row.id in self._bent:
+            words = "The lists of a row (datasets, policies) are numbered otherwise than they were written."
+            self._blame_row(Kind.CHANGED, words, row, position, seal.number)
         if not seals.is_erased(row):
             return
         saying = self._erasing.get(row.id, ())
@@ -374,6 +434,9 @@ class Verifier:
             words = "Something was written where fields had been erased."
             self._blame_row(Kind.CHANGED, words, row, position, seal.number)
             return
+        if saying and seals.can_be_guessed(row):
+            words = "The salt of what was erased stands there again, by which anybody finds out what it was."
+            self._blame_row(Kind.CHANGED, words, row, position, seal.number)
         self._erased += 1
         if row.who_sha256 is not None:
             self._excuse(
@@ -484,15 +547,17 @@ class Verifier:
     def _hold_beside(self, seal: Seal) -> None:
         """Compare a seal with what each witness keeps under its number, and what it keeps that is not here."""
         for beside in self._beside:
+            number = 0
             while beside.next is not None and beside.next[0] <= seal.number:
                 number, text = beside.next
-                beside.next = next(beside.notes, None)
+                beside.read_on()
                 if number == seal.number and text == seal.checkpoint:
                     count = beside.agreement.checkpoints + 1
                     beside.agreement = replace(beside.agreement, checkpoints=count, number=number, at=seal.at)
                 elif not self._is_told_lost(number) and not beside.broken:
-                    beside.broken = True
                     self._blame_beside(beside, seal, number, text)
+            if number != seal.number and beside.next is not None:
+                beside.lacks, beside.lacking = beside.lacks or seal.number, beside.lacking + 1
 
     def _is_told_lost(self, number: int) -> bool:
         """Whether a signed checkpoint says that this one was lost when the database was restored."""
@@ -500,6 +565,10 @@ class Verifier:
 
     def _blame_beside(self, beside: _Beside, seal: Seal, number: int, text: str) -> None:
         name = beside.agreement.name
+        if self._is_garbled(text):
+            beside.strays += 1
+            return
+        beside.broken = True
         if number < seal.number:
             words = f"The witness {name} keeps checkpoint {number}, and the seal of that number is not here."
             self._blame_seal(seal, words)
@@ -516,6 +585,16 @@ class Verifier:
             words = f"The witness {name} keeps another checkpoint {number}: the seal was changed."
             self._blame_seal(seal, words)
 
+    def _is_garbled(self, text: str) -> bool:
+        """Whether nobody signed what a witness keeps, as far as that can be told: then it is the witness's fault."""
+        try:
+            note = Note.parse(text)
+        except Invalid:
+            return True
+        named = {each.id for each in note.signatures}
+        keys = [key for key in (*self._keys, *self.pinned) if key.id in named]
+        return bool(keys) and note.signer(keys, self.check) is None
+
     @staticmethod
     def _is_younger(kept: str, here: str) -> bool:
         """Whether both were signed, of which the one here after the one that is kept."""
@@ -525,26 +604,46 @@ class Verifier:
             return False
 
     def _end_beside(self, beside: _Beside, next_xact: int | None, cluster: int | None) -> None:
-        """What a witness keeps behind the last seal was here once."""
-        if beside.next is None or beside.broken:
-            return
-        first, last = beside.next, beside.next
-        for each in beside.notes:
-            last = each
-        count = last[0] - first[0] + 1
-        words = f"The witness {beside.agreement.name} keeps {count} more checkpoints, {first[0]} to {last[0]}"
-        kind, told = Kind.TRUNCATED, "rows at the end were cut off together with their seals, or a backup was restored"
-        try:
-            newest = Note.parse(last[1]).checkpoint
-        except Invalid:
-            newest = None
+        """What a witness keeps behind the last seal was here once; what it was told, it has to keep."""
+        name, known, more = beside.agreement.name, self.told.get(beside.agreement.name, 0), 0
+        first, newest = 0, None
+        while beside.next is not None:
+            number, text = beside.next
+            beside.read_on()
+            if self._is_garbled(text):
+                beside.strays += 1
+            elif not beside.broken:
+                first, more, newest = first or number, more + 1, Note.parse(text).checkpoint
         if newest is not None:
-            words += f", the last of {newest.at.isoformat()} with {newest.size - self._size} more rows"
-            elsewhere = cluster is not None and cluster != newest.cluster
-            if elsewhere or (next_xact is not None and next_xact < newest.next_xact):
-                kind, told = Kind.RESTORED, "the database was restored from a backup that is older than these"
-        rows = max(newest.size - self._size, 0) if newest is not None else 0
-        self._faults.append(Fault(kind, f"{words}: {told}.", self._size, rows=rows))
+            self._blame_end(name, f"{more} more checkpoints, {first} to {newest.number}", newest, next_xact, cluster)
+        elif known > self._number and not beside.broken:
+            self._blame_told(name)
+        words = ""
+        if beside.strays:
+            words = f"keeps what was never told to it, or not in that order ({beside.strays})"
+        elif beside.lacking and name in self.keep_all:
+            words = f"lacks checkpoints that it was told ({beside.lacking}, the first {beside.lacks})"
+        elif beside.read < known <= self._number:
+            words = f"was told checkpoint {known}, and keeps none after {beside.read}"
+        if words:
+            words = (
+                f"The witness {name} {words}: it was changed, or something taken out of it. The ledger is held to the "
+                "rest. Where the reason is known, move it away: a sealer that starts tells it all again."
+            )
+            self._faults.append(Fault(Kind.WITNESS, words, rows=0))
+
+    def _blame_told(self, name: str) -> None:
+        words = f"The witness {name} was told checkpoint {self.told[name]}, as the database says, and it is not here"
+        self._faults.append(Fault(Kind.TRUNCATED, f"{words}: {_CUT}.", self._size, rows=0))
+
+    def _blame_end(self, name: str, more: str, newest: Checkpoint, next_xact: int | None, cluster: int | None) -> None:
+        size = newest.size - self._size
+        words = f"The witness {name} keeps {more}, the last of {newest.at.isoformat()} with {size} more rows"
+        kind, told = Kind.TRUNCATED, _CUT
+        elsewhere = cluster is not None and cluster != newest.cluster
+        if elsewhere or (next_xact is not None and next_xact < newest.next_xact):
+            kind, told = Kind.RESTORED, "the database was restored from a backup that is older than these"
+        self._faults.append(Fault(kind, f"{words}: {told}.", self._size, rows=max(size, 0)))
 
     # The end --------------------------------------------------------------------------------------------------------
 
@@ -553,6 +652,15 @@ class Verifier:
         if oldest < seals.microseconds(now - TOLERANCE):
             words = "Rows are there, and not one seal: the seals were taken away, or nobody ever sealed this ledger."
             self._faults.append(Fault(Kind.TRUNCATED, words, 0, None, seals.moment(oldest), rows=self._unsealed))
+
+    def _judge_end(self, next_xact: int | None, cluster: int | None) -> None:
+        """What is known of an end that was come to."""
+        for beside in self._beside:
+            self._end_beside(beside, next_xact, cluster)
+        for name in sorted(self.told.keys() - self.witnesses.keys()):
+            if self.told[name] > self._number:
+                self._blame_told(name)
+        self._judge_keys()
 
     def _judge_keys(self) -> None:
         """Whether the chain is signed by the keys that somebody vouches for."""
@@ -580,7 +688,11 @@ class Verifier:
 
     def _is_signed(self, said: _Said) -> bool:
         said_by = said.statement
-        return any(self.check(key.public, said_by.message, said_by.signature) for key in self._keys)
+        return any(
+            said_by.at <= self._ended.get(key, said_by.at)
+            and self.check(key.public, said_by.message, said_by.signature)
+            for key in self._keys
+        )
 
     def _judge_rows(self) -> None:
         """What became of the rows that do not fit: changed, put elsewhere, removed, or never sealed."""

@@ -7,6 +7,7 @@ few thousand rows, and nobody who writes waits for it.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -16,19 +17,22 @@ from muniment.core.checkpoints import Note, VerifierKey
 from muniment.core.ledger import Place
 from muniment.core.merkle import Tile
 from muniment.core.problems import Invalid
-from muniment.core.seals import Seal, Stored
+from muniment.core.seals import ID_WIDTH, Seal, Stored
 from muniment.core.verdicts import Verdict
 from muniment.core.verifying import Verifier
 from muniment.identity.seal_keys import holds
-from muniment.store import ledger_guards, ledger_order, seals
-from muniment.store.databases import Database
+from muniment.store import ledger_guards, ledger_order, ledger_shape, seals
+from muniment.store.databases import Database, Transaction
 from muniment.store.ledger_order import Cluster
+from muniment.store.seals import Unreadable
 from muniment.store.witnesses import Witness
 
 #: How many rows are read at once.
 _PIECE: Final = 8192
 #: How many rows stand at the places of so many at most; more of them are somebody's, and told of as without a place.
 _MOST: Final = 16 * _PIECE
+#: How far a sort of PostgreSQL's reads ahead, at most.
+_AHEAD: Final = 64
 #: How many tiles are compared at once.
 _TILES: Final = 4096
 
@@ -56,23 +60,60 @@ class Auditing:
 async def verify_ledger(db: Database, auditing: Auditing, tell: Tell = lambda _rows, _all: None) -> Verdict:
     """What is proven of the ledger, up to which moment, and what speaks against more."""
     async with db.begin() as tx:
-        gone = await ledger_guards.missing(tx)
-        noted = [] if gone else await ledger_order.clusters(tx)
+        unreadable = await ledger_shape.unreadable(tx)
+        noted = [] if unreadable else await ledger_order.clusters(tx)
+        told = [] if unreadable else await seals.witnesses(tx)
+    if unreadable:
+        verifier = Verifier(check=holds, pinned=auditing.pinned)
+        verifier.unguarded(unreadable)
+        return verifier.finish()
     verifier = Verifier(
         check=holds,
         pinned=auditing.pinned,
         witnesses={each.name: each.notes() for each in auditing.witnesses},
+        keep_all=frozenset(each.name for each in auditing.witnesses if each.wants_all),
+        told={each.name: each.number for each in told},
         clusters={each.number: each.after_seq for each in noted},
     )
-    if gone:
-        verifier.unguarded(gone)
-        return verifier.finish()
     clusters = noted or [_ONE]
     async with db.begin() as tx:
         head = await seals.head(tx)
-        said = await seals.rows_of_events(tx, statements.EVENTS)
-    for row in said:
-        verifier.say(row)
+    try:
+        place, there = await _hold_seals(db, verifier, clusters, lambda rows: tell(rows, head.size if head else 0))
+        return await _finish(db, verifier, clusters, place, there)
+    except _Damaged as damaged:
+        verifier.damaged(str(damaged), damaged.seal, damaged.row)
+    except Unreadable as damaged:
+        verifier.damaged(str(damaged))
+    return verifier.finish()
+
+
+class _Damaged(Exception):
+    """A row of a seal cannot be read, counted from its first."""
+
+    def __init__(self, seal: Seal, row: int, words: str) -> None:
+        super().__init__(words)
+        self.seal = seal
+        self.row = row
+
+
+@asynccontextmanager
+async def _reading(db: Database) -> AsyncIterator[Transaction]:
+    async with db.begin() as tx:
+        with seals.reading():
+            yield tx
+
+
+async def _hold_seals(
+    db: Database, verifier: Verifier, clusters: Sequence[Cluster], tell: Callable[[int], None]
+) -> tuple[Place, int]:
+    """Every seal and its rows; gives the place of the last, and how many rows there were."""
+    # What cannot be read here stands where the seals come by it.
+    with suppress(Unreadable):
+        async with _reading(db) as tx:
+            for row in await seals.rows_of_events(tx, statements.EVENTS):
+                verifier.say(row)
+            verifier.bent(await seals.rows_of_bent_lists(tx))
     tiles: list[Tile] = []
     place, there = _BEGINNING, 0
     async for held, rows in _pieces(db, clusters):
@@ -82,24 +123,61 @@ async def verify_ledger(db: Database, auditing: Auditing, tell: Tell = lambda _r
             tiles += verifier.seal(seal, rows[begin:end])
             begin, place = end, max(place, _through(seal))
         there += len(rows)
-        tell(there, head.size if head else 0)
+        tell(there)
     await _hold_tiles(db, verifier, tiles)
-    return await _finish(db, verifier, clusters, place, there)
+    return place, there
 
 
 async def _pieces(db: Database, clusters: Sequence[Cluster]) -> AsyncIterator[tuple[list[Seal], list[Stored]]]:
     """Seals in their order, some at a time, with the rows that stand in their places."""
     number, place = _FIRST_NUMBER, _BEGINNING
     while True:
-        async with db.begin() as tx:
+        async with _reading(db) as tx:
             held = await seals.following(tx, number, _PIECE)
-            if not held:
-                return
-            # A place that was written over must not let rows be passed over, nor read again.
-            until = max(place, *map(_through, held))
-            rows = await seals.rows_between(tx, clusters, place, until, limit=_MOST)
+        if not held:
+            return
+        # A place that was written over must not let rows be passed over, nor read again.
+        until = max(place, *map(_through, held))
+        try:
+            rows = await _rows(db, clusters, place, until, _MOST)
+        except Unreadable:
+            # One by one, as far as that goes.
+            for seal in held:
+                yield [seal], await _rows_of(db, clusters, place, seal)
+                place = max(place, _through(seal))
+        else:
+            yield held, rows
         number, place = held[-1].number, until
-        yield held, rows
+
+
+async def _rows(db: Database, clusters: Sequence[Cluster], after: Place, until: Place, most: int) -> list[Stored]:
+    async with _reading(db) as tx:
+        return await seals.rows_between(tx, clusters, after, until, limit=most)
+
+
+async def _rows_of(db: Database, clusters: Sequence[Cluster], after: Place, seal: Seal) -> list[Stored]:
+    """The rows of a seal; :class:`_Damaged` names the first that cannot be read."""
+    until = max(after, _through(seal))
+    try:
+        return await _rows(db, clusters, after, until, _MOST)
+    except Unreadable as unreadable:
+        words = str(unreadable)
+    readable, beyond = 0, max(len(seal.ids) // ID_WIDTH, 1)
+    while beyond - readable > 1:
+        middle = (readable + beyond) // 2
+        try:
+            await _rows(db, clusters, after, until, middle)
+            readable = middle
+        except Unreadable:
+            beyond = middle
+    # A sort reads ahead, and fails before the row is due: those that can be read by themselves are not the one.
+    for row in range(readable, min(readable + _AHEAD, len(seal.ids) // ID_WIDTH)):
+        try:
+            async with _reading(db) as tx:
+                await seals.rows_of_ids(tx, [seal.id_at(seal.first + row)], 1)
+        except Unreadable:
+            raise _Damaged(seal, row, words) from None
+    raise _Damaged(seal, readable, words)
 
 
 def _through(seal: Seal) -> Place:
@@ -132,7 +210,7 @@ async def _hold_tiles(db: Database, verifier: Verifier, tiles: Sequence[Tile]) -
     made = {(tile.level, tile.index): tile.root for tile in tiles}
     level, index = _FIRST_LEVEL, -1
     while True:
-        async with db.begin() as tx:
+        async with _reading(db) as tx:
             kept = await seals.tiles_after(tx, level, index, _TILES)
         verifier.tiles((tile for tile in kept if made.pop((tile.level, tile.index), None) != tile.root), missing=0)
         if len(kept) < _TILES:
@@ -144,17 +222,18 @@ async def _hold_tiles(db: Database, verifier: Verifier, tiles: Sequence[Tile]) -
 async def _finish(db: Database, verifier: Verifier, clusters: Sequence[Cluster], place: Place, there: int) -> Verdict:
     """What is looked for in the whole ledger, once the seals are through."""
     lost = verifier.lost()
-    async with db.begin() as tx:
+    async with _reading(db) as tx:
         counted = await seals.count_up_to(tx, clusters, place)
         doubled = await seals.rows_of_one_id(tx)
         if lost:
             verifier.elsewhere(await seals.rows_of_ids(tx, lost, 2 * len(lost)))
+        verifier.unguarded(await ledger_shape.faults(tx))
         verifier.unguarded(await ledger_guards.faults(tx))
     verifier.without_place(counted - there)
     verifier.doubled(doubled)
     behind = place
     while True:
-        async with db.begin() as tx:
+        async with _reading(db) as tx:
             rows = await seals.rows_between(tx, clusters, behind, None, limit=_PIECE)
             where = await seals.snapshot(tx)
         verifier.unsealed(rows, where.next_xact)

@@ -8,12 +8,17 @@ from pathlib import Path
 from typing import Any, Final
 
 from muniment.core.exports import Broken, End, Head, Line, of_cells, of_json_lines
+from muniment.core.merkle import WIDTH
 from muniment.core.seals import Stored, microseconds
 from muniment.steward.refusals import Refused
 
 _PARQUET: Final = b"PAR1"
 _CSV: Final = b"record,"
 _OCSF: Final = b'{"activity_id":'
+
+_FIELDS: Final = Stored._fields
+#: The columns of a Parquet file, in their order.
+_COLUMNS: Final = ("position", *_FIELDS, "path", "leaf")
 
 #: The longest cell of a table that is read.
 _LONGEST: Final = 1 << 30
@@ -56,28 +61,33 @@ def _parquet(path: Path) -> Iterator[Head | Line | End]:
         with pq.ParquetFile(path) as file:
             said = file.metadata.metadata or {}
             yield Head.parse(said.get(b"muniment.head", b"").decode())
+            if tuple(file.schema_arrow.names) != _COLUMNS:
+                raise Broken("The file has other columns than an export; it was changed.")
             for batch in file.iter_batches(batch_size=1024):
                 yield from _lines(batch)
             if b"muniment.end" in said:
                 yield End.parse(said[b"muniment.end"].decode())
-    except (pa.ArrowException, OSError, UnicodeDecodeError) as error:
+    except (pa.ArrowException, OSError, ValueError) as error:
         raise Broken("The file cannot be read as Parquet; it was cut off, or changed.") from error
 
 
 def _lines(batch: Any) -> Iterable[Line]:
-    columns = {name: batch.column(name).to_pylist() for name in ("position", *Stored._fields, "path", "leaf")}
-    for index in range(batch.num_rows):
-        values = {name: column[index] for name, column in columns.items()}
+    for values in batch.to_pylist():
         try:
             yield _line(values)
-        except (TypeError, ValueError, AttributeError) as error:
-            raise Broken(f"Row {values['position']} of the file is no part of an export; it was changed.") from error
+        except (TypeError, ValueError, AttributeError, OverflowError) as error:
+            raise Broken(f"Row {values['position']!r} of the file is no part of an export; it was changed.") from error
 
 
 def _line(values: dict[str, Any]) -> Line:
     position, path, leaf = values["position"], values["path"], values["leaf"]
+    if type(position) is not int or position < 0 or {*map(type, path), *map(len, path)} - {bytes, WIDTH}:
+        raise ValueError(position)
     if leaf is not None:
-        return Line(position, values["id"], None, leaf, path)
-    told = {name: values[name] for name in Stored._fields}
+        # Nothing proves what stands beside a leaf.
+        if type(leaf) is not bytes or any(values[name] is not None for name in _FIELDS if name != "id"):
+            raise ValueError(position)
+        return Line(position, str(values["id"]), None, leaf, path)
+    told = {name: values[name] for name in _FIELDS}
     told["at"] = microseconds(told["at"])
     return Line.of(position, Stored(**told), path)

@@ -15,14 +15,12 @@ from sqlalchemy import Row as DatabaseRow
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
-from muniment.store.tables import ledger
-
 #: Tables that only grow, beside the months of the ledger.
 _GUARDED: Final = ("ledger", "ledger_seals", "ledger_tiles", "ledger_clusters")
 
 _TABLES: Final = text(
     """
-    SELECT c.oid::integer AS oid, c.relname AS name, c.relkind::text AS kind, c.relrowsecurity AS hidden,
+    SELECT c.oid::integer AS oid, c.relname AS name, c.relrowsecurity AS hidden,
       c.relpersistence <> 'p' AS fleeting,
       i.inhparent IS NOT NULL AS month, pg_get_expr(c.relpartbound, c.oid) AS bound
     FROM pg_class AS c LEFT JOIN pg_inherits AS i ON i.inhrelid = c.oid AND i.inhparent = to_regclass('ledger')
@@ -50,12 +48,6 @@ _DEFAULTS: Final = text(
       a.attgenerated <> '' OR a.attidentity <> '' AS made
     FROM pg_attribute AS a LEFT JOIN pg_attrdef AS d ON d.adrelid = a.attrelid AND d.adnum = a.attnum
     WHERE a.attrelid = ANY(CAST(:oids AS oid[])) AND a.attname IN ('salt', 'seq', 'xact')
-    """
-)
-_NULLABLE: Final = text(
-    """
-    SELECT a.attrelid::integer AS oid, a.attname AS name FROM pg_attribute AS a
-    WHERE a.attrelid = ANY(CAST(:oids AS oid[])) AND a.attname = ANY(CAST(:names AS text[])) AND NOT a.attnotnull
     """
 )
 #: Asked of the whole, without a moment, so that no month is left out for what it should hold; as far as a calendar
@@ -137,12 +129,6 @@ _BEFORE: Final = 2
 _DELETE, _UPDATE, _TRUNCATE = 8, 16, 32
 
 
-async def missing(tx: AsyncConnection) -> list[str]:
-    """Each table that is not there, in words: nothing can be verified then."""
-    there = (await tx.execute(_TABLES, {"names": list(_GUARDED)})).all()
-    return [f"There is no table {name}." for name in _GUARDED if name not in {each.name for each in there}]
-
-
 async def faults(tx: AsyncConnection) -> list[str]:
     """Each guard that does not stand, in words."""
     tables = {each.oid: each for each in await tx.execute(_TABLES, {"names": list(_GUARDED)})}
@@ -157,17 +143,9 @@ async def faults(tx: AsyncConnection) -> list[str]:
             )
         if table.fleeting:
             found.append(f"{table.name} is emptied by a crash: ALTER TABLE {table.name} SET LOGGED")
-        if table.kind not in "rp":
-            found.append(f"{table.name} is no table any more: something else stands in its place.")
     for each in await tx.execute(_RULES, oids):
         found.append(f"The rule {each.name} on {tables[each.oid].name} can turn rows away: it is none of Muniment's.")
     found += await _of_defaults(tx, [oid for oid, table in tables.items() if table.month or table.name == "ledger"])
-    nullable = {
-        "oids": [oid for oid, table in tables.items() if table.month or table.name == "ledger"],
-        "names": [column.name for column in ledger.c if not column.nullable],
-    }
-    for each in await tx.execute(_NULLABLE, nullable):
-        found.append(f"{tables[each.oid].name}.{each.name} may be empty: its NOT NULL was taken away.")
     async for words in _of_functions(tx):
         found.append(words)
     found += (await tx.execute(_READING)).scalars()
@@ -221,10 +199,22 @@ async def _of_months(tx: AsyncConnection, months: list[DatabaseRow[*tuple[Any, .
     """Rows that stand in a month that is not theirs: whoever reads by time never sees them."""
     spans = {each.oid: each for each in await tx.execute(_SPANS)}
     for month in months:
-        bounds = [datetime.fromisoformat(part).astimezone(UTC) for part in (month.bound or "").split("'")[1::2]]
-        if len(bounds) != len(("from", "to")):
+        bounds = _bounds(month.bound or "")
+        if bounds is None or month.name != f"ledger_{bounds[0]:%Y_%m}":
             yield f"{month.name} holds other rows than those of a month: its bounds were changed."
             continue
+        begin, end = bounds
         span = spans.get(month.oid)
-        if span is not None and not bounds[0] <= span.earliest <= span.latest < bounds[1]:
+        if span is not None and not begin <= span.earliest <= span.latest < end:
             yield f"Rows stand in {month.name} that are not of that month: who reads by time does not see them."
+
+
+def _bounds(written: str) -> tuple[datetime, datetime] | None:
+    """The first moment of a month and of the next, as PostgreSQL writes bounds; None for those of anything else."""
+    try:
+        begin, end = (datetime.fromisoformat(part).astimezone(UTC) for part in written.split("'")[1::2])
+        month = datetime(begin.year, begin.month, 1, tzinfo=UTC)
+        following = datetime(begin.year + begin.month // 12, begin.month % 12 + 1, 1, tzinfo=UTC)
+    except (ValueError, OverflowError):
+        return None
+    return (begin, end) if (begin, end) == (month, following) else None

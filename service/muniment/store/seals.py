@@ -7,14 +7,20 @@ when a ledger is verified.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
 from uuid import UUID
 
+import psycopg
+from psycopg.abc import Buffer
+from psycopg.adapt import Loader
+from psycopg.pq import Format
+from sqlalchemy import ColumnElement, cast, func, insert, literal, select, text, tuple_
 from sqlalchemy import Row as DatabaseRow
-from sqlalchemy import cast, insert, literal, select, text, tuple_
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.ledger import Place
@@ -29,14 +35,19 @@ _TURN: Final = 6_864_636_469
 #: The largest number of a row.
 _LAST_SEQ: Final = 2**63 - 1
 
+#: Classes of SQLSTATE that PostgreSQL gives to data that it cannot make sense of, and to files that it cannot read.
+_DAMAGED: Final = ("XX", "58")
+
 #: Microseconds from 1970 to 2000, from which Postgres counts.
 _TO_2000: Final = 946_684_800_000_000
 
-#: What is read of a row, in the order of :class:`Stored`: nothing that a driver could fail to read.
+#: What is read of a row, in the order of :class:`Stored`: nothing that a driver could fail to read, and something of
+#: each column that is never empty, if somebody has seen to it that it can be.
 _STORED: Final = """
-    id::text, timestamptz_send(at), event, outcome, subject, issuer, subject_state, address, client, credential,
-    request_id::text, receipt::text, revision, environment, project, purpose, run, datasets, policies, decided_sha256,
-    evaluator, details::text, seq, xact::text, salt, who_sha256, details_sha256
+    coalesce(id, '00000000-0000-0000-0000-000000000000')::text, timestamptz_send(coalesce(at, '-infinity')), event,
+    outcome, subject, issuer, subject_state, address, client, credential, request_id::text, receipt::text, revision,
+    environment, project, purpose, run, datasets, policies, decided_sha256, evaluator, coalesce(details::text, ''),
+    coalesce(seq, -1), coalesce(xact::text, '-1'), salt, who_sha256, details_sha256
 """
 # Of these pages nothing is anybody's word.
 # Ordered by the columns themselves: a bare ``xact`` would be the text that is selected, where 1000 comes before 999.
@@ -62,9 +73,23 @@ _DOUBLED: Final = f"""
     WHERE id IN (SELECT id FROM ledger GROUP BY id HAVING count(*) > 1 LIMIT 100) ORDER BY at, id
 """  # noqa: S608
 
-#: What is read of a seal. A moment that no calendar reaches is read as another, which is not the signed one either.
+_BENT: Final = f"""
+    SELECT {_STORED} FROM ledger WHERE array_lower(datasets, 1) <> 1 OR array_lower(policies, 1) <> 1
+    ORDER BY at, id LIMIT 100
+"""  # noqa: S608
+
+#: What is read of a seal: something of each column, and never what was signed, where somebody made it unreadable.
 _MOMENT: Final = in_calendar(ledger_seals.c.at).label("at")
-_SEAL: Final = tuple(_MOMENT if column.name == "at" else column for column in ledger_seals.c)
+_READABLE: Final[dict[str, ColumnElement[Any]]] = {
+    "at": _MOMENT,
+    # Its bytes: PostgreSQL can be brought to keep some that are no text.
+    "checkpoint": func.coalesce(func.textsend(ledger_seals.c.checkpoint), literal(b"")).label("checkpoint"),
+    "ids": func.coalesce(ledger_seals.c.ids, literal(b"")).label("ids"),
+    "leaves": func.coalesce(ledger_seals.c.leaves, literal(b"")).label("leaves"),
+    "xact": func.coalesce(ledger_seals.c.xact, cast(literal("0"), TransactionId)).label("xact"),
+    **{name: func.coalesce(ledger_seals.c[name], 0).label(name) for name in ("first", "size", "cluster", "seq")},
+}
+_SEAL: Final = tuple(_READABLE.get(column.name, column) for column in ledger_seals.c)
 
 #: The last transaction that there can be.
 _LAST_XACT: Final = str(2**64 - 1)
@@ -136,6 +161,22 @@ class Told:
     fault: str | None
 
 
+class Unreadable(Exception):
+    """PostgreSQL cannot read what it keeps, and says this of it."""
+
+
+@contextmanager
+def reading() -> Iterator[None]:
+    """Whatever is read in this block is there: :class:`Unreadable` where a page, or a whole file, is damaged."""
+    try:
+        yield
+    except (DBAPIError, psycopg.Error) as error:
+        said = error.orig if isinstance(error, DBAPIError) else error
+        if not (getattr(said, "sqlstate", None) or "").startswith(_DAMAGED):
+            raise
+        raise Unreadable(str(said).partition("\n")[0]) from error
+
+
 async def take_turn(tx: AsyncConnection) -> bool:
     """Whether it is ours to seal, until this transaction ends; false while somebody else does."""
     taken: bool = (await tx.execute(text("SELECT pg_try_advisory_xact_lock(:turn)"), {"turn": _TURN})).scalar_one()
@@ -172,7 +213,7 @@ async def following(tx: AsyncConnection, number: int, rows: int, most: int = 409
     """The seals after a number, in their order: as many as hold about so many rows, and one at least."""
     columns = ledger_seals.c
     sizes = await tx.execute(
-        select(columns.number, columns.first, columns.size)
+        select(columns.number, _READABLE["first"], _READABLE["size"])
         .where(columns.number > number)
         .order_by(columns.number)
         .limit(most)
@@ -317,6 +358,15 @@ async def rows_of_one_id(tx: AsyncConnection) -> list[Stored]:
     return await _stored(tx, _DOUBLED, {})
 
 
+async def rows_of_bent_lists(tx: AsyncConnection) -> list[Stored]:
+    """Rows whose lists do not begin at 1: they hold what others hold, and are found by nobody who asks for the first.
+
+    The whole ledger is looked through. It takes as long as it takes.
+    """
+    await _take_time(tx)
+    return await _stored(tx, _BENT, {})
+
+
 async def count_up_to(tx: AsyncConnection, clusters: Sequence[Cluster], place: Place) -> int:
     """How many rows do not stand behind a place, counted row by row and by no index. It takes as long as it takes."""
     await _take_time(tx)
@@ -409,9 +459,27 @@ async def _leaves(tx: AsyncConnection, begin: int, end: int) -> list[bytes]:
 
 async def _stored(tx: AsyncConnection, question: str, values: Mapping[str, object]) -> list[Stored]:
     driver: Any = (await tx.get_raw_connection()).driver_connection
-    async with driver.cursor(binary=True) as cursor:
-        await cursor.execute(question, values)
-        return [_row(found) for found in await cursor.fetchall()]
+    try:
+        async with driver.cursor(binary=True) as cursor:
+            await cursor.execute(question, values)
+            return [_row(found) for found in await cursor.fetchall()]
+    except UnicodeDecodeError:
+        async with driver.cursor(binary=True) as cursor:
+            cursor.adapters.register_loader("text", _NoText)
+            await cursor.execute(question, values)
+            return [_row(found) for found in await cursor.fetchall()]
+
+
+class _NoText(Loader):
+    """Reads what a column of text holds although it is none, as something that no text in PostgreSQL can be."""
+
+    format = Format.BINARY
+
+    def load(self, data: Buffer) -> str:
+        try:
+            return bytes(data).decode()
+        except UnicodeDecodeError:
+            return "\0" + bytes(data).decode(errors="backslashreplace")
 
 
 def _row(found: tuple[Any, ...]) -> Stored:
@@ -428,6 +496,6 @@ def _seal(found: DatabaseRow[Any]) -> Seal:
         size=found.size,
         ids=bytes(found.ids),
         leaves=bytes(found.leaves),
-        checkpoint=found.checkpoint,
+        checkpoint=bytes(found.checkpoint).decode(errors="replace"),
         place=Place(found.cluster, int(found.xact), found.seq),
     )

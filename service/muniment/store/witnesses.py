@@ -172,10 +172,12 @@ class ObjectWitness:
         await anyio.to_thread.run_sync(partial(self._tell, notes), abandon_on_cancel=True)
 
     def notes(self) -> Iterator[tuple[int, str]]:
-        """The checkpoints, one object after the other."""
+        """What the objects hold, by the number of each, ascending; whoever may write there can write anything."""
         with self._reached():
             for key, version in self._held():
-                yield self._read(key, version)
+                number = key.removeprefix(f"{self.prefix}checkpoints/").removesuffix(".txt")
+                if len(number) == _DIGITS and number.isdecimal():
+                    yield int(number), self._text(key, version).decode(errors="replace")
 
     @cached_property
     def _client(self) -> Any:
@@ -243,9 +245,13 @@ class ObjectWitness:
         return f"{self.prefix}checkpoints/{number:0{_DIGITS}}.txt"
 
     def _read(self, key: str, version: str) -> tuple[int, str]:
-        held = self._client.get_object(Bucket=self.bucket, Key=key, VersionId=version)
-        text = held["Body"].read().decode()
+        text = self._text(key, version).decode()
         return Note.parse(text).checkpoint.number, text
+
+    def _text(self, key: str, version: str) -> bytes:
+        held = self._client.get_object(Bucket=self.bucket, Key=key, VersionId=version)
+        text: bytes = held["Body"].read(_LONGEST)
+        return text
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
@@ -260,6 +266,8 @@ class ObjectWitness:
 
 
 _PRECONDITION_FAILED: Final = 412
+#: No checkpoint is longer, in bytes; more of an object is not read.
+_LONGEST: Final = 64 * 1024
 
 
 def _of_line(line: bytes) -> tuple[int, str] | None:
