@@ -8,6 +8,8 @@ with the credential not asked about again (a token outlived its end).
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -207,6 +209,86 @@ async def test_of_many_who_ask_the_same_after_a_change_one_takes_the_ordinary_wa
     assert len({answer.headers["muniment-receipt"] for answer in answers}) == len(answers)
     for answer in answers:
         row_of(service, answer)
+
+
+async def put_rule(service: Running, id_: str, cedar: str, after: int) -> int:
+    """A policy as the administrator puts it; gives its version."""
+    answer = await service.root.put(f"/v1/policies/{id_}", {"cedar": cedar, "reason": "a test"}, after=after)
+    version: int = answer.json()["version"]
+    return version
+
+
+def carried(service: Running) -> int:
+    """How many answers were carried along to another revision."""
+    repeats: Repeats = service.app.state.repeats
+    return repeats.carried
+
+
+def signed_revision(answer: httpx.Response) -> int | None:
+    """The revision that a lease is signed with; none where nothing is signed."""
+    _, claims, _ = answer.headers.get("muniment-lease", ".e30.").split(".")
+    revision: int | None = json.loads(base64.urlsafe_b64decode(f"{claims}==")).get("revision")
+    assert revision is None or str(revision) == answer.headers["muniment-revision"]
+    return revision
+
+
+FORBIDS_EVE = 'forbid (principal == User::"eve", action == Action::"load", resource == Dataset::"sales.targets");'
+
+
+async def test_a_change_of_somebody_elses_rules_leaves_an_answer_on_the_short_way(service: Running) -> None:
+    """It says what the ordinary way says, at the revision of the change.
+
+    Seen to fail with the header, with what is signed, and with the row left at the revision before.
+    """
+    paths = [LEASE, CATALOG, f"{LEASE}&names=sales.orders,sales.x_orders", f"{CATALOG}&limit=2"]
+    ways = [{}, {"If-None-Match": "*"}]
+    sent = {"Authorization": f"Bearer {service.ann.token}", "User-Agent": "carried"}
+    for path in paths:
+        for way in ways:
+            await send(service, "GET", path, {**sent, **way})
+    version = 0
+    for turn in range(3):
+        version = await put_rule(service, "about-eve", FORBIDS_EVE.replace("load", ("save", "load")[turn % 2]), version)
+        for path in paths:
+            for way in ways:
+                before = given_again(service), carried(service)
+                again = [await send(service, "GET", path, {**sent, **way}) for _ in range(2)]
+                assert (given_again(service) - before[0], carried(service) - before[1]) == (2, 1)
+                anew = await ordinarily(service, "GET", path, {**sent, **way})
+                assert [told(each) for each in again] == [told(anew)] * 2
+                assert [row_of(service, each) for each in again] == [row_of(service, anew)] * 2
+                assert [*map(signed_revision, again)] == [signed_revision(anew)] * 2
+
+
+async def test_many_changes_are_honoured_by_those_whom_they_are_about_while_others_are_carried_along(
+    service: Running,
+) -> None:
+    """Everybody asks at once while a rule changes. Seen to fail with every footing said to bear."""
+    version = 0
+    for turn in range(6):
+        version = await put_rule(
+            service, "eve-in-turns", FORBIDS_EVE.replace("load", ("load", "save")[turn % 2]), version
+        )
+        asked = [service.eve.read(LEASE) if number % 3 == 0 else service.ann.read(LEASE) for number in range(9)]
+        leases = await asyncio.gather(*asked)
+        for number, lease in enumerate(leases):
+            if number % 3 == 0:
+                assert ("sales.targets" in lease["catalog"]) == bool(turn % 2)
+            else:
+                assert lease["actions"]["sales.targets"] == ["load", "save"]
+
+
+async def test_nothing_that_is_carried_along_is_given_where_somebody_was_ended(service: Running) -> None:
+    """Who may sign in is another question, and the ordinary way asks it. Seen to fail with the roster not compared."""
+    leaver = service.somebody("eve", sub="third-leaver")
+    for each in (leaver, service.ann, service.ann):
+        await each.get(LEASE)
+    await service.root.post("/v1/subjects/user:third-leaver/end", {"reason": "left"})
+    await put_rule(service, "about-nobody", FORBIDS_EVE.replace("eve", "nobody"), 0)
+    before = given_again(service)
+    refusal(await leaver.get(LEASE), 401)
+    assert (await service.ann.get(LEASE)).status_code == 200
+    assert given_again(service) == before
 
 
 async def test_whoever_waits_for_what_another_one_is_refused_is_refused_too(service: Running) -> None:

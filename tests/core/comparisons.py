@@ -85,12 +85,12 @@ def differences_after_changes(random: Random, case: Case, revisions: int) -> lis
     standing = case.realm
     for revision in range(2, 2 + revisions):
         case = replace(case, wanted=wanted_of(random))
-        before = [_said(case, standing, asker) for asker in askers]
+        before = [all_said(case, standing, asker) for asker in askers]
         changed = standing.after(revision, changes_of(random, standing))
         for asker, earlier in zip(askers, before, strict=True):
-            said = _said(case, changed, asker)
-            found += [] if said == _said(case, replace(changed), asker) else [f"{revision} otherwise than built anew"]
-            found += [] if earlier == _said(case, standing, asker) else [f"{revision} the past has changed"]
+            said = all_said(case, changed, asker)
+            found += [] if said == all_said(case, replace(changed), asker) else [f"{revision} otherwise than anew"]
+            found += [] if earlier == all_said(case, standing, asker) else [f"{revision} the past has changed"]
             found += [f"{revision} {what}" for what in differences(replace(case, realm=changed, asker=asker))]
         standing = changed
     return found
@@ -98,13 +98,13 @@ def differences_after_changes(random: Random, case: Case, revisions: int) -> lis
 
 def differences_of_futures(random: Random, case: Case) -> list[str]:
     """What two futures of one realm say otherwise than Cedar, each asked after the other was made."""
-    _said(case, case.realm, case.asker)
+    all_said(case, case.realm, case.asker)
     futures = [case.realm.after(2, changes_of(random, case.realm)) for _ in range(2)]
     futures += [future.after(3, changes_of(random, future)) for future in futures]
     return [what for future in futures for what in differences(replace(case, realm=future))]
 
 
-def _said(case: Case, realm: Realm, asker: SubjectState) -> object:
+def all_said(case: Case, realm: Realm, asker: SubjectState) -> object:
     """All that is said to somebody: of every dataset and domain, made and declared, and until when."""
     resources = list(replace(case, realm=realm).resources.values())
     listing = list_all(realm, asker, case.wanted, case.at)

@@ -264,7 +264,7 @@ def stencilled(present, **fields):
     """A row as a stencil writes it, on the condition that these numbers stand."""
     written = row(request_id=uuid4(), receipt=uuid4(), **{"details": {"entries": 1}, **fields})
     ids = (str(written.id), str(written.request_id), str(written.receipt))
-    return written, Stencil(written, present).filled(written.at.isoformat(), *ids)
+    return written, Stencil.of(written, present).filled(written.at.isoformat(), *ids)
 
 
 async def count(db, column):
@@ -313,9 +313,11 @@ async def test_rows_that_name_no_numbers_travel_with_those_that_do(committer, da
 )
 def test_a_stencil_writes_what_a_row_is_written_as(written):
     ids = (str(written.id), str(written.request_id), str(written.receipt))
-    filled = json.loads(Stencil(written, Now(3, 4)).filled(written.at.isoformat(), *ids, '"further":1,'))
+    of_another = Stencil.of(written, Now(1, 2))
+    filled = json.loads(of_another.at(Now(3, 4)).filled(written.at.isoformat(), *ids, '"further":1,'))
     assert (filled.pop("if_revision"), filled.pop("if_roster"), filled["details"].pop("further")) == (3, 4, 1)
-    written = replace(written, details={name: value for name, value in written.details.items() if name != "further"})
+    details = {name: value for name, value in written.details.items() if name != "further"}
+    written = replace(written, revision=3, details=details)
     assert filled == json.loads(ledger.encoded_row(written))
 
 

@@ -146,6 +146,11 @@ def house_of(request: Request) -> House:
     return house
 
 
+async def _housed(request: Request) -> House:
+    """The same for routes: whatever is not ``async``, FastAPI sends to a thread, and the request waits for both."""
+    return house_of(request)
+
+
 async def occasion_of(
     request: Request, response: Response, _documented: Annotated[object, Depends(_scheme)]
 ) -> Occasion:
@@ -169,4 +174,4 @@ async def _check_opens(request: Request, occasion: Occasion) -> None:
 
 #: What a route takes to know who asks, and the house it calls its flow with.
 Asking = Annotated[Occasion, Depends(occasion_of)]
-Housed = Annotated[House, Depends(house_of)]
+Housed = Annotated[House, Depends(_housed)]

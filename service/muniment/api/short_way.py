@@ -6,8 +6,9 @@ sent it, and the headers that have a say. An answer is given again while each st
 ordinary way would come to the same end: the credential is still believed and still need not
 wait, no moment has come at which anything is decided otherwise, and the realm and the roster
 are at the numbers that they were at. The statement that records the answer looks at those
-(``store/committer.py``): where they have moved on, nothing was recorded, and the request
-takes the ordinary way, as does whatever is new, odd, or refused.
+(``store/committer.py``): where they have moved on, nothing was recorded. An answer in which
+what has changed has no part (``core/footing.py``) is carried along then, and recorded at the
+numbers of the moment. Any other request takes the ordinary way, as does whatever is new, odd, or refused.
 
 What is remembered is a function of those numbers, and bounded in bytes. No credential is in
 it, but for its digest.
@@ -18,7 +19,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import OrderedDict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from time import perf_counter
 from typing import Final, NamedTuple
@@ -34,9 +35,11 @@ from muniment.api.problems import answer
 from muniment.api.watching import Requests
 from muniment.core.identifiers import Texts
 from muniment.core.problems import Problem
+from muniment.core.realm import Realm
 from muniment.core.tracing import Step
 from muniment.flows.fetch_catalog import Again, Fetched
 from muniment.flows.house import House
+from muniment.store.present import Now
 
 #: The addresses that have a short way.
 PATHS: Final = frozenset({"/v1/catalog", "/v1/leases"})
@@ -50,6 +53,9 @@ _GROUP: Final = 128
 
 #: How long somebody waits for what another request brings, before they take the ordinary way themselves.
 _PATIENCE_SECONDS: Final = 1.0
+
+#: How often an answer is recorded at the numbers of the moment before it is left to the ordinary way.
+_TURNS: Final = 3
 
 #: The longest request that is remembered: its query and the headers that have a say.
 LONGEST_KEY: Final = 16 * 1024
@@ -66,6 +72,7 @@ _HEADERS: Final = {
 _ODD: Final = frozenset({b"content-length", b"transfer-encoding", b"expect"})
 
 _RECEIPT: Final = b"muniment-receipt"
+_REVISION: Final = b"muniment-revision"
 _REQUEST_ID: Final = b"muniment-request-id"
 _LEASE: Final = b"muniment-lease"
 
@@ -110,6 +117,16 @@ class _Remembered:
     behind: _Headers
     size: int
 
+    def carried(self, realm: Realm, roster: int) -> _Remembered | None:
+        """The same answer at another revision, if it is the same there."""
+        again = self.again.carried(realm, roster)
+        if again is None:
+            return None
+        told = (_REVISION, str(realm.revision).encode())
+        headers = (self.before, self.between, self.behind)
+        before, between, behind = ([told if each[0] == _REVISION else each for each in some] for some in headers)
+        return replace(self, again=again, before=before, between=between, behind=behind)
+
     def headers(self, ids: Texts, lease: bytes | None) -> _Headers:
         """The headers of an answer, in the order in which they first were."""
         request_id, receipt, _ = ids
@@ -131,8 +148,9 @@ class Repeats:
         self._most = most_bytes
         self._held: OrderedDict[Key, _Remembered] = OrderedDict()
         self._bytes = 0
-        #: How many answers were given again.
+        #: How many answers were given again, and how many were carried along to another revision.
         self.given = 0
+        self.carried = 0
 
     @property
     def bytes_held(self) -> int:
@@ -148,6 +166,17 @@ class Repeats:
         self.given += 1
         if key in self._held:
             self._held.move_to_end(key)
+
+    def carry(self, key: Key, remembered: _Remembered, realm: Realm, roster: int) -> _Remembered | None:
+        """The answer as it is in another realm, and is from now on. None, and forgotten, where it may differ."""
+        carried = remembered.carried(realm, roster)
+        if self._held.get(key) is remembered:  # and not what another request has brought since
+            if carried is None:
+                self.forget(key)
+            else:
+                self._held[key] = carried
+                self.carried += 1
+        return carried
 
     def forget(self, key: Key) -> None:
         """It would be decided otherwise by now."""
@@ -318,13 +347,22 @@ class ShortWay:
         request_id, receipt, _ = ids
         gate.at_work += 1
         try:
-            durable = again.record(house.ledger, at, ids)
-            lease = again.signed(house.signer, at, receipt)  # while it is being written down
-            with house.tracing.step(Step.RECORD):
-                now = await durable
-            if now != again.present:
-                if self._repeats.get(key) is remembered:  # and not what another request has brought since
-                    self._repeats.forget(key)
+            now = again.present
+            if house.realms.revision > now.revision:  # It would not be recorded as it is.
+                now = Now(house.realms.revision, now.roster)
+            for _ in range(_TURNS):
+                if now != again.present:
+                    carried = await self._carried(remembered, key, house, now)
+                    if carried is None or not carried.again.holds(at):
+                        return False
+                    remembered, again = carried, carried.again
+                durable = again.record(house.ledger, at, ids)
+                lease = again.signed(house.signer, at, receipt)  # while it is being written down
+                with house.tracing.step(Step.RECORD):
+                    now = await durable
+                if now == again.present:
+                    break
+            else:
                 return False
             self._repeats.used(key)
             self._count(remembered.path, remembered.status, began)
@@ -339,6 +377,14 @@ class ShortWay:
         finally:
             gate.at_work -= 1
         return True
+
+    async def _carried(self, remembered: _Remembered, key: Key, house: House, now: Now) -> _Remembered | None:
+        """An answer that was not recorded, at the numbers of the moment; None where another one may be due."""
+        realm = await house.realms.current(now.revision)
+        newer = self._repeats.get(key)
+        if newer is not None and newer.again.present == Now(realm.revision, now.roster):
+            return newer if newer.again.tag == remembered.again.tag else None  # whose body was looked for
+        return self._repeats.carry(key, remembered, realm, now.roster)
 
     def _count(self, path: str, status: int, began: float) -> None:
         if self._counted is not None:

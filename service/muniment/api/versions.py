@@ -18,11 +18,15 @@ HEADERS = {
 }
 
 
-def after_version(
+async def after_version(
     if_match: Annotated[str | None, Header(description='The version that the edit begins from, as `"7"`.')] = None,
     if_none_match: Annotated[str | None, Header(description="`*` to make a new one.")] = None,
 ) -> int:
     """The version that an edit begins from: that of ``If-Match``, or 0 with ``If-None-Match: *``."""
+    return _after(if_match, if_none_match)
+
+
+def _after(if_match: str | None, if_none_match: str | None = None) -> int:
     if if_match is None and if_none_match is None:
         raise VersionNeeded(
             'Say which version you change: If-Match: "<version>" as its ETag says, or If-None-Match: * for a new one.'
@@ -45,13 +49,13 @@ def after_version(
 AfterVersion = Annotated[int, Depends(after_version)]
 
 
-def if_match(
+async def if_match(
     if_match: Annotated[
         str | None, Header(description='The version that is decided on, as `"7"`; may be left out.')
     ] = None,
 ) -> int | None:
     """The version in ``If-Match``, where one may be given."""
-    return after_version(if_match) if if_match is not None else None
+    return _after(if_match) if if_match is not None else None
 
 
 IfMatch = Annotated[int | None, Depends(if_match)]

@@ -79,27 +79,28 @@ class Length:
 
 
 class Statement:
-    """What the service signs of the leases that it gives one subject of one body: all but their times and receipts.
+    """What the service signs of the leases that it gives one subject of one body.
 
+    That is all but their times, receipts and revisions: a revision may change nothing of a body.
     ``names`` are those that were asked for, or None where all were. ``body_sha256`` is of the
     body as it is read, without the coding in which it travelled.
     """
 
     def __init__(
-        self, *, issuer: str, subject: Subject, wanted: Wanted, names: Iterable[str] | None, revision: int, sha256: str
+        self, *, issuer: str, subject: Subject, wanted: Wanted, names: Iterable[str] | None, sha256: str
     ) -> None:
         asked = {} if names is None else {"names": digest_of_names(names)}
         whose = {"iss": issuer, "sub": str(subject), "aud": AUDIENCE}
         what = {"environment": wanted.environment, "project": wanted.project, "purpose": wanted.purpose, **asked}
         self._whose = orjson.dumps(whose).decode()[:-1]
-        self._what = orjson.dumps({**what, "revision": revision}).decode()[1:-1]
+        self._what = orjson.dumps(what).decode()[1:-1]
         self.body_sha256 = sha256
 
-    def claims(self, at: datetime, until: datetime, receipt: str) -> bytes:
+    def claims(self, at: datetime, until: datetime, receipt: str, revision: int) -> bytes:
         """The claims (RFC 7519, 4.1, and our own) as JSON: moments in whole seconds, none later than it is."""
         return (
             f'{self._whose},"iat":{int(at.timestamp())},"exp":{int(until.timestamp())},{self._what},'
-            f'"receipt":"{receipt}","body_sha256":"{self.body_sha256}"}}'
+            f'"revision":{revision},"receipt":"{receipt}","body_sha256":"{self.body_sha256}"}}'
         ).encode()
 
 

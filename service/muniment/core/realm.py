@@ -177,6 +177,11 @@ class Realm:
         """Something that stays the same as long as groups and domains stand in one another as they do."""
         return object()
 
+    @cached_property
+    def ground(self) -> object:
+        """Something that stays the same as long as nothing but policies and grants changes."""
+        return object()
+
     def ready(self) -> Realm:
         """The same realm, with all worked out that a decision would otherwise wait for."""
         _prepare(self.shelf, (rule for rules in self.rules.values() for rule in rules))
@@ -324,6 +329,7 @@ _DERIVED: Mapping[str, tuple[type[Noun], ...]] = {
     "rule_postings": (Policy, Grant),
     "group_tree": (Group,),
     "standing": (Group, Domain),
+    "ground": (Dataset, Domain, Environment, Group),
     "factories": (Dataset,),
     "memberships": (Group,),
     "domain_tree": (Domain,),

@@ -25,6 +25,7 @@ from muniment.core.codings import Body
 from muniment.core.datasets import Lifecycle
 from muniment.core.decisions import EVALUATOR, UNSTEADY, Listing, Wanted, boundaries, holding
 from muniment.core.environments import checked_known
+from muniment.core.footing import Footing
 from muniment.core.identifiers import Texts
 from muniment.core.judgements import digest_of_lease
 from muniment.core.keys import check_speaks_for_itself
@@ -103,30 +104,38 @@ class _Lease:
         """What the ledger keeps of its end, as the first of a row's details."""
         return f'"until":"{catalogs.write_moment(self.length.end(at))}",'
 
-    def signed(self, signer: Signer, at: datetime, receipt: str) -> bytes:
-        return signer.sealed(self.statement.claims(at, self.length.end(at), receipt), at)
+    def signed(self, signer: Signer, at: datetime, receipt: str, revision: int) -> bytes:
+        return signer.sealed(self.statement.claims(at, self.length.end(at), receipt, revision), at)
 
 
+@dataclass(frozen=True, slots=True)
 class Again:
     """An answer that was given once, to be given again to whoever asks the same in the same way.
 
     It holds from ``since`` until ``until``, at the revision of the realm and the version of the
-    roster that are ``present``: :meth:`record` writes a row only where those are so still.
+    roster that are ``present``: :meth:`record` writes a row only where those are so still. It stands on a ``footing``
+    that may bear it at later revisions, too (:meth:`carried`).
     """
 
-    def __init__(self, recorded: Row, present: Now, until: datetime | None, tag: str, lease: _Lease | None) -> None:
-        details = {name: value for name, value in recorded.details.items() if name != _END}
-        self.present: Final = present
-        self.since: Final = recorded.at
-        self.until: Final = until
-        self.tag: Final = tag
-        self._lease = lease
-        self._stencil = Stencil(replace(recorded, details=details), present)
+    present: Now
+    since: datetime
+    until: datetime | None
+    tag: str
+    _stencil: Stencil
+    _lease: _Lease | None
+    _footing: Footing
 
     @property
     def size(self) -> int:
         """About how many bytes it takes."""
-        return 1024 + self._stencil.size
+        return 1024 + self._stencil.size + self._footing.size
+
+    def carried(self, realm: Realm, roster: int) -> Again | None:
+        """The same answer at another revision; None where it may be another one there, or its asker is not the same."""
+        if roster != self.present.roster or not self._footing.bears_in(realm):
+            return None
+        present = Now(realm.revision, roster)
+        return replace(self, present=present, _stencil=self._stencil.at(present))
 
     def holds(self, at: datetime) -> bool:
         """Whether it would be decided so at a moment, as far as time has a say."""
@@ -141,7 +150,7 @@ class Again:
 
     def signed(self, signer: Signer, at: datetime, receipt: str) -> bytes | None:
         """Of a lease, its signed statement; not to be given before it is written down."""
-        return None if self._lease is None else self._lease.signed(signer, at, receipt)
+        return None if self._lease is None else self._lease.signed(signer, at, receipt, self.present.revision)
 
 
 #: What a row's details call the end of a lease.
@@ -157,6 +166,7 @@ class _Prepared:
     ends: Mapping[str, datetime]
     patterns: Mapping[str, tuple[Action, ...]] = field(default_factory=dict)
     notices: Mapping[str, str] = field(default_factory=dict)
+    footing: Footing | None = None
     from_where: Mapping[str, object] = field(default_factory=dict)
     until: datetime | None = None
 
@@ -222,7 +232,7 @@ async def fetch_catalog(house: House, occasion: Occasion, asked: Asked) -> Fetch
         prepared.realm.revision,
         receipt,
         len(prepared.catalog.entries),
-        None if lease is None else lease.signed(house.signer, occasion.at, str(receipt)).decode(),
+        None if lease is None else lease.signed(house.signer, occasion.at, str(receipt), realm.revision).decode(),
         _again(occasion, asked, prepared, given, tag, lease),
         following,
     )
@@ -232,9 +242,12 @@ def _again(
     occasion: Occasion, asked: Asked, prepared: _Prepared, given: Row, tag: str, lease: _Lease | None
 ) -> Again | None:
     """The same answer for another time; of what was, or what others may use, there is none."""
-    if not asked.of_now or occasion.roster is None:
+    if not asked.of_now or occasion.roster is None or prepared.footing is None:
         return None
-    return Again(given, Now(prepared.realm.revision, occasion.roster), prepared.until, tag, lease)
+    lasting = replace(given, details={name: value for name, value in given.details.items() if name != _END})
+    present = Now(prepared.realm.revision, occasion.roster)
+    stencil = Stencil.of(lasting, present)
+    return Again(present, given.at, prepared.until, tag, stencil, lease, prepared.footing)
 
 
 def _named(names: tuple[str, ...], prepared: _Prepared) -> Mapping[str, object]:
@@ -270,7 +283,6 @@ async def _lease(house: House, occasion: Occasion, prepared: _Prepared, asked: A
         subject=occasion.subject,
         wanted=asked.wanted,
         names=asked.names,
-        revision=prepared.realm.revision,
         sha256=sha256,
     )
     return _Lease(statement, house.lengths.to(occasion))
@@ -330,17 +342,19 @@ def _of_all(house: House, realm: Realm, occasion: Occasion, asked: Asked, listin
     catalog = catalogs.catalog_of(realm, listing, asked.wanted)
     patterns = catalogs.patterns_of(realm, listing, asked.wanted) if asked.media is Media.LEASE else {}
     ending, notices = _ends(house, realm, occasion, asked, catalog), _notices(realm, occasion, asked, catalog)
-    prepared = _Prepared(realm, catalog, ending, patterns, notices)
-    return replace(prepared, until=_holds_until(house, occasion, prepared, asked, listing.until))
+    footing = Footing.of(realm, occasion.asker)
+    prepared = _Prepared(realm, catalog, ending, patterns, notices, footing)
+    return replace(prepared, until=_holds_until(house, occasion, prepared, footing, asked, listing.until))
 
 
 def _of_names(house: House, realm: Realm, occasion: Occasion, asked: Asked, names: tuple[str, ...]) -> _Prepared:
     """Only these names, those that factory patterns make included; what is hidden is as if not asked for."""
     catalog = catalog_of_names(Standpoint(realm, occasion.asker, occasion.at), asked.wanted, names)
     ending, notices = _ends(house, realm, occasion, asked, catalog), _notices(realm, occasion, asked, catalog)
-    prepared = _Prepared(realm, catalog, ending, notices=notices)
+    footing = Footing.of(realm, occasion.asker)
+    prepared = _Prepared(realm, catalog, ending, notices=notices, footing=footing)
     _, until = holding(realm, occasion.asker, occasion.at)
-    return replace(prepared, until=_holds_until(house, occasion, prepared, asked, until))
+    return replace(prepared, until=_holds_until(house, occasion, prepared, footing, asked, until))
 
 
 def _ends(
@@ -368,13 +382,18 @@ def _notices(realm: Realm, occasion: Occasion, asked: Asked, catalog: Catalog) -
 
 
 def _holds_until(
-    house: House, occasion: Occasion, prepared: _Prepared, asked: Asked, decided_until: datetime | None
+    house: House,
+    occasion: Occasion,
+    prepared: _Prepared,
+    footing: Footing,
+    asked: Asked,
+    decided_until: datetime | None,
 ) -> datetime | None:
     """When this would be prepared differently: a decision changes, or its change comes within a lease's length."""
     if asked.media is not Media.LEASE:
         return decided_until
     length: timedelta = house.lengths.of(occasion.asker)
-    concerning = prepared.realm.concerning(occasion.asker)
+    concerning = [rule.policy for rule in footing.rules]
     moments = [decided_until, own_ends_hold_until(prepared.realm, occasion.at)]
     moments += [moment - length for moment in boundaries(concerning, occasion.at + length)]
     if prepared.notices:

@@ -17,6 +17,7 @@ import logging
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
 from itertools import chain
 from time import perf_counter
@@ -50,19 +51,26 @@ def _refuse(durable: asyncio.Future[Now], refusal: LedgerUnavailable) -> None:
         durable.set_exception(refusal)
 
 
+@dataclass(frozen=True, slots=True)
 class Stencil:
     """A row that will be written often: all of it but its ids, its time and what its details say of that.
 
-    With ``present`` it is written on the condition that those numbers still stand.
+    It is of a decision at the revision of some moment, and written where the numbers of that moment still stand.
     """
 
-    def __init__(self, row: Row, present: Now | None = None) -> None:
-        self.present = present
-        fields = {name: getattr(row, name) for name in ledger.FIELDS if name not in _FILLED}
-        if present is not None:
-            fields |= {"if_revision": present.revision, "if_roster": present.roster}
-        self._fixed = ledger.encoded(fields)[1:-1]
-        self._details = ledger.encoded(row.details)[1:]
+    _numbers: str
+    _fixed: str
+    _details: str
+
+    @classmethod
+    def of(cls, row: Row, present: Now) -> Stencil:
+        """A row, whatever its ids, time and revision are."""
+        fixed = {name: getattr(row, name) for name in ledger.FIELDS if name not in _FILLED}
+        return cls(_numbers(present), ledger.encoded(fixed)[1:-1], ledger.encoded(row.details)[1:])
+
+    def at(self, present: Now) -> Stencil:
+        """The same row, of the same decision at another revision."""
+        return replace(self, _numbers=_numbers(present))
 
     @property
     def size(self) -> int:
@@ -72,12 +80,16 @@ class Stencil:
     def filled(self, at: str, id_: str, request_id: str, receipt: str, further: str = "") -> str:
         """The row of one request; ``further`` are members of its details, each with a comma behind it."""
         return (
-            f'{{"id":"{id_}","at":"{at}","request_id":"{request_id}","receipt":"{receipt}",'
+            f'{{"id":"{id_}","at":"{at}","request_id":"{request_id}","receipt":"{receipt}",{self._numbers},'
             f'{self._fixed},"details":{{{further}{self._details}}}'
         )
 
 
-_FILLED: Final = frozenset({"id", "at", "request_id", "receipt", "details"})
+_FILLED: Final = frozenset({"id", "at", "request_id", "receipt", "revision", "details"})
+
+
+def _numbers(present: Now) -> str:
+    return f'"revision":{present.revision},"if_revision":{present.revision},"if_roster":{present.roster}'
 
 
 class Committer:

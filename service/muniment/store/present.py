@@ -11,8 +11,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterable, Iterator
 from copy import copy
-from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from sqlalchemy import select
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -24,9 +23,8 @@ from muniment.store.tables import realm_counter
 _PATIENCE_SECONDS: Final = 10
 
 
-@dataclass(frozen=True, slots=True)
-class Now:
-    """The numbers that everything which is remembered is a function of."""
+class Now(NamedTuple):
+    """The numbers that everything which is remembered is a function of: a tuple, for each answer compares two."""
 
     revision: int
     roster: int
