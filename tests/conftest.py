@@ -12,7 +12,7 @@ import shutil
 import tempfile
 import time
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, suppress
+from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from muniment.store import embedded, migrations
 from muniment.store.databases import Database
 from muniment.store.embedded import EmbeddedPostgres
+from tests.databases import MadeDatabase, Template
 from tests.owning import owned
 
 #: A database outlives the examples of a test; the tests that use one under Hypothesis are written for that.
@@ -37,6 +38,28 @@ settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.ge
 
 _TEMPLATE = "muniment_template"
 _numbers = count(1)
+
+
+#: What Linux keeps in memory, and how much room there must be: a container is often given 64 MiB.
+_MEMORY = Path("/dev/shm")
+_ROOM = 4 * 2**30
+
+
+def pytest_configure() -> None:
+    """Where there is room, what tests write is kept in memory, unless ``TMPDIR`` says where.
+
+    A database is made there in a twelfth of the time that a disk takes, and what a test starts finds its files there.
+    """
+    if "TMPDIR" not in os.environ and _is_roomy(_MEMORY):
+        os.environ["TMPDIR"] = tempfile.tempdir = str(_MEMORY)
+
+
+def _is_roomy(path: Path) -> bool:
+    """Whether much can be written here, and programs that are put here can be run."""
+    if not (path.is_dir() and os.access(path, os.W_OK | os.X_OK)):
+        return False
+    there = os.statvfs(path)
+    return not there.f_flag & os.ST_NOEXEC and there.f_bavail * there.f_frsize >= _ROOM
 
 
 @pytest.fixture(scope="session")
@@ -103,13 +126,24 @@ def database(postgres: EmbeddedPostgres, _template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def made_database(postgres: EmbeddedPostgres, _template: str) -> Callable[[], AbstractContextManager[str]]:
+def made_database(postgres: EmbeddedPostgres, _template: str) -> MadeDatabase:
     """Makes the URL of a further migrated database, which is there as long as its block."""
     return lambda: _made(postgres, _template)
 
 
+@pytest.fixture(scope="session")
+def made_template(postgres: EmbeddedPostgres, _template: str) -> Callable[[str], Template]:
+    """Makes a migrated database of this name to be filled once, for the many tests that begin with what is in it."""
+
+    def make(name: str) -> Template:
+        _create(postgres, name, _template)
+        return Template(postgres.database_url(name), lambda: _made(postgres, name))
+
+    return make
+
+
 @pytest.fixture(scope="module")
-def module_database(made_database: Callable[[], AbstractContextManager[str]]) -> Iterator[str]:
+def module_database(made_database: MadeDatabase) -> Iterator[str]:
     """The URL of a migrated database that the tests of a module share."""
     with made_database() as url:
         yield url
@@ -174,10 +208,14 @@ class _Undone(Exception):
 @contextmanager
 def _made(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
-    make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
-    _in_maintenance(postgres, make)
+    _create(postgres, name, template)
     yield postgres.database_url(name)
     _drop(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+
+
+def _create(postgres: EmbeddedPostgres, name: str, template: str) -> None:
+    make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
+    _in_maintenance(postgres, make)
 
 
 def _drop(postgres: EmbeddedPostgres, statement: sql.Composed) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 
 import pytest
 from rich.logging import RichHandler
@@ -11,6 +11,7 @@ from rich.logging import RichHandler
 from demo.issuer import RunningIssuer, running_issuer
 from muniment import app
 from tests.api.running import PEOPLE, Running, found_company, running
+from tests.databases import MadeDatabase, Template
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -40,11 +41,26 @@ def issuer() -> Iterator[RunningIssuer]:
         yield started
 
 
-@pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
-    """A service with a small company in it, shared by the tests of a module: each makes what it changes."""
-    async with running(issuer, module_database) as started:
+@pytest.fixture(scope="session")
+async def made_company(issuer: RunningIssuer, made_template: Callable[[str], Template]) -> MadeDatabase:
+    """Makes the URL of a database in which a small company stands: founded once, and copied from then on."""
+    template = made_template("small_company")
+    async with running(issuer, template.url) as started:
         await found_company(started)
+    return template.copied
+
+
+@pytest.fixture(scope="module")
+def module_company(made_company: MadeDatabase) -> Iterator[str]:
+    """The URL of a database with a small company in it that the tests of a module share."""
+    with made_company() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
+    """A service with a small company in it, shared by the tests of a module: each makes what it changes."""
+    async with running(issuer, module_company) as started:
         yield started
 
 
@@ -56,7 +72,14 @@ async def fresh(issuer: RunningIssuer, database: str) -> AsyncIterator[Running]:
 
 
 @pytest.fixture
-async def company(fresh: Running) -> Running:
+def company_database(made_company: MadeDatabase) -> Iterator[str]:
+    """The URL of a database of the test's own with a small company in it."""
+    with made_company() as url:
+        yield url
+
+
+@pytest.fixture
+async def company(issuer: RunningIssuer, company_database: str) -> AsyncIterator[Running]:
     """A service of the test's own, with a small company in it."""
-    await found_company(fresh)
-    return fresh
+    async with running(issuer, company_database) as started:
+        yield started

@@ -15,7 +15,7 @@ import pytest
 
 from demo.issuer import RunningIssuer
 from muniment.identity.bearer import Bearer
-from tests.api.running import Caller, Running, found_company, refusal, running
+from tests.api.running import Caller, Running, refusal, running
 from tests.owning import libpq
 
 pytestmark = pytest.mark.anyio
@@ -25,9 +25,8 @@ LEASE = "/v1/leases?environment=dev"
 
 
 @pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
-    async with running(issuer, module_database, most_at_once=MOST) as started:
-        await found_company(started)
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
+    async with running(issuer, module_company, most_at_once=MOST) as started:
         yield started
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from demo.issuer import RunningIssuer
-from tests.api.running import Running, found_company, refusal, running
+from tests.api.running import Running, refusal, running
 
 pytestmark = pytest.mark.anyio
 
@@ -26,10 +26,9 @@ def emergency(**more: Any) -> dict[str, Any]:
 
 
 @pytest.fixture
-async def service(issuer: RunningIssuer, database: str) -> AsyncIterator[Running]:
+async def service(issuer: RunningIssuer, company_database: str) -> AsyncIterator[Running]:
     """The company, in which the platform group may break the glass."""
-    async with running(issuer, database, break_glass="group:platform") as service:
-        await found_company(service)
+    async with running(issuer, company_database, break_glass="group:platform") as service:
         yield service
 
 
@@ -68,10 +67,8 @@ async def test_nobody_else_can(service: Running, who: str) -> None:
     assert len(told) == 1
 
 
-async def test_nobody_can_where_nobody_is_named(issuer: RunningIssuer, database: str) -> None:
-    async with running(issuer, database) as service:
-        await found_company(service)
-        refusal(await service.root.post(DOOR, emergency()), 403)
+async def test_nobody_can_where_nobody_is_named(company: Running) -> None:
+    refusal(await company.root.post(DOOR, emergency()), 403)
 
 
 @pytest.mark.parametrize(

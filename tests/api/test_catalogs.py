@@ -16,7 +16,7 @@ import yaml
 import zstandard
 
 from demo.issuer import RunningIssuer
-from tests.api.running import Running, dataset, found_company, grant, refusal, running
+from tests.api.running import Running, dataset, grant, refusal, running
 
 pytestmark = pytest.mark.anyio
 
@@ -44,10 +44,9 @@ TRICKY = [
 
 
 @pytest.fixture(scope="module")
-async def rich(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def rich(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """The company, in which Ann may use a good many datasets, one of them with values that are hard to write."""
-    async with running(issuer, module_database) as service:
-        await found_company(service)
+    async with running(issuer, module_company) as service:
         root, sam = service.root, service.sam
         await root.put("/v1/environments/prod", {"variables": {"zone": "eu"}}, after=1)
         for number in range(40):

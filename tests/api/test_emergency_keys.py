@@ -7,7 +7,6 @@ looked at.
 from __future__ import annotations
 
 import subprocess
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
@@ -16,7 +15,7 @@ import pytest
 
 from demo.issuer import RunningIssuer
 from muniment.core.keys import is_well_formed
-from tests.api.running import MUNIMENT, Caller, Running, environment_for, found_company, refusal, running
+from tests.api.running import MUNIMENT, Caller, Running, environment_for, refusal, running
 
 pytestmark = pytest.mark.anyio
 
@@ -24,10 +23,8 @@ WHY = "the sign-in provider is away, and nightly must not write any more"
 
 
 @pytest.fixture
-async def service(issuer: RunningIssuer, database: str) -> AsyncIterator[Running]:
-    async with running(issuer, database) as service:
-        await found_company(service)
-        yield service
+async def service(company: Running) -> Running:
+    return company
 
 
 async def broken(issuer: RunningIssuer, database: str, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo.issuer import RunningIssuer
-from tests.api.running import Caller, Running, found_company, refusal, running
+from tests.api.running import Caller, Running, refusal, running
 
 pytestmark = pytest.mark.anyio
 
@@ -21,10 +21,9 @@ WHY = {"reason": "left the company"}
 
 
 @pytest.fixture
-async def workers(issuer: RunningIssuer, database: str) -> AsyncIterator[tuple[Running, Running]]:
+async def workers(issuer: RunningIssuer, company_database: str) -> AsyncIterator[tuple[Running, Running]]:
     """Two workers on one database: what is decided at the first is asked for at the second."""
-    async with running(issuer, database) as first, running(issuer, database) as second:
-        await found_company(first)
+    async with running(issuer, company_database) as first, running(issuer, company_database) as second:
         yield first, second
 
 

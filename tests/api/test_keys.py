@@ -56,10 +56,9 @@ async def rows(service: Running, event: str) -> list[dict[str, Any]]:
 
 
 @pytest.fixture(scope="module")
-async def workers(issuer: RunningIssuer, module_database: str) -> AsyncIterator[tuple[Running, Running]]:
+async def workers(issuer: RunningIssuer, module_company: str) -> AsyncIterator[tuple[Running, Running]]:
     """Two workers on one database."""
-    async with running(issuer, module_database) as first, running(issuer, module_database) as second:
-        await found_company(first)
+    async with running(issuer, module_company) as first, running(issuer, module_company) as second:
         await first.root.make("/v1/grants/root-audits", grant("user:root", ["audit"], on={"domain": "all"}))
         discovers = grant("service:asker", ["discover"], on={"dataset": "sales.orders"})
         await first.root.make("/v1/grants/asker-discovers", discovers)

@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from demo.issuer import RunningIssuer
-from tests.api.running import FOREVER, Caller, Running, dataset, found_company, grant, running
+from tests.api.running import FOREVER, Caller, Running, dataset, grant, running
 
 pytestmark = pytest.mark.anyio
 
@@ -21,10 +21,9 @@ LOAD_TARGETS = grant("user:ann", ["load"], on={"dataset": "sales.targets"})
 
 
 @pytest.fixture(scope="module")
-async def workers(issuer: RunningIssuer, module_database: str) -> AsyncIterator[tuple[Running, Running]]:
+async def workers(issuer: RunningIssuer, module_company: str) -> AsyncIterator[tuple[Running, Running]]:
     """Two workers on one database: each change is made at the first, and asked for at the second."""
-    async with running(issuer, module_database) as first, running(issuer, module_database) as second:
-        await found_company(first)
+    async with running(issuer, module_company) as first, running(issuer, module_company) as second:
         yield first, second
 
 

@@ -16,7 +16,7 @@ from muniment.core.requests import AccessRequest, Terms, id_floor
 from muniment.core.schema import Action
 from muniment.core.subjects import Kind, Subject
 from muniment.store import requests
-from tests.api.running import FOREVER, Caller, Running, dataset, found_company, grant, refusal, revision_of, running
+from tests.api.running import FOREVER, Caller, Running, dataset, grant, refusal, revision_of, running
 
 pytestmark = pytest.mark.anyio
 
@@ -25,10 +25,9 @@ NEVER = str(uuid4())
 
 
 @pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """The company: analysts may know of all in sales, and Sam and Theo approve there; neither may load anything."""
-    async with running(issuer, module_database) as started:
-        await found_company(started)
+    async with running(issuer, module_company) as started:
         knowing = grant("group:analysts", ["discover"], on={"domain": "sales"})
         await started.root.make("/v1/grants/analysts-know-sales", knowing)
         for name in ("sam", "theo"):
@@ -336,7 +335,7 @@ async def test_an_approval_says_what_was_allowed_before_and_what_still_is_not(se
     forbid = f'forbid (principal, action == Action::"save", resource == Dataset::"{name}");'
     await service.root.make(f"/v1/policies/frozen-{next(numbers)}", {"cedar": forbid, "scope": "all"})
     assert (await decide(service.sam, asked, "approve"))["notes"] == [
-        f"user:ann might load {name} in dev before.",
+        f"user:ann may load {name} in dev already.",
         f"user:ann may not save {name} in dev even so: another rule stands against it.",
     ]
 

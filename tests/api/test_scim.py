@@ -21,7 +21,7 @@ from muniment.core.subjects import Subject
 from muniment.identity.issuers import issuers_from
 from muniment.store import roster, sessions, subjects
 from muniment.store.databases import Database
-from tests.api.running import Caller, Running, found_company, grant, running
+from tests.api.running import Caller, Running, grant, running
 from tests.owning import owned
 
 pytestmark = pytest.mark.anyio
@@ -35,10 +35,9 @@ ORDERS = "/v1/leases?environment=dev"
 
 
 @pytest.fixture
-async def workers(issuer: RunningIssuer, database: str) -> AsyncIterator[tuple[Running, Running]]:
+async def workers(issuer: RunningIssuer, company_database: str) -> AsyncIterator[tuple[Running, Running]]:
     """Two workers on one database, with a small company: what is told to the first is asked of the second."""
-    async with running(issuer, database) as first, running(issuer, database) as second:
-        await found_company(first)
+    async with running(issuer, company_database) as first, running(issuer, company_database) as second:
         yield first, second
 
 

@@ -17,7 +17,7 @@ import yaml
 from demo.issuer import RunningIssuer
 from muniment.app import create_app, prepare
 from muniment.core.problems import CannotStart
-from tests.api.running import Caller, Running, found_company, grant, refusal, running, settings_for
+from tests.api.running import Caller, Running, grant, refusal, running, settings_for
 
 pytestmark = pytest.mark.anyio
 
@@ -27,7 +27,7 @@ NEW = "/v1/projects/new.zip?name=Quarterly+report&environment=dev"
 
 @pytest.fixture(scope="module")
 async def company(
-    issuer: RunningIssuer, module_database: str, tmp_path_factory: pytest.TempPathFactory
+    issuer: RunningIssuer, module_company: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Running]:
     """The company, whose platform team has a folder of its own; analysts know of the targets and may not use them."""
     folder = tmp_path_factory.mktemp("starters")
@@ -35,8 +35,7 @@ async def company(
         (folder / version / "base").mkdir(parents=True)
         (folder / version / "starters.yml").write_text(f"python: ['{python}']\n")
         (folder / version / "base" / "PLATFORM.md").write_text(f"Version {version} of the platform.\n")
-    async with running(issuer, module_database, starters=folder) as service:
-        await found_company(service)
+    async with running(issuer, module_company, starters=folder) as service:
         await service.root.make(
             "/v1/grants/analysts-know-targets", grant("group:analysts", ["discover"], on={"dataset": "sales.targets"})
         )

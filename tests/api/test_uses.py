@@ -16,7 +16,7 @@ from uuid import uuid4
 import pytest
 
 from demo.issuer import RunningIssuer
-from tests.api.running import Caller, Running, found_company, refusal, running
+from tests.api.running import Caller, Running, refusal, running
 
 pytestmark = pytest.mark.anyio
 
@@ -51,10 +51,9 @@ async def leased(by: Caller, environment: str = "dev", **asked: str) -> str:
 
 
 @pytest.fixture(scope="module")
-async def workers(issuer: RunningIssuer, module_database: str) -> AsyncIterator[tuple[Running, Running]]:
+async def workers(issuer: RunningIssuer, module_company: str) -> AsyncIterator[tuple[Running, Running]]:
     """Two workers on one database."""
-    async with running(issuer, module_database) as first, running(issuer, module_database) as second:
-        await found_company(first)
+    async with running(issuer, module_company) as first, running(issuer, module_company) as second:
         yield first, second
 
 

@@ -29,7 +29,7 @@ from muniment.post.webhooks import Messenger
 from muniment.store import ledger
 from muniment.store.ledger_tail import Tail
 from tests.api.receiving import TAKEN, Answered, Message, Receiver, receiving
-from tests.api.running import Caller, Running, found_company, grant, refusal, running
+from tests.api.running import Caller, Running, grant, refusal, running
 
 pytestmark = pytest.mark.anyio
 
@@ -64,10 +64,9 @@ async def sending(service: Running, pace: Pace = FAST) -> AsyncIterator[Sender]:
 
 
 @pytest.fixture(scope="module")
-async def calling(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def calling(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """A service with the small company in it that may call receivers on this machine, and does so in a hurry."""
-    async with running(issuer, module_database, webhook_networks=LOOPBACK) as started:
-        await found_company(started)
+    async with running(issuer, module_company, webhook_networks=LOOPBACK) as started:
         await started.app.state.sender.stop()
         async with sending(started):
             yield started

@@ -18,7 +18,7 @@ import pytest
 
 from demo.issuer import RunningIssuer, running_issuer
 from muniment.identity.issuers import issuers_from
-from tests.api.running import Caller, Running, found_company, grant, refusal, running, settings_for
+from tests.api.running import Caller, Running, grant, refusal, running, settings_for
 
 pytestmark = pytest.mark.anyio
 
@@ -99,13 +99,12 @@ def platforms() -> Iterator[dict[str, RunningIssuer]]:
 
 @pytest.fixture(scope="module")
 async def service(
-    issuer: RunningIssuer, platforms: dict[str, RunningIssuer], module_database: str
+    issuer: RunningIssuer, platforms: dict[str, RunningIssuer], module_company: str
 ) -> AsyncIterator[Running]:
     """The small company, whose service also believes three platforms, each by the rules that its how-to gives."""
     believed = issuers_from([*_documented(platforms)])
     issuers = (*settings_for(issuer).issuers, *believed[1:])
-    async with running(issuer, module_database, issuers=issuers) as started:
-        await found_company(started)
+    async with running(issuer, module_company, issuers=issuers) as started:
         yield started
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
-from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, async_playwright
+from playwright.async_api import Browser, BrowserContext, ConsoleMessage, Page, ViewportSize, async_playwright
 
 from tests.providers.installing import lack
 from tests.providers.node import packages
@@ -29,8 +29,8 @@ _ALONE: Final = (
     "--disable-sync",
 )
 
-WIDE: Final = {"width": 1280, "height": 900}
-NARROW: Final = {"width": 390, "height": 844}
+WIDE: Final[ViewportSize] = {"width": 1280, "height": 900}
+NARROW: Final[ViewportSize] = {"width": 390, "height": 844}
 
 #: What is looked for: WCAG 2.2 at A and AA, and what is good practice.
 _RULES: Final = ["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]
@@ -111,6 +111,26 @@ class Window:
             await self.page.keyboard.press("Tab")
         missed: list[str] = await self.page.evaluate(_MISSED)
         return missed
+
+
+@dataclass
+class Windows:
+    """One window for each person, in which one page follows another: a new one costs a browser as much as its page."""
+
+    contexts: Mapping[str, BrowserContext]
+    base: str
+    _kept: dict[str, Window] = field(default_factory=dict)
+
+    async def opened(self, person: str, path: str) -> Window:
+        """The window of somebody's, as it is at first, at a page that is there."""
+        window = self._kept.get(person)
+        if window is None:
+            window = self._kept[person] = await Window.of(self.contexts[person], self.base)
+        await window.page.emulate_media(color_scheme="light")
+        await window.page.set_viewport_size(WIDE)
+        window.complaints.clear()
+        assert await window.go(path) == 200, await window.page.inner_text("main")
+        return window
 
 
 def _axe() -> str:

@@ -11,7 +11,7 @@ import pytest
 from playwright.async_api import Browser, BrowserContext
 
 from muniment import app
-from tests.browser.chromium import WIDE, Window, running_chromium
+from tests.browser.chromium import WIDE, Window, Windows, running_chromium
 from tests.browser.town import PEOPLE, Town, running_town
 from tests.providers import oidc_provider
 from tests.providers.oidc_provider import OidcProvider
@@ -25,6 +25,7 @@ def _told_by_hand() -> Iterator[None]:
     """Nobody is told anything by itself: pages are the same each time."""
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(app, "_TELL_SECONDS", 100_000)
+        patched.setattr(app, "_REREAD_SECONDS", 0.1)
         yield
 
 
@@ -35,9 +36,13 @@ def provider() -> Iterator[OidcProvider]:
 
 
 @pytest.fixture(scope="module")
-async def town(provider: OidcProvider, made_database: Callable[[], AbstractContextManager[str]]) -> AsyncIterator[Town]:
+async def town(
+    provider: OidcProvider,
+    made_database: Callable[[], AbstractContextManager[str]],
+    tmp_path_factory: pytest.TempPathFactory,
+) -> AsyncIterator[Town]:
     with made_database() as url:
-        async with running_town(provider, url) as started:
+        async with running_town(provider, url, tmp_path_factory.mktemp("starters")) as started:
             yield started
 
 
@@ -78,6 +83,18 @@ async def plain(chromium: Browser, signed_in: dict[str, BrowserContext]) -> Asyn
     yield contexts
     for context in contexts.values():
         await context.close()
+
+
+@pytest.fixture(scope="module")
+def windows(town: Town, signed_in: dict[str, BrowserContext]) -> Windows:
+    """The windows in which pages are looked at."""
+    return Windows(signed_in, town.base)
+
+
+@pytest.fixture(scope="module")
+def plain_windows(town: Town, plain: dict[str, BrowserContext]) -> Windows:
+    """The same without scripts."""
+    return Windows(plain, town.base)
 
 
 @pytest.fixture

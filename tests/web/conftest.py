@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 
+from tests.databases import MadeDatabase
 from tests.providers import oidc_provider
 from tests.providers.oidc_provider import OidcProvider
 from tests.web.lying_provider import LyingProvider, lying_provider
 from tests.web.visiting import Pages, described, register, running_pages
-
-MadeDatabase = Callable[[], AbstractContextManager[str]]
 
 
 @pytest.fixture(scope="module")

@@ -5,7 +5,7 @@ given out is never changed, so that a project can be brought from the one it beg
 folder: its manifest ``starters.yml``, the templates of every project in ``base/``, and those of a single starter in a
 folder of its name. What stands in a later layer replaces what an earlier one has under the same name or path.
 
-Nothing here is asked of a network or a clock: folders are read once, when the service starts.
+Nothing here is asked of a network or a clock, and a folder is read when somebody asks for it (``store/starters.py``).
 """
 
 from __future__ import annotations
@@ -81,7 +81,11 @@ class Package:
 
 @dataclass(frozen=True, slots=True)
 class Offer:
-    """All that can be chosen, of one version; ``templates`` are by starter and path."""
+    """All that can be chosen, of one version; ``templates`` are by starter and path.
+
+    ``brought`` is what of it the platform team's layer brings or replaces, by list and id; ``without`` is what that
+    layer takes away.
+    """
 
     version: str
     kedro: tuple[str, ...]
@@ -93,6 +97,8 @@ class Offer:
     groups: tuple[Group, ...]
     packages: tuple[Package, ...]
     templates: Mapping[str, Mapping[str, str]] = field(repr=False)
+    brought: frozenset[tuple[str, str]] = field(default=frozenset(), repr=False)
+    without: tuple[str, ...] = ()
 
 
 Thing = TypeVar("Thing", Choice, Group, Package)
@@ -128,7 +134,7 @@ class Shelf:
             if not 1 <= len(numbers) <= len(known) or not all(map(_NUMBER.fullmatch, numbers)):
                 raise _unknown()
             layers = [found.get(int(number)) for number, found in zip(numbers, known, strict=False)]
-            self._offers[version] = _laid(version, [layer for layer in layers if layer is not None], len(numbers))
+            self._offers[version] = _offer(version, [layer for layer in layers if layer is not None], len(numbers))
         return self._offers[version]
 
 
@@ -142,6 +148,11 @@ def shelf(theirs: Traversable | None = None) -> Shelf:
     return made
 
 
+def rewritten(before: Shelf, now: Shelf) -> tuple[int, ...]:
+    """The versions of the platform team that are not as they were: projects that began with one may not be updated."""
+    return tuple(number for number, layer in sorted(before.theirs.items()) if now.theirs.get(number) != layer)
+
+
 def _unknown() -> Invalid:
     message = "These templates are not kept here any more, or never were. Start from those of now."
     return Invalid(message, [Fault("version", message)])
@@ -153,19 +164,26 @@ def _unknown() -> Invalid:
 def _versions(folder: Traversable) -> Mapping[int, Layer]:
     try:
         numbers = sorted(int(each.name) for each in folder.iterdir() if each.is_dir() and _NUMBER.fullmatch(each.name))
-        return {number: _layer(folder.joinpath(str(number)), number) for number in numbers}
+        return {number: _numbered(folder.joinpath(str(number)), number) for number in numbers}
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise _wrong(folder.name, f"it cannot be read: {error}") from error
 
 
+def _numbered(folder: Traversable, number: int) -> Layer:
+    try:
+        return _layer(folder, number)
+    except Invalid as refused:
+        raise _in_version(number, refused) from refused
+
+
 def _layer(folder: Traversable, number: int) -> Layer:
     manifest = folder.joinpath(MANIFEST)
-    said = yaml.safe_load(manifest.read_text(encoding="utf-8")) if manifest.is_file() else None
+    said = yaml.load(manifest.read_text(encoding="utf-8"), yaml.CSafeLoader) if manifest.is_file() else None
     if not isinstance(said, dict):
-        raise _wrong(str(number), f"it needs a {MANIFEST} that holds a mapping")
+        raise _wrong(MANIFEST, "it is missing, or holds no mapping")
     templates = {each.name: dict(_texts(each, ())) for each in folder.iterdir() if each.is_dir()}
     if sum(map(len, templates.values())) > MOST_FILES:
-        raise _wrong(str(number), f"it holds more than {MOST_FILES} files")
+        raise _wrong("templates", f"there are more than {MOST_FILES} files")
     return Layer(number, said, templates)
 
 
@@ -188,10 +206,18 @@ def _texts(folder: Traversable, above: tuple[str, ...]) -> Iterator[tuple[str, s
 # --- from layers -----------------------------------------------------------------------------------------------------
 
 
-def _laid(version: str, layers: Sequence[Layer], wanted: int) -> Offer:
-    """The layers as one, a later one over an earlier."""
+def _offer(version: str, layers: Sequence[Layer], wanted: int) -> Offer:
+    """The layers as one; what is wrong with them is said with the number of the last."""
     if len(layers) != wanted:
         raise _unknown()
+    try:
+        return _laid(version, layers)
+    except Invalid as refused:
+        raise _in_version(layers[-1].number, refused) from refused
+
+
+def _laid(version: str, layers: Sequence[Layer]) -> Offer:
+    """The layers as one, a later one over an earlier."""
     manifests = [_Manifest(layer.manifest) for layer in layers]
     for manifest in manifests:
         manifest.check_keys()
@@ -215,9 +241,25 @@ def _laid(version: str, layers: Sequence[Layer], wanted: int) -> Offer:
             }
             for each in starters
         },
+        brought=_brought(manifests[-1], layers[-1]) if len(layers) > 1 else frozenset(),
+        without=tuple(dict.fromkeys(name for manifest in manifests[1:] for name in manifest.without())),
     )
     _check_whole(offer, layers)
     return offer
+
+
+def _brought(manifest: _Manifest, layer: Layer) -> frozenset[tuple[str, str]]:
+    """What a layer has of its own, by list and id; a template's id is its folder and its path."""
+    things = {
+        "kedro": manifest.versions("kedro", _VERSION),
+        "python": manifest.versions("python", _PYTHON),
+        "pins": manifest.pins(),
+        **{key: [each.id for each in manifest.choices(key)] for key in ("starters", "tools", "ci")},
+        "groups": [each.id for each in manifest.groups()],
+        "packages": [each.id for each in manifest.packages()],
+        "templates": [f"{folder}/{path}" for folder, held in layer.templates.items() for path in held],
+    }
+    return frozenset((key, id_) for key, ids in things.items() for id_ in ids)
 
 
 def _merged(lists: Sequence[Sequence[Thing]], manifests: Sequence[_Manifest]) -> tuple[Thing, ...]:
@@ -291,7 +333,7 @@ class _Manifest:
 
     def packages(self) -> Sequence[Package]:
         keys = {"name", "title", "description", "group", "versions", "pinned", "always"}
-        return [_package(where, each) for where, each in self._entries("packages", keys)]
+        return [read_package(where, each) for where, each in self._entries("packages", keys)]
 
     def _entries(self, key: str, known: set[str]) -> Iterator[tuple[str, Mapping[str, object]]]:
         for number, each in enumerate(self._listed(key)):
@@ -307,7 +349,8 @@ class _Manifest:
         return said
 
 
-def _package(where: str, said: Mapping[str, object]) -> Package:
+def read_package(where: str, said: Mapping[str, object]) -> Package:
+    """A package as a manifest says it; raises :class:`Invalid` with the place in ``where`` of what is wrong."""
     name, versions, pinned = (_text(where, said, key) for key in ("name", "versions", "pinned"))
     if not _PACKAGE.fullmatch(name):
         raise _wrong(f"{where}.name", "it must be the name of a package, with extras in brackets if it has any")
@@ -381,3 +424,9 @@ def _one_of(where: str, said: Mapping[str, object], key: str, usual: str, other:
 def _wrong(where: str, what: str) -> Invalid:
     message = f"{where}: {what}."
     return Invalid(message, [Fault(where, message)])
+
+
+def _in_version(number: int, refused: Invalid) -> Invalid:
+    """The same refusal, with the version in which it is so."""
+    faults = [Fault(fault.at, f"version {number}: {fault.message}") for fault in refused.faults]
+    return Invalid(f"version {number}: {refused.detail}", faults)
