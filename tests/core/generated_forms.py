@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 
 from hypothesis import strategies as st
 
 from muniment.core.forms import Comparison, Demand, Form
+from muniment.core.masks import Mask, MaskAction, write_mask
 from muniment.core.policies import PolicyKind
+from muniment.core.row_filters import Predicate, read_row_filter, write_row_filter
 from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action
 
 GROUPS = ["analysts", "interns", "corp|team", "people & culture", 'q"uote', "or", "tagged"]
@@ -67,3 +70,56 @@ def forms(draw: st.DrawFn) -> Form:
         return Form(frozenset({Action.LOAD}), kind=kind, **given)
     actions = draw(st.frozensets(st.sampled_from(DATA_ACTIONS), min_size=1))
     return Form(actions, draw(st.sampled_from(["permit", "forbid"])), **given)
+
+
+#: Names of columns and of their tags, those among them that could be taken for words of a sentence.
+_COLUMNS = ["email", "phone", "masked", "the state", "and", "true", "date", "nothing", "7", 'q"uote', "a.b"]
+
+
+def masks() -> st.SearchStrategy[Mapping[str, object]]:
+    """Masks of every action, on columns, on tags of columns, or on both."""
+    named = st.lists(st.sampled_from(_COLUMNS), max_size=3, unique=True).map(lambda names: tuple(sorted(names)))
+    made = st.builds(Mask, st.sampled_from(MaskAction), named, named)
+    return made.filter(lambda mask: bool(mask.columns or mask.column_tags)).map(write_mask)
+
+
+def row_filters() -> st.SearchStrategy[Mapping[str, object]]:
+    """Row filters of every operator, nested."""
+    texts = st.sampled_from(["EU", "it's", "''", 'a "b"', "\\", "or 'x'", "", "new\nline"])
+    numbers = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+    bare = texts | numbers | st.booleans()
+    typed = st.fixed_dictionaries(
+        {"type": st.just("literal"), "value": bare, "data-type": st.sampled_from(["date", "decimal(9,2)", "fixed[16]"])}
+    )
+    values = st.lists(bare | typed, min_size=1, max_size=3)
+    one_type = st.fixed_dictionaries(
+        {
+            "type": st.just("literals"),
+            "values": st.lists(bare, min_size=1, max_size=3),
+            "data-type": st.sampled_from(["date", "timestamptz_ns"]),
+        }
+    )
+    column = st.sampled_from(_COLUMNS)
+    compared = st.sampled_from(["eq", "not-eq", "lt", "lt-eq", "gt", "gt-eq"])
+    leaves = st.one_of(
+        st.fixed_dictionaries({"type": compared, "term": column, "value": bare | typed}),
+        st.fixed_dictionaries(
+            {"type": st.sampled_from(["starts-with", "not-starts-with"]), "term": column, "value": texts}
+        ),
+        st.fixed_dictionaries({"type": st.sampled_from(["in", "not-in"]), "term": column, "values": values | one_type}),
+        st.fixed_dictionaries({"type": st.sampled_from(["is-null", "not-null", "is-nan", "not-nan"]), "term": column}),
+        st.booleans(),
+    )
+    nested = st.recursive(
+        leaves,
+        lambda inner: (
+            st.fixed_dictionaries({"type": st.sampled_from(["and", "or"]), "left": inner, "right": inner})
+            | st.fixed_dictionaries({"type": st.just("not"), "child": inner})
+        ),
+        max_leaves=5,
+    )
+    return nested.map(_kept)
+
+
+def _kept(predicate: Predicate) -> Mapping[str, object]:
+    return write_row_filter(read_row_filter(predicate))

@@ -11,7 +11,7 @@ from muniment.core.policies import Policy, PolicyKind
 from muniment.core.problems import Invalid
 from muniment.core.readings import form_of
 from muniment.core.schema import Action
-from muniment.web.drafts import Typed, View, grant_of, policy_of, seal, sealed_at, switched, typed_grant, typed_of
+from muniment.web.drafts import Typed, View, grant_of, policy_of, switched, typed_grant, typed_of
 from tests.core.generated_forms import forms
 
 NULLED = {"columns": ["email"], "action": "replace-with-null"}
@@ -65,15 +65,7 @@ def test_what_cannot_be_said_otherwise_stays_as_it_was_typed(form: Form) -> None
     ids=["a person", "a group"],
 )
 def test_a_grant_that_is_shown_is_read_as_itself(grant: Grant) -> None:
-    assert grant_of("g", typed_grant(grant)) == grant
-
-
-def test_a_seal_is_of_one_draft_at_one_revision_and_nothing_else() -> None:
-    draft = Policy("p", "permit (principal, action, resource);", "sales")
-    assert sealed_at(seal(412, draft, 3), draft, 3) == 412
-    assert sealed_at(seal(412, draft, 3), draft, 4) is None
-    assert sealed_at(seal(412, draft, 3).replace("412", "413"), draft, 3) is None
-    other = Policy("p", "permit (principal, action, resource);", "sales", reason="another")
-    assert sealed_at(seal(412, draft, 3), other, 3) is None
-    for text in ("", ".", "x.y", "٣.a", f"{'9' * 400}.a"):
-        assert sealed_at(text, draft, 3) is None
+    for view in View:
+        shown = typed_grant(grant, view)
+        assert (shown.typed.view, shown.why) == (view, "")
+        assert grant_of("g", shown.typed) == grant

@@ -169,12 +169,17 @@ def circumstances(before: Realm, after: Realm) -> tuple[Wanted, ...]:
 def topmost(effects: Iterable[Effect]) -> tuple[Effect, ...]:
     """The same effects without what a domain above says already: a right in ``sales`` is one in all below it."""
     listed = tuple(effects)
-    known = set(listed)
+    on_domains = {_done(each, each.resource) for each in listed if each.on_domain}
+    if not on_domains:
+        return listed
     return tuple(
-        effect
-        for effect in listed
-        if not any(replace(effect, resource=above, on_domain=True) in known for above in lineage(effect.resource)[1:])
+        each for each in listed if on_domains.isdisjoint(_done(each, above) for above in lineage(each.resource)[1:])
     )
+
+
+def _done(effect: Effect, resource: str) -> tuple[object, ...]:
+    """All of an effect, as it would be had on another resource."""
+    return effect.subject, effect.action, resource, effect.environment, effect.purpose, effect.project
 
 
 class Difference:

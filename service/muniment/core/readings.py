@@ -14,10 +14,11 @@ from typing import Any
 from cedarpy import pst
 
 from muniment.core.conditions import conjuncts
+from muniment.core.expressions import quoted
 from muniment.core.forms import Comparison, Demand, Form
 from muniment.core.moments import read_datetime
 from muniment.core.policies import PolicyKind, actions_of, one_static
-from muniment.core.problems import Invalid
+from muniment.core.problems import Fault, Invalid, InvalidPolicy
 from muniment.core.schema import DATA_ACTIONS, Action
 
 _PRINCIPAL, _RESOURCE, _CONTEXT = pst.Var("principal"), pst.Var("resource"), pst.Var("context")
@@ -33,6 +34,11 @@ _TEXTS: Mapping[pst.Expr, tuple[str, bool]] = {
     pst.GetAttr(_CONTEXT, "purpose"): ("purposes", True),
     pst.GetAttr(_CONTEXT, "project"): ("projects", True),
 }
+
+#: What a policy can name beside actions.
+_PRINCIPALS = frozenset({"User", "Service", "Group"})
+_RESOURCES = frozenset({"Domain", "Dataset"})
+_TYPES = _PRINCIPALS | _RESOURCES
 
 _TAGS = pst.GetAttr(_RESOURCE, "tags")
 _OWNER = pst.GetAttr(_RESOURCE, "owner")
@@ -89,8 +95,31 @@ def form_of(cedar: str, kind: PolicyKind = PolicyKind.ACCESS) -> Form | None:
 
 @lru_cache(maxsize=20_000)
 def reading(cedar: str, kind: PolicyKind = PolicyKind.ACCESS) -> Reading:
-    """What a policy's text says; raises :class:`InvalidPolicy` when it is not exactly one static policy."""
-    return _Reader(one_static(cedar), kind).read()
+    """What a policy's text says.
+
+    Raises :class:`InvalidPolicy` when it is not exactly one static policy, or names what nothing can be: a form
+    would pass over that.
+    """
+    tree = one_static(cedar)
+    for entity in pst.entity_uids(tree):
+        if (entity.id not in set(Action)) if str(entity.type) == "Action" else (str(entity.type) not in _TYPES):
+            raise _nothing(entity)
+    for head, types in ((tree.principal, _PRINCIPALS), (tree.resource, _RESOURCES)):
+        match head:
+            case pst.ScopeEq(pst.EntityUid() as entity) | pst.ScopeIn(pst.EntityUid() as entity):
+                named = entity
+            case pst.ScopeIsIn(_, pst.EntityUid() as entity):
+                named = entity
+            case _:
+                continue
+        if str(named.type) not in types:
+            raise _nothing(named)
+    return _Reader(tree, kind).read()
+
+
+def _nothing(entity: pst.EntityUid) -> InvalidPolicy:
+    message = f"There is no {entity.type}::{quoted(entity.id)} that could be meant here."
+    return InvalidPolicy(message, [Fault("cedar", message)])
 
 
 @dataclass(frozen=True, slots=True)

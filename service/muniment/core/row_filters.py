@@ -33,12 +33,12 @@ _CONSTANTS: Mapping[object, bool] = {"true": True, "false": False}
 #: Every operator that a filter may have.
 OPERATORS = tuple(sorted({*_CONNECTIVES, "not", *_UNARY, *_COMPARISONS, *_SETS, "true", "false"}))
 
-#: Iceberg's primitive types, as a typed literal names them.
-_TYPE = re.compile(
+#: Iceberg's primitive types, as a typed literal names them: a part of a regular expression.
+TYPE = (
     r"(?:boolean|int|long|float|double|date|time|string|uuid|binary|timestamp(?:tz)?(?:_ns)?"
-    r"|fixed\[\d{1,9}\]|decimal\(\d{1,2}, ?\d{1,2}\))\Z",
-    re.ASCII,
+    r"|fixed\[[0-9]{1,9}\]|decimal\([0-9]{1,2},[ ]?[0-9]{1,2}\))"
 )
+_TYPE = re.compile(rf"{TYPE}\Z", re.ASCII)
 _LONGEST_INTEGER = 2**63
 
 

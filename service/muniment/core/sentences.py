@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from datetime import datetime
 from functools import lru_cache, reduce
 
@@ -39,7 +40,8 @@ VERBS: Mapping[Action, str] = {
     Action.ADMINISTER: "administer",
 }
 
-_MASKED: Mapping[MaskAction, str] = {
+#: What is said of what a mask leaves, of how a row filter compares a column, and of what it states of one.
+MASKED: Mapping[MaskAction, str] = {
     MaskAction.REPLACE_WITH_NULL: "replaced with null",
     MaskAction.MASK_TO_FIXED_VALUE: "replaced with a fixed value",
     MaskAction.SHA_256_QUERY_LOCAL: "hashed anew for each query",
@@ -64,7 +66,7 @@ OUR_WORDS = frozenset({
     "where", "who", "whose", "with", "within",
 })  # fmt: skip
 
-_COMPARED: Mapping[str, str] = {
+COMPARED: Mapping[str, str] = {
     "eq": "=",
     "not-eq": "<>",
     "lt": "<",
@@ -74,7 +76,7 @@ _COMPARED: Mapping[str, str] = {
     "starts-with": "starts with",
     "not-starts-with": "does not start with",
 }
-_STATED: Mapping[str, str] = {
+STATED: Mapping[str, str] = {
     "is-null": "is null",
     "not-null": "is not null",
     "is-nan": "is not a number",
@@ -329,7 +331,7 @@ def _masked(obligation: Mapping[str, object] | None) -> str:
         mask = read_mask(obligation or {})
     except InvalidPolicy:
         return "columns masked that cannot be told"
-    return f"{_columns(mask)} masked ({_MASKED[mask.action]})"
+    return f"{_columns(mask)} masked ({MASKED[mask.action]})"
 
 
 def _columns(mask: Mask) -> str:
@@ -352,25 +354,26 @@ def _predicate(predicate: object) -> str:
         case True | {"type": "true"}:
             return "anything is so"
         case {"type": "and" | "or" as word, "left": left, "right": right}:
-            return f" {word} ".join(_bracketed(each, word) for each in (left, right))
+            return f"{_bracketed(left, {'and', 'or'} - {word})} {word} {_bracketed(right, {'and', 'or'})}"
         case {"type": "not", "child": child}:
             return f"not ({_predicate(child)})"
-        case {"type": str(type_), "left": column, "right": value} if type_ in _COMPARED:
-            return f"{_column(column)} {_COMPARED[type_]} {_value(value)}"
+        case {"type": str(type_), "left": column, "right": value} if type_ in COMPARED:
+            return f"{_column(column)} {COMPARED[type_]} {_value(value)}"
         case {"type": str(type_), "child": column, "values": {"values": [*values], "data-type": data_type}}:
-            return f"{_column(column)} {_STATED[type_]} {data_type} {_listed(map(_bare, values), 'or')}"
+            typed = [f"{data_type} {_bare(value)}" for value in values]
+            return f"{_column(column)} {STATED[type_]} {_listed(typed, 'or')}"
         case {"type": str(type_), "child": column, "values": [*values]}:
-            return f"{_column(column)} {_STATED[type_]} {_listed(map(_value, values), 'or')}"
+            return f"{_column(column)} {STATED[type_]} {_listed(map(_value, values), 'or')}"
         case {"type": str(type_), "child": column}:
-            return f"{_column(column)} {_STATED[type_]}"
+            return f"{_column(column)} {STATED[type_]}"
         case _:
             return "nothing is so"
 
 
-def _bracketed(predicate: object, word: str) -> str:
-    """One side of *and* or *or*, in brackets where it is the other of the two."""
-    other = isinstance(predicate, Mapping) and predicate.get("type") in {"and", "or"} - {word}
-    return f"({_predicate(predicate)})" if other else _predicate(predicate)
+def _bracketed(predicate: object, words: AbstractSet[str]) -> str:
+    """One side of *and* or *or*, in brackets where it is one of these itself, and would be taken for another's part."""
+    inner = isinstance(predicate, Mapping) and predicate.get("type") in words
+    return f"({_predicate(predicate)})" if inner else _predicate(predicate)
 
 
 def _column(reference: object) -> str:

@@ -149,13 +149,13 @@ def known(
         for name in listing.names(Action.DISCOVER)
         if realm.datasets[name].lifecycle is not Lifecycle.DRAFT
     }
-    domains = sorted({dataset.domain for dataset in realm.datasets.values()})
+    asked = realm.datasets.keys() if only is None else realm.datasets.keys() & set(only)
+    domains = sorted({realm.datasets[name].domain for name in asked})
     declares = {
         domain
         for domain, decision in zip(domains, decide_governing(realm, asker, Action.DECLARE, domains, at), strict=True)
         if decision.allowed
     }
-    asked = realm.datasets.keys() if only is None else realm.datasets.keys() & set(only)
     found.update(name for name in asked if realm.datasets[name].domain in declares)
     return tuple(sorted(found))
 

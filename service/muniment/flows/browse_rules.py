@@ -12,12 +12,13 @@ from datetime import datetime
 from typing import Final
 
 from muniment.core.cases import CaseResult, results
+from muniment.core.decisions import Wanted, list_all
 from muniment.core.delegation import check_rule
 from muniment.core.grants import Grant
 from muniment.core.groups import is_builtin, write_group
 from muniment.core.kept import Kept
 from muniment.core.ledger import Event, Outcome, row
-from muniment.core.names import ROOT, domain_of, lineage
+from muniment.core.names import ROOT, lineage
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.problems import Invalid, NotAllowed, NotFound
@@ -26,7 +27,7 @@ from muniment.core.rule_filters import Facets, Line, Looked, about, facets, foun
 from muniment.core.rulebook import Written, all_readable, readable
 from muniment.core.schema import Action, attributes
 from muniment.core.subjects import Subject, SubjectState
-from muniment.core.visibility import known, roles
+from muniment.core.visibility import knowledge, roles
 from muniment.flows.house import House, aside
 from muniment.store import grants, kept, policies, subjects
 from muniment.store.lines import Standing, Version
@@ -128,6 +129,14 @@ async def read_rule(house: House, occasion: Occasion, id_: str) -> Read:
     result = await aside(lambda: _read(realm, occasion, rule, seen, standing, held.get((kind, rule.id))))
     await _record(house, occasion, realm, id_)
     return result
+
+
+async def read_standing_rule(house: House, occasion: Occasion, id_: str) -> Written:
+    """What a rule says that somebody is about to change; by the id that decisions name."""
+    realm = await house.realms.current()
+    rule = await _readable(house, realm, occasion, id_)
+    await _record(house, occasion, realm, id_)
+    return rule
 
 
 async def read_rule_history(
@@ -262,8 +271,10 @@ def _reads_past(realm: Realm, occasion: Occasion, rule: Written) -> bool:
 def _vocabulary(realm: Realm, occasion: Occasion) -> Vocabulary:
     held = roles(realm, occasion.asker, occasion.at)
     scopes = {domain for domain, actions in held.items() if _WRITERS & set(actions)}
-    names = known(realm, occasion.asker, occasion.at, realm.environment_names)
-    lived = {domain_of(name) for name in names} | held.keys()
+    wanted = [Wanted(name) for name in realm.environment_names]
+    listings = {each.environment: list_all(realm, occasion.asker, each, occasion.at) for each in wanted}
+    every = knowledge(realm, occasion.asker, occasion.at, listings).every
+    lived = {name for name, bits in realm.directory.domains.items() if bits & every} | held.keys()
     domains = {above for domain in lived for above in lineage(domain)} - {ROOT}
     reads = any(_READERS & set(actions) for actions in held.values())
     owners = {realm.owner_of(domain) for domain in domains}

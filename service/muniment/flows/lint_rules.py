@@ -20,6 +20,9 @@ from muniment.store import grants, ledger, policies, subjects
 #: What shows that somebody used a rule: a run that was checked before it began.
 _USES = (Event.PREFLIGHT_ALLOWED,)
 
+#: How the ids of grants begin, as decisions name them.
+_GRANT = "grant:"
+
 
 @dataclass(frozen=True, slots=True)
 class Asked:
@@ -64,8 +67,9 @@ async def _seen(house: House, occasion: Occasion, asked: Asked) -> Seen:
     async with house.db.begin() as tx:
         known = await subjects.newest(tx)
         used = await ledger.last_settled(tx, _USES, since)
-        made = {id_: standing.since for id_, standing in (await policies.LINE.standing(tx)).items()}
-        made |= {f"grant:{id_}": standing.since for id_, standing in (await grants.LINE.standing(tx)).items()}
+        made = {id_: standing.since for id_, standing in (await policies.LINE.standing(tx, asked.rules)).items()}
+        given = None if asked.rules is None else {id_.removeprefix(_GRANT) for id_ in asked.rules}
+        made |= {f"{_GRANT}{id_}": standing.since for id_, standing in (await grants.LINE.standing(tx, given)).items()}
     return Seen([each.state for each in known], made, used, since)
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from muniment.core.consequences import Consequences, Effect, circumstances, consequences, topmost
@@ -36,12 +36,14 @@ _SOON = timedelta(days=30)
 
 @dataclass(frozen=True, slots=True)
 class Tried:
-    """What changes would do to the realm at a revision, as far as their author may know.
+    """What changes would do to the realm at a revision, as far as their author may know: it was told to them alone.
 
     ``seen_at`` says how old the knowledge of each subject is; ``since`` from when on runs were
-    looked at, not all of them if ``complete`` is false.
+    looked at, not all of them if ``complete`` is false; ``findings`` what would be doubtful about a rule, where
+    the change is of one.
     """
 
+    author: str
     revision: int
     edits: Sequence[Edit]
     effects: Consequences
@@ -50,6 +52,7 @@ class Tried:
     seen_at: Mapping[str, datetime]
     since: datetime
     complete: bool
+    findings: Sequence[Finding] = ()
 
 
 async def try_changes(house: House, occasion: Occasion, together: Together, days: int) -> Tried:
@@ -64,9 +67,7 @@ async def try_changes(house: House, occasion: Occasion, together: Together, days
     return (await _try(house, occasion, judge, days)).tried
 
 
-async def try_change(
-    house: House, occasion: Occasion, plan_of: Planner, days: int
-) -> tuple[Tried, tuple[Finding, ...]]:
+async def try_change(house: House, occasion: Occasion, plan_of: Planner, days: int) -> Tried:
     """The same of one change, and what would be doubtful about the rules that it writes."""
 
     async def judge() -> Judge:
@@ -78,7 +79,7 @@ async def try_change(
         return judged
 
     found = await _try(house, occasion, judge, days)
-    return found.tried, await aside(lambda: _findings(found.judged, occasion, found.seen))
+    return replace(found.tried, findings=await aside(lambda: _findings(found.judged, occasion, found.seen)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -127,6 +128,7 @@ async def _try(house: House, occasion: Occasion, judging: Callable[[], Awaitable
     async with house.db.begin() as tx:
         recorded = await runs.since(tx, since)
     tried = Tried(
+        author=str(occasion.subject),
         revision=realm.revision,
         edits=judged.plan.edits,
         effects=effects,
@@ -142,6 +144,8 @@ async def _try(house: House, occasion: Occasion, judging: Callable[[], Awaitable
 def _findings(judged: Judged, occasion: Occasion, seen: Sequence[Known]) -> tuple[Finding, ...]:
     """What would be doubtful about the rules that the change writes, among those that its author reads."""
     after, at = judged.after, occasion.at
+    if after.compiled.keys().isdisjoint(judged.plan.policies):
+        return ()
     rules = all_readable(after, occasion.asker, at)
     written = frozenset(judged.plan.policies) & rules.keys()
     if not written:

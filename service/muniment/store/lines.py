@@ -19,7 +19,7 @@ from datetime import datetime
 from typing import Any, Generic, TypeVar
 
 import anyio.to_thread
-from sqlalchemy import BigInteger, Integer, Row, Select, Table, Text, any_, bindparam, cast, func, select
+from sqlalchemy import BigInteger, Integer, Row, Select, Table, Text, any_, bindparam, cast, func, select, true
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -150,12 +150,13 @@ class Line(Generic[N]):
                 found[row.key].append(self.read(row.key, row.version, row.body))
         return found
 
-    async def standing(self, tx: AsyncConnection) -> dict[str, Standing]:
-        """Since when all that stands now stands as it does, and who put it so, by key."""
+    async def standing(self, tx: AsyncConnection, among: Iterable[str] | None = None) -> dict[str, Standing]:
+        """Since when all that stands now stands as it does, or what of it is ``among`` some keys, and who put it so."""
         table = self.table
         newest = (
             select(table.c.key, table.c.revision, table.c.body.is_not(None).label("stands"))
             .ext(distinct_on(table.c.key))
+            .where(true() if among is None else table.c.key.in_(list(among)))
             .order_by(table.c.key, table.c.version.desc())
             .subquery("newest")
         )

@@ -1,19 +1,22 @@
 """What changes would do to people and projects, as a page shows it before anything is saved.
 
-Whoever saves saves what they were shown. :func:`seal` stands for it in the form; if the same changes would do
-something else by then (:func:`save`), the page is shown anew.
+Whoever saves saves what they were shown. :func:`seal` stands for it in the form: for who was shown it, for the very
+changes, and for all that they do. Where the same changes would do something else by then (:func:`made_as_seen`), the
+page is shown anew.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
 from muniment.core.bodies import body_of, word_of
 from muniment.core.consequences import Effect
+from muniment.core.lint import Finding
 from muniment.core.occasions import Occasion
 from muniment.core.problems import StaleEdit
 from muniment.core.runs import Broken, Ending
@@ -29,15 +32,19 @@ DAYS: Final = 30
 #: How many lines of each kind stand on a page.
 _MOST: Final = 50
 
+#: What is better for those whom it is about.
+_GOOD: Final = frozenset({"gained", "unmasked", "governing_gained"})
+
 
 @dataclass(frozen=True)
 class Line:
-    """One subject, one dataset or domain, and what becomes of it: each action with where it is done."""
+    """What one subject gains or loses of one dataset or domain, and where: nowhere in particular is everywhere."""
 
     subject: str
+    actions: tuple[str, ...]
     resource: str
     on_domain: bool
-    actions: tuple[tuple[str, str], ...]
+    where: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -49,6 +56,11 @@ class Side:
     subjects: int
     further: int
 
+    @property
+    def good(self) -> bool:
+        """Whether those whom it is about have more by it."""
+        return self.name in _GOOD
+
 
 @dataclass(frozen=True)
 class Foreseen:
@@ -59,17 +71,16 @@ class Foreseen:
     further_broken: int
     ending: Sequence[Ending]
     further_ending: int
+    findings: Sequence[Finding]
     since: datetime
     complete: bool
     known: int
-    seen_at: datetime | None
-    revision: int
     seal: str
 
     @property
     def nothing(self) -> bool:
-        """Whether nobody gains or loses anything, and no run is concerned."""
-        return not (self.sides or self.broken or self.ending)
+        """Whether nobody gains or loses anything now."""
+        return not self.sides
 
 
 def foreseen(tried: Tried) -> Foreseen:
@@ -89,19 +100,22 @@ def foreseen(tried: Tried) -> Foreseen:
         further_broken=max(0, len(tried.broken) - _MOST),
         ending=tried.ending[:_MOST],
         further_ending=max(0, len(tried.ending) - _MOST),
+        findings=tried.findings,
         since=tried.since,
         complete=tried.complete,
         known=len(tried.seen_at),
-        seen_at=min(tried.seen_at.values(), default=None),
-        revision=tried.revision,
         seal=seal(tried),
     )
 
 
 def seal(tried: Tried) -> str:
-    """What stands for these very changes and all that they do; when somebody was last seen is not part of it."""
+    """What stands for these very changes, for all that they do, and for whoever was shown it.
+
+    When somebody was last seen is not part of it, nor is the revision: what else was changed meanwhile matters only
+    where these changes do something else by it.
+    """
     effects = tried.effects
-    said: list[object] = [effects.gained, effects.lost, effects.masked, effects.unmasked]
+    said: list[object] = [tried.author, effects.gained, effects.lost, effects.masked, effects.unmasked]
     said.append([(each.subject, each.wanted, each.action, each.dataset) for each in tried.broken])
     said.append([(each.dataset, each.lifecycle, each.wanted, sorted(each.subjects)) for each in tried.ending])
     for edit in tried.edits:
@@ -125,31 +139,51 @@ async def look(house: House, occasion: Occasion, together: Together) -> Tried:
 
 async def save(house: House, occasion: Occasion, together: Together, sealed: str) -> Tried | None:
     """Make the changes, if they still do what was seen; else nothing is made, and here is what they would do now."""
-    tried = await try_changes(house, occasion.beside("tried"), together, DAYS)
+
+    async def tried_again(beside: str) -> Tried:
+        return await try_changes(house, occasion.beside(beside), together, DAYS)
+
+    async def made(revision: int) -> None:
+        await apply_changes(house, occasion, together, revision)
+
+    return await made_as_seen(tried_again, made, sealed)
+
+
+async def made_as_seen(
+    try_it: Callable[[str], Awaitable[Tried]], make_it: Callable[[int], Awaitable[object]], sealed: str
+) -> Tried | None:
+    """Make a change, at the revision at which it was tried once more, if it does what was sealed.
+
+    Else nothing is made, and here is what it would do now. ``try_it`` takes what its occasion is called beside the
+    change's own. Raises :class:`StaleEdit` where the very thing was changed meanwhile.
+    """
+    tried = await try_it("tried")
     if seal(tried) != sealed:
         return tried
     try:
-        await apply_changes(house, occasion, together, tried.revision)
+        await make_it(tried.revision)
     except StaleEdit as stale:
         if "revision" not in stale.members:
             raise
-        return await try_changes(house, occasion.beside("tried again"), together, DAYS)
+        return await try_it("tried again")
     return None
 
 
 def _side(name: str, effects: Iterable[Effect]) -> Side:
-    by_place: dict[tuple[str, str, bool], list[Effect]] = {}
-    for effect in effects:
-        by_place.setdefault((effect.subject, effect.resource, effect.on_domain), []).append(effect)
-    lines = [Line(*place, _actions(found)) for place, found in sorted(by_place.items())]
-    subjects = {subject for subject, _, _ in by_place}
-    return Side(name, tuple(lines[:_MOST]), len(subjects), max(0, len(lines) - _MOST))
+    listed = tuple(effects)
+    lines = tuple(_lines(listed))
+    return Side(name, lines[:_MOST], len({each.subject for each in listed}), max(0, len(lines) - _MOST))
 
 
-def _actions(effects: Iterable[Effect]) -> tuple[tuple[str, str], ...]:
-    """Each action, and the environments, purposes and projects in which it is done; nowhere of governing ones."""
-    found: dict[str, list[str]] = {}
+def _lines(effects: Iterable[Effect]) -> Iterator[Line]:
+    """Effects by whom and what they are about; what holds in several places is told once."""
+    where: defaultdict[tuple[str, str, bool, str], set[str]] = defaultdict(set)
     for effect in effects:
-        where = [effect.environment, effect.purpose, effect.project]
-        found.setdefault(effect.action.value, []).append(" · ".join(filter(None, where)))
-    return tuple((action, ", ".join(filter(None, dict.fromkeys(where)))) for action, where in found.items())
+        places = where[effect.subject, effect.resource, effect.on_domain, effect.action.value]
+        said = [part for part in (effect.environment, effect.purpose, effect.project) if part]
+        places.update([" · ".join(said)] if said else [])
+    actions: defaultdict[tuple[str, str, bool, tuple[str, ...]], list[str]] = defaultdict(list)
+    for (who, on, on_domain, action), places in sorted(where.items()):
+        actions[who, on, on_domain, tuple(sorted(places))].append(action)
+    for (who, on, on_domain, there), done in actions.items():
+        yield Line(who, tuple(done), on, on_domain, there)

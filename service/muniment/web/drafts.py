@@ -6,27 +6,24 @@ and only where that view says the very same; a text that has no place in a form 
 
 from __future__ import annotations
 
-import hashlib
-import json
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from muniment.core.bodies import body_of, key_of
 from muniment.core.catalog import write_moment
 from muniment.core.drafts import unsaid
 from muniment.core.file_texts import yaml_of
 from muniment.core.forms import Comparison, Demand, Form
+from muniment.core.grant_readings import grant_in, grant_said
 from muniment.core.grants import Grant
-from muniment.core.groups import Group, is_builtin, parse_group, write_group
+from muniment.core.groups import is_builtin, parse_group, write_group
 from muniment.core.names import ROOT, checked_dataset, checked_domain, checked_id
 from muniment.core.policies import Policy, PolicyKind
 from muniment.core.problems import Fault, Invalid
 from muniment.core.readings import form_of
 from muniment.core.schema import Action
-from muniment.core.sentence_readings import policy_said
+from muniment.core.sentence_readings import policy_said, sentence_to_write
 from muniment.core.sentences import sentence
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.web.typed import Reading
@@ -41,8 +38,9 @@ class View(StrEnum):
     CEDAR = "cedar"
 
 
-#: The fields of a policy that every view has.
-COMMON: Final = ("id", "kind", "scope", "obligation", "reason", "review_by", "cases")
+#: The fields of a policy that every view has; a sentence says of which kind it is and what it demands.
+_COMMON: Final = ("id", "scope", "reason", "review_by", "cases")
+_BESIDE: Final = ("kind", "obligation")
 
 #: The fields of a form that hold texts, one on each line.
 _GROUPS: Final = ("principals", "except_groups", "owners")
@@ -64,24 +62,18 @@ _DEMANDS: Final = ("attributes", "except_attributes")
 
 #: All fields of each view.
 FIELDS: Final[Mapping[View, tuple[str, ...]]] = {
-    View.FORM: (*COMMON, "effect", "actions", *_GROUPS, *_TUPLES, *_SETS, *_MOMENTS, *_NUMBERS, *_DEMANDS),
-    View.SENTENCE: (*COMMON, "sentence"),
-    View.CEDAR: (*COMMON, "cedar"),
+    View.FORM: (*_COMMON, *_BESIDE, "effect", "actions", *_GROUPS, *_TUPLES, *_SETS, *_MOMENTS, *_NUMBERS, *_DEMANDS),
+    View.SENTENCE: (*_COMMON, "sentence"),
+    View.CEDAR: (*_COMMON, *_BESIDE, "cedar"),
 }
 
-#: The fields of a grant.
-GRANT_FIELDS: Final = (
-    "to_kind",
-    "to",
-    "actions",
-    "on_kind",
-    "on",
-    "environments",
-    "purposes",
-    "until",
-    "because",
-    "review_by",
-)
+#: What every view of a grant has beside what the grant says, and all fields of each view.
+_GRANTS: Final = ("because", "review_by")
+GRANT_FIELDS: Final[Mapping[View, tuple[str, ...]]] = {
+    View.FORM: ("to_kind", "to", "actions", "on_kind", "on", "environments", "purposes", "until", *_GRANTS),
+    View.SENTENCE: ("sentence", *_GRANTS),
+    View.CEDAR: ("cedar", *_GRANTS),
+}
 
 #: How a demand on an attribute is written, beside the name of the attribute.
 _ASKED: Final[Mapping[Comparison, str]] = {
@@ -99,8 +91,6 @@ _LONGEST_DEMAND: Final = 500
 
 #: The id of a draft that has none yet.
 _UNNAMED: Final = "draft"
-
-_REVISION: Final = re.compile(r"[0-9]{1,18}\Z")
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,7 +110,7 @@ class Typed:
 
     def shown(self) -> Mapping[str, str]:
         """The fields that travel with a page that does not show them."""
-        names = (*FIELDS[self.view], *GRANT_FIELDS)
+        names = dict.fromkeys((*FIELDS[self.view], *GRANT_FIELDS[self.view]))
         return {"view": self.view.value, **{name: self.fields[name] for name in names if name in self.fields}}
 
 
@@ -160,7 +150,8 @@ def policy_of(id_: str, typed: Typed) -> Policy:
         case View.SENTENCE:
             said = reading.text("sentence")
             reading.check()
-            return replace(common, cedar=policy_said(said, scope))
+            found = policy_said(said, scope)
+            return replace(common, cedar=found.cedar, kind=found.kind, obligation=found.obligation)
         case View.CEDAR:
             cedar = reading.text("cedar")
             reading.check()
@@ -187,12 +178,8 @@ def typed_of(policy: Policy, view: View) -> Switched:
                 return replace(cedar, why=_no_form(policy))
             return Switched(Typed(View.FORM, {**common, **fields}))
         case View.SENTENCE:
-            said = sentence(policy)
-            try:
-                policy_said(said, policy.scope)
-            except Invalid:
-                return replace(cedar, why=DRAFTS["no_sentence"])
-            if policy.kind is not PolicyKind.ACCESS:
+            said = sentence_to_write(policy)
+            if said is None:
                 return replace(cedar, why=DRAFTS["no_sentence"])
             return Switched(Typed(View.SENTENCE, {**common, "sentence": said}))
         case View.CEDAR:
@@ -204,10 +191,14 @@ def switched(typed: Typed, view: View) -> Switched:
 
     It may have no name yet.
     """
-    turned = typed_of(policy_of(_UNNAMED, typed), view)
-    if turned.typed.view is view or typed.view is not View.CEDAR:
-        return replace(turned, typed=replace(turned.typed, fields={**turned.typed.fields, "id": typed.value("id")}))
-    return Switched(typed, turned.why)  # What was typed stays as it was typed.
+    return _turned(typed, typed_of(policy_of(_UNNAMED, typed), view))
+
+
+def _turned(typed: Typed, into: Switched) -> Switched:
+    """What was typed, in the view that it was turned into; Cedar that could not be turned stays as it was typed."""
+    if into.why and typed.view is View.CEDAR:
+        return Switched(typed, into.why)
+    return replace(into, typed=replace(into.typed, fields={**into.typed.fields, "id": typed.value("id")}))
 
 
 def written_form(form: Form) -> dict[str, str]:
@@ -315,9 +306,37 @@ def _written_demand(demand: Demand) -> str:
 # --- grants -----------------------------------------------------------------------------------------
 
 
-def grant_of(id_: str, typed: Typed, kept: Grant | None = None) -> Grant:
+def grant_of(id_: str, typed: Typed) -> Grant:
     """The grant that a draft says; :class:`Invalid` names every field that cannot be read."""
+    grant = _granted(id_, typed)
+    if grant.until is None and not grant.because:
+        raise Invalid(DRAFTS["endless"], [Fault("until", DRAFTS["endless"])])
+    return grant
+
+
+def switched_grant(typed: Typed, view: View) -> Switched:
+    """A draft in another view; :class:`Invalid` where what is typed cannot be read in its own."""
+    return _turned(typed, typed_grant(_granted(_UNNAMED, typed), view))
+
+
+def _granted(id_: str, typed: Typed) -> Grant:
+    """The grant that a draft says, whether it ends or not."""
     reading = Reading(typed.fields)
+    rest = Grant(id_, "", frozenset(), "", because=reading.line("because"), review_by=reading.day("review_by"))
+    match typed.view:
+        case View.FORM:
+            return _granted_by_form(reading, rest)
+        case View.SENTENCE:
+            said = reading.text("sentence")
+            reading.check()
+            return grant_said(said, rest)
+        case View.CEDAR:
+            cedar = reading.text("cedar")
+            reading.check()
+            return grant_in(cedar, rest)
+
+
+def _granted_by_form(reading: Reading, rest: Grant) -> Grant:
     kind = reading.choice("to_kind", _who, "user")
     name = reading.line("to", LONGEST_ASKED).removeprefix(f"{kind}:")
     if not name:
@@ -335,29 +354,37 @@ def grant_of(id_: str, typed: Typed, kept: Grant | None = None) -> Grant:
         "environments": frozenset(reading.lines("environments")),
         "purposes": frozenset(reading.lines("purposes")),
         "until": reading.moment("until"),
-        "because": reading.line("because"),
-        "review_by": reading.day("review_by"),
+        "kind": "dataset" if on_dataset else "domain",
     }
-    if found["until"] is None and not found["because"] and not reading.faults:
-        reading.wrong("until", DRAFTS["endless"])
     reading.check()
-    return Grant(
-        id=id_,
-        to=to[0],
-        actions=actions,
-        on=on[0],
-        kind="dataset" if on_dataset else "domain",
-        version=kept.version if kept is not None else 0,
-        **found,
-    )
+    return replace(rest, to=to[0], actions=actions, on=on[0], **found)
 
 
-def typed_grant(grant: Grant) -> Typed:
-    """A grant as a draft."""
+def typed_grant(grant: Grant, view: View = View.FORM) -> Switched:
+    """A grant as a draft; in Cedar, where its sentence would not say the same."""
+    common = {"because": grant.because, "review_by": grant.review_by.isoformat() if grant.review_by else ""}
+    cedar = Switched(Typed(View.CEDAR, {**common, "cedar": grant.policy().cedar}))
+    match view:
+        case View.FORM:
+            return Switched(Typed(View.FORM, {**common, **_written_grant(grant)}))
+        case View.SENTENCE:
+            said = sentence(grant)
+            try:
+                again = grant_said(said, grant)
+            except Invalid:
+                return replace(cedar, why=DRAFTS["no_sentence"])
+            if again != grant:
+                return replace(cedar, why=DRAFTS["no_sentence"])
+            return Switched(Typed(View.SENTENCE, {**common, "sentence": said}))
+        case View.CEDAR:
+            return cedar
+
+
+def _written_grant(grant: Grant) -> dict[str, str]:
     kind, _, name = write_group(grant.to).partition(":")
     until = grant.until
     whole = until is not None and until == until.replace(hour=0, minute=0, second=0, microsecond=0)
-    fields = {
+    return {
         "to_kind": kind,
         "to": name,
         "actions": "\n".join(sorted(grant.actions)),
@@ -366,10 +393,7 @@ def typed_grant(grant: Grant) -> Typed:
         "environments": "\n".join(sorted(grant.environments)),
         "purposes": "\n".join(sorted(grant.purposes)),
         "until": "" if until is None else until.date().isoformat() if whole else write_moment(until),
-        "because": grant.because,
-        "review_by": grant.review_by.isoformat() if grant.review_by else "",
     }
-    return Typed(View.FORM, fields)
 
 
 def _who(text: str) -> str:
@@ -382,21 +406,3 @@ def _what(text: str) -> str:
     if text not in {"dataset", "domain"}:
         raise ValueError(text)
     return text
-
-
-# --- what was confirmed -----------------------------------------------------------------------------
-
-
-def seal(revision: int, draft: Policy | Grant | Group | str, after_version: int) -> str:
-    """What a page says of the very draft that it showed the consequences of, and of when; an end is told by its id."""
-    told = draft if isinstance(draft, str) else [key_of(draft), body_of(draft)]
-    digest = hashlib.sha256(json.dumps([revision, told, after_version], sort_keys=True).encode()).hexdigest()
-    return f"{revision}.{digest[:32]}"
-
-
-def sealed_at(text: str, draft: Policy | Grant | Group | str, after_version: int) -> int | None:
-    """The revision at which the consequences of this draft were shown; none, where another was shown, or nothing."""
-    revision, _, _ = text.partition(".")
-    if not _REVISION.match(revision):
-        return None
-    return int(revision) if text == seal(int(revision), draft, after_version) else None

@@ -8,33 +8,22 @@ from typing import Annotated, Final
 from fastapi import Query, Request, Response
 
 from muniment.core.grants import Grant
-from muniment.core.problems import Invalid, NotFound, Problem, StaleEdit
+from muniment.core.problems import NotFound, Problem
 from muniment.core.renewals import AGAIN
 from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS
 from muniment.core.sentences import sentence
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.browse_datasets import Filter, list_datasets
-from muniment.flows.browse_rules import Read, Vocabulary, read_rule, read_vocabulary
+from muniment.flows.browse_rules import Vocabulary, read_standing_rule, read_vocabulary
 from muniment.flows.edit_policy import edit_grant, end_grant, plan_grant, plan_grant_end
-from muniment.flows.read_policy import read_policy
+from muniment.flows.house import House, aside
 from muniment.flows.sign_in import Visit
-from muniment.web.drafts import GRANT_FIELDS, Typed, View, grant_of, sealed_at, typed_grant
-from muniment.web.pages import go, page_router, show, status_of
-from muniment.web.policies import (
-    choices_of,
-    end_page,
-    errors_in,
-    history_page,
-    house_of,
-    moved_on,
-    rule_page,
-    typed_in,
-    version_in,
-    weigh,
-)
-from muniment.web.rules import REFUSALS, failing_of, path_of
-from muniment.web.typed import said_of
-from muniment.web.visiting import Posting, Visiting, form_for, form_of
+from muniment.web.drafts import GRANT_FIELDS, Typed, View, grant_of, switched_grant, typed_grant
+from muniment.web.pages import page_router, show, status_of
+from muniment.web.policies import choices_of
+from muniment.web.proposals import Proposal, errors_in, failing_of, preview, propose_end, step_on
+from muniment.web.rules import After, history_page, path_of, rule_page
+from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of
 
 router = page_router()
 
@@ -50,25 +39,27 @@ _NEW: Final = "given-"
 
 @router.get("/policies/names")
 async def get_names(
-    request: Request, visiting: Visiting, on: Annotated[str, Query(max_length=LONGEST_ASKED)] = ""
+    house: Housed, visiting: Visiting, on: Annotated[str, Query(max_length=LONGEST_ASKED)] = ""
 ) -> Response:
     """The first datasets that whoever types may know of and whose names or descriptions hold what was typed."""
     text = on.strip()
     wanted = Filter(text=text or None)
-    found, _, _ = await list_datasets(house_of(request), visiting.occasion, wanted, _OFFERED, "")
+    found, _, _ = await list_datasets(house, visiting.occasion, wanted, _OFFERED, "")
     return show("policies/names.html", names=[each.dataset.name for each in found])
 
 
 @router.get("/policies/grants/new")
 async def get_new(
     request: Request,
+    house: Housed,
     visiting: Visiting,
     to: Annotated[str, Query(max_length=LONGEST_ASKED)] = "",
     on: Annotated[str, Query(max_length=LONGEST_ASKED)] = "",
     kind: Annotated[str, Query(max_length=10)] = "dataset",
+    view: Annotated[View, Query(alias="as")] = View.FORM,
 ) -> Response:
     """An empty draft, or one that says already to whom, and to what."""
-    words = await read_vocabulary(house_of(request), visiting.occasion)
+    words = await read_vocabulary(house, visiting.occasion)
     who, colon, name = to.partition(":")
     until = (visiting.occasion.at + AGAIN + timedelta(days=1)).date()
     fields = {
@@ -80,115 +71,134 @@ async def get_new(
         "until": until.isoformat(),
     }
     id_ = f"{_NEW}{visiting.occasion.request_id}"  # Nobody has to think of it; a form sent twice has it twice.
-    return _edit_page(request, visiting, words, Typed(View.FORM, fields), None, id_=id_)
+    return _edit_page(request, visiting, words, Typed(view, {"id": id_, **fields}), None)
 
 
 @router.post("/policies/grants/new")
-async def post_new(request: Request, visiting: Posting) -> Response:
+async def post_new(request: Request, house: Housed, visiting: Posting) -> Response:
     """A draft on its way: what it would do, or that it holds."""
-    return await _drafted(request, visiting, None)
+    return await _drafted(request, house, visiting, None)
 
 
 @router.post("/policies/grants/read")
-async def post_read(request: Request, visiting: Posting) -> Response:
+async def post_read(request: Request, house: Housed, visiting: Posting) -> Response:
     """What a draft says, and what is wrong with it: asked for while somebody types."""
-    try:
-        grant = grant_of("draft", await typed_in(request))
-        draft, _ = await read_policy(house_of(request), visiting.occasion, grant.policy())
-    except Invalid as refused:
-        return show("policies/preview.html", says=None, cedar=None, wrong=[said_of(each) for each in refused.faults])
-    return show(
-        "policies/preview.html", says=draft.sentence, cedar=None, wrong=[said_of(each) for each in draft.faults]
-    )
+    return await preview(request, house, visiting, lambda typed: grant_of("draft", typed).policy())
 
 
 @router.get("/policies/grants/{id}")
-async def get_grant(request: Request, visiting: Visiting, id: str, done: str = "") -> Response:  # noqa: A002
+async def get_grant(
+    request: Request,
+    house: Housed,
+    visiting: Visiting,
+    id: str,  # noqa: A002
+    done: str = "",
+) -> Response:
     """One grant: what it says, whom it means, and what is doubtful about it."""
-    return await rule_page(request, visiting, _id_of(id), done)
+    return await rule_page(request, house, visiting, _id_of(id), done)
 
 
 @router.get("/policies/grants/{id}/history")
 async def get_history(
     request: Request,
+    house: Housed,
     visiting: Visiting,
     id: str,  # noqa: A002
-    after: Annotated[int | None, Query(ge=1, le=10**9)] = None,
+    after: After = None,
 ) -> Response:
     """What a grant said before, what was changed, when, by whom and why."""
-    return await history_page(request, visiting, _id_of(id), after)
+    return await history_page(request, house, visiting, _id_of(id), after)
 
 
 @router.get("/policies/grants/{id}/edit")
-async def get_edit(request: Request, visiting: Visiting, id: str) -> Response:  # noqa: A002
+async def get_edit(
+    request: Request,
+    house: Housed,
+    visiting: Visiting,
+    id: str,  # noqa: A002
+    view: Annotated[View, Query(alias="as")] = View.FORM,
+) -> Response:
     """A grant as a draft of its next version."""
-    read, grant = await _grant_to_edit(request, visiting, id)
-    words = await read_vocabulary(house_of(request), visiting.occasion.beside("words"))
-    return _edit_page(request, visiting, words, typed_grant(grant), grant, version=grant.version, says=read.line.says)
+    grant = await _grant(house, visiting, id)
+    words = await read_vocabulary(house, visiting.occasion.beside("words"))
+    found = await aside(lambda: typed_grant(grant, view))
+    says = sentence(grant)
+    return _edit_page(request, visiting, words, found.typed, grant, version=grant.version, says=says, why=found.why)
 
 
 @router.post("/policies/grants/{id}/edit")
-async def post_edit(request: Request, visiting: Posting, id: str) -> Response:  # noqa: A002
+async def post_edit(request: Request, house: Housed, visiting: Posting, id: str) -> Response:  # noqa: A002
     """The draft of a next version on its way."""
-    _, grant = await _grant_to_edit(request, visiting, id)
-    return await _drafted(request, visiting, grant)
+    return await _drafted(request, house, visiting, await _grant(house, visiting, id))
 
 
 @router.get("/policies/grants/{id}/end")
-async def get_end(request: Request, visiting: Visiting, id: str) -> Response:  # noqa: A002
+async def get_end(request: Request, house: Housed, visiting: Visiting, id: str) -> Response:  # noqa: A002
     """What it would do to take the access away."""
-    read, grant = await _grant_to_edit(request, visiting, id)
-    planner = plan_grant_end(visiting.occasion, grant.id, grant.version)
-    return await end_page(request, visiting, read, planner, moved=False)
+    grant = await _grant(house, visiting, id)
+    return await propose_end(request, house, visiting, _end(house, visiting, grant))
 
 
 @router.post("/policies/grants/{id}/end")
-async def post_end(request: Request, visiting: Posting, id: str) -> Response:  # noqa: A002
+async def post_end(request: Request, house: Housed, visiting: Posting, id: str) -> Response:  # noqa: A002
     """Take the access away, as it was shown."""
-    read, grant = await _grant_to_edit(request, visiting, id)
-    tried = sealed_at((await form_of(request)).get("seal", ""), read.line.id, grant.version)
-    if tried is not None:
-        try:
-            await end_grant(house_of(request), visiting.occasion, grant.id, grant.version, tried)
-        except StaleEdit as stale:
-            if not moved_on(stale):
-                raise
-        else:
-            return go("/policies", done="taken")
-    planner = plan_grant_end(visiting.occasion, grant.id, grant.version)
-    return await end_page(request, visiting, read, planner, moved=True)
+    grant, fields = await _grant(house, visiting, id), await form_of(request)
+    return await propose_end(request, house, visiting, _end(house, visiting, grant), fields.get("seal", ""))
 
 
-async def _grant_to_edit(request: Request, visiting: Visit, id_: str) -> tuple[Read, Grant]:
-    read = await read_rule(house_of(request), visiting.occasion.beside("read"), _id_of(id_))
-    if not isinstance(read.line.rule, Grant):
+async def _grant(house: House, visiting: Visit, id_: str) -> Grant:
+    """The grant that somebody is about to change, if they read it."""
+    rule = await read_standing_rule(house, visiting.occasion.beside("read"), _id_of(id_))
+    if not isinstance(rule, Grant):
         raise NotFound
-    return read, read.line.rule
+    return rule
 
 
-async def _drafted(request: Request, visiting: Visit, standing: Grant | None) -> Response:
-    """One step of a draft: to what it would do, or to its end: that it holds."""
-    house, typed, fields = house_of(request), await typed_in(request), await form_of(request)
+async def _drafted(request: Request, house: House, visiting: Visit, standing: Grant | None) -> Response:
+    """One step of a draft: to another view, to what it would do, or to its end: that it holds."""
     words = await read_vocabulary(house, visiting.occasion.beside("words"))
-    id_ = standing.id if standing is not None else fields.get("id", "").strip()
-    step, version = fields.get("step", ""), version_in(fields)
-    try:
-        grant = grant_of(id_, typed)
-        if step == "back":
-            says = sentence(grant)
-            return _edit_page(request, visiting, words, typed, standing, id_=id_, version=version, says=says)
-        tried = sealed_at(fields.get("seal", ""), grant, version) if step == "keep" else None
-        if tried is None:
-            return await _check_page(request, visiting, grant, typed, standing, version, moved=step == "keep")
-        try:
-            kept = await edit_grant(house, visiting.occasion, grant, version, tried)
-        except StaleEdit as stale:
-            if not moved_on(stale):
-                raise
-            return await _check_page(request, visiting, grant, typed, standing, version, moved=True)
-        return go(path_of(f"{_KIND}{kept.noun.id}"), done="changed" if version else "given")
-    except REFUSALS as refused:
-        return _edit_page(request, visiting, words, typed, standing, id_=id_, version=version, refused=refused)
+
+    def change(typed: Typed, version: int) -> Proposal:
+        id_ = standing.id if standing is not None else typed.value("id").strip()
+        return _change(house, visiting, grant_of(id_, typed), typed, version)
+
+    def page(typed: Typed, *, version: int, why: str = "", refused: Problem | None = None) -> Response:
+        return _edit_page(request, visiting, words, typed, standing, version=version, why=why, refused=refused)
+
+    return await step_on(request, house, visiting, turn=switched_grant, change=change, page=page)
+
+
+def _change(house: House, visiting: Visit, grant: Grant, typed: Typed, version: int) -> Proposal:
+    path = _path(grant)
+    return Proposal(
+        what="grant",
+        says=lambda: sentence(grant),
+        name=grant.id,
+        path=path if version else "",
+        address=f"{path}/edit" if version else "/policies/grants/new",
+        planner=plan_grant(visiting.occasion, grant, version),
+        make=lambda tried: edit_grant(house, visiting.occasion, grant, version, tried),
+        leads_to=path,
+        done="changed" if version else "given",
+        reason=grant.because,
+        hidden={**typed.shown(), "id": grant.id, "version": str(version)},
+    )
+
+
+def _end(house: House, visiting: Visit, grant: Grant) -> Proposal:
+    path = _path(grant)
+    return Proposal(
+        what="grant",
+        says=lambda: sentence(grant),
+        name=grant.id,
+        path=path,
+        address=f"{path}/end",
+        planner=plan_grant_end(visiting.occasion, grant.id, grant.version),
+        make=lambda tried: end_grant(house, visiting.occasion, grant.id, grant.version, tried),
+        leads_to="/policies",
+        done="taken",
+        ends=True,
+    )
 
 
 def _edit_page(
@@ -198,13 +208,13 @@ def _edit_page(
     typed: Typed,
     standing: Grant | None,
     *,
-    id_: str = "",
     version: int = 0,
     says: str | None = None,
+    why: str = "",
     refused: Problem | None = None,
 ) -> Response:
     """The page on which a grant is written, with everything that was typed."""
-    path = path_of(f"{_KIND}{standing.id}") if standing is not None else ""
+    path = _path(standing) if standing is not None else ""
     return show(
         "policies/grant.html",
         status=200 if refused is None else status_of(refused),
@@ -212,51 +222,26 @@ def _edit_page(
         visiting=visiting,
         form=form_for(request),
         standing=standing,
-        id=id_,
         path=path,
         address=f"{path}/edit" if path else "/policies/grants/new",
         typed=typed,
+        view=typed.view.value,
+        views=[each.value for each in View],
         known=words,
         environments=[(name, name) for name in words.environments],
         governing_choices=choices_of(GOVERNING_ACTIONS),
         governs=not set(typed.ticked("actions")).issubset(DATA_ACTIONS),
         version=version,
+        why=why,
         says=says,
-        cedar=None,
         wrong=(),
-        errors=errors_in(refused, typed.view, GRANT_FIELDS) if refused is not None else {},
-        failing=failing_of(refused) if refused is not None else (),
+        errors=errors_in(refused, typed.view, GRANT_FIELDS[typed.view]),
+        failing=failing_of(refused),
     )
 
 
-async def _check_page(
-    request: Request,
-    visiting: Visit,
-    grant: Grant,
-    typed: Typed,
-    standing: Grant | None,
-    version: int,
-    *,
-    moved: bool,
-) -> Response:
-    """What a grant says and would do, with the button that gives it."""
-    found = await weigh(request, visiting, plan_grant(visiting.occasion, grant, version), grant, version)
-    path = path_of(f"{_KIND}{grant.id}") if standing is not None else ""
-    return show(
-        "policies/check.html",
-        here="policies",
-        visiting=visiting,
-        form=form_for(request),
-        what="grant",
-        says=sentence(grant),
-        path=path,
-        trail=[(grant.id, path)] if path else [],
-        address=f"{path}/edit" if path else "/policies/grants/new",
-        hidden={**typed.shown(), "id": grant.id, "version": str(version)},
-        reason=grant.because,
-        weighed=found,
-        moved=moved,
-    )
+def _path(grant: Grant) -> str:
+    return path_of(f"{_KIND}{grant.id}")
 
 
 def _id_of(text: str) -> str:

@@ -1,80 +1,150 @@
-"""What pages say of rules, policies and grants alike: where each stands, and what a change of one would do."""
+"""``/policies``: the rules, policies and grants alike, found and read as sentences."""
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from datetime import datetime
-from typing import Final
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Annotated, Final
 from urllib.parse import quote, urlencode
 
-from muniment.core.consequences import Effect
-from muniment.core.lint import Finding
-from muniment.core.problems import CaseFails, Invalid, NotAllowed, NotFound, Problem, StaleEdit
-from muniment.core.problems import Conflict as Contradiction
-from muniment.core.runs import Broken
-from muniment.flows.try_changes import Tried
+from fastapi import Query, Request, Response
 
-#: How many lines of one kind a page shows.
-MOST_SHOWN: Final = 30
+from muniment.core.bodies import body_of
+from muniment.core.file_texts import yaml_of
+from muniment.core.grants import Grant
+from muniment.core.lint import Finding
+from muniment.core.names import ROOT
+from muniment.core.policies import Policy
+from muniment.core.reviews import reason_of
+from muniment.core.rule_filters import Deed, Line, Looked, Sort
+from muniment.core.rulebook import Written, id_of
+from muniment.core.sentences import sentence
+from muniment.core.visibility import LONGEST_ASKED
+from muniment.flows.browse_rules import Found, Past, Read, find_rules, read_rule, read_rule_history
+from muniment.flows.house import House, aside
+from muniment.flows.lint_rules import Asked, lint_rules
+from muniment.flows.sign_in import Visit
+from muniment.web import diffs
+from muniment.web.pages import page_router, show
+from muniment.web.visiting import Housed, Visiting, form_for
+from muniment.web.words.policies import DEEDS, DONE, LIST, RULE, SORTS
+
+router = page_router()
+
+#: How many rules, and how many versions, stand on one page.
+_RULES: Final = 25
+_VERSIONS: Final = 10
+
+#: The most findings that are shown beside the rules of a page.
+_FINDINGS: Final = 500
 
 #: Addresses of pages that an id would take.
 _TAKEN: Final = frozenset({"new", "read", "grants", "groups", "names"})
 
-#: What of a refusal is told on the form that was refused; anything else is a page of its own.
-REFUSALS: Final = (Invalid, NotAllowed, NotFound, StaleEdit, CaseFails, Contradiction)
+#: From which version on, back in time, a history is shown.
+After = Annotated[int | None, Query(ge=1, le=10**9)]
 
 
 @dataclass(frozen=True, slots=True)
-class Change:
-    """What one subject gains or loses on one thing, and where."""
+class Shown:
+    """A rule in the list, with its address and what is doubtful about it."""
 
-    who: str
-    actions: tuple[str, ...]
-    on: str
-    on_domain: bool
-    where: tuple[str, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Side:
-    """What a change gives, or takes: of how many people what is gained, and the first of it."""
-
-    name: str
-    subjects: int
-    changes: tuple[Change, ...]
-    more: int
-
-
-@dataclass(frozen=True, slots=True)
-class Weighed:
-    """What a change would do, as far as its author may know; ``seal`` says which draft was shown, and when."""
-
-    seal: str
-    sides: tuple[Side, ...]
-    broken: tuple[Broken, ...]
-    more_broken: int
-    projects: int
-    complete: bool
-    since: datetime
-    known: int
+    line: Line
+    path: str
     findings: tuple[Finding, ...]
 
-    @property
-    def nothing(self) -> bool:
-        """Whether nobody gains or loses anything now."""
-        return not self.sides
-
 
 @dataclass(frozen=True, slots=True)
-class Failing:
-    """A case that the change contradicts, in words."""
+class Step:
+    """One version in a rule's history, and what it changed."""
 
-    policy: str
-    case: str
+    past: Past
     says: str
-    found: str
+    why: str
+    changed: tuple[diffs.Line, ...]
+
+
+@router.get("/policies")
+async def get_policies(
+    request: Request,
+    house: Housed,
+    visiting: Visiting,
+    search: Annotated[str, Query(max_length=200)] = "",
+    domain: Annotated[str, Query(max_length=LONGEST_ASKED)] = "",
+    who: Annotated[str, Query(max_length=LONGEST_ASKED)] = "",
+    deed: Deed | None = None,
+    sort: Sort | None = None,
+    soon: bool = False,  # noqa: FBT001, FBT002 - a query
+    doubts: bool = False,  # noqa: FBT001, FBT002
+    first: Annotated[int, Query(ge=0, le=10**6)] = 0,
+    done: str = "",
+) -> Response:
+    """The rules that whoever is signed in reads, as sentences; with what is doubtful beside, if that is asked for."""
+    looked = Looked(search, domain or None, who.strip() or None, deed, sort, soon)
+    found = await find_rules(house, visiting.occasion, looked, _RULES, first)
+    findings = await _findings_of(house, visiting, [line.id for line in found.lines]) if doubts else {}
+    return show(
+        "policies/list.html",
+        here="policies",
+        visiting=visiting,
+        form=form_for(request),
+        found=found,
+        rules=[Shown(line, path_of(line.id), findings.get(line.id, ())) for line in found.lines],
+        looked=looked,
+        keep_search=_query(replace(looked, text=""), doubts=doubts),
+        keep_who=_query(replace(looked, who=None), doubts=doubts),
+        about_all=with_query("/policies", **_query(replace(looked, who=None), doubts=doubts)),
+        count=_count(found),
+        doubts=doubts,
+        with_doubts=with_query("/policies", **_query(looked, doubts=True), first=str(first) if first else None),
+        facets=_facets(looked, found, doubts=doubts),
+        earlier=_turned(looked, doubts=doubts, first=first - _RULES) if first else None,
+        later=_turned(looked, doubts=doubts, first=first + _RULES) if first + _RULES < found.count else None,
+        done=done if done in DONE else "",
+    )
+
+
+async def rule_page(request: Request, house: House, visiting: Visit, id_: str, done: str) -> Response:
+    """The page of one rule."""
+    read = await read_rule(house, visiting.occasion, id_)
+    findings = await _findings_of(house, visiting, [id_])
+    return show(
+        "policies/rule.html",
+        here="policies",
+        visiting=visiting,
+        form=form_for(request),
+        read=read,
+        rule=read.line.rule,
+        policy=_policy(read.line.rule),
+        obligation=_obligation(read.line.rule),
+        meant=_meant(read),
+        path=path_of(id_),
+        findings=[(each, [(other, path_of(other)) for other in each.related]) for each in findings.get(id_, ())],
+        done=done if done in DONE else "",
+    )
+
+
+async def history_page(request: Request, house: House, visiting: Visit, id_: str, after: int | None) -> Response:
+    """The page of what a rule said before."""
+    rule, page, following = await read_rule_history(house, visiting.occasion, id_, _VERSIONS, after)
+    steps = await aside(lambda: _steps(page))
+    path = path_of(id_)
+    return show(
+        "policies/history.html",
+        here="policies",
+        visiting=visiting,
+        form=form_for(request),
+        id=id_of(rule),
+        says=sentence(rule),
+        path=path,
+        steps=steps,
+        later=with_query(f"{path}/history", after=str(following)) if following else None,
+        earlier=f"{path}/history" if after else None,
+    )
+
+
+# --- where a rule stands ----------------------------------------------------------------------------
 
 
 def path_of(id_: str) -> str:
@@ -91,47 +161,104 @@ def with_query(path: str, **query: str | None) -> str:
     return f"{path}?{urlencode(said)}" if said else path
 
 
-def weighed(tried: Tried, findings: Sequence[Finding], seal: str) -> Weighed:
-    """A trial as a page shows it."""
-    effects = tried.effects
-    sides = (("gained", effects.gained), ("lost", effects.lost), ("masked", effects.masked), ("free", effects.unmasked))
-    return Weighed(
-        seal=seal,
-        sides=tuple(_side(name, each) for name, each in sides if each),
-        broken=tuple(tried.broken[:MOST_SHOWN]),
-        more_broken=max(0, len(tried.broken) - MOST_SHOWN),
-        projects=len({each.wanted.project for each in tried.broken}),
-        complete=tried.complete,
-        since=tried.since,
-        known=len(tried.seen_at),
-        findings=tuple(findings),
+# --- in words ------------------------------------------------------------------------------------------
+
+
+async def _findings_of(house: House, visiting: Visit, ids: Iterable[str]) -> Mapping[str, tuple[Finding, ...]]:
+    asked = Asked(rules=frozenset(ids))
+    linted = await lint_rules(house, visiting.occasion.beside("lint"), asked, _FINDINGS, "")
+    found: defaultdict[str, list[Finding]] = defaultdict(list)
+    for finding in linted.findings:
+        found[finding.rule].append(finding)
+    return {id_: tuple(each) for id_, each in found.items()}
+
+
+def _count(found: Found) -> str:
+    last = found.first + len(found.lines)
+    return LIST["count"].format(first=found.first + 1, last=last, count=found.count) if found.lines else ""
+
+
+def _meant(read: Read) -> str:
+    meant = read.meant
+    text = (
+        RULE["meant_all"] if meant.count == meant.known else RULE["meant_some"] if meant.count else RULE["meant_none"]
     )
+    return text.format(known=meant.known, count=meant.count)
 
 
-def failing_of(refused: Problem) -> tuple[Failing, ...]:
-    """The cases that a refusal names."""
-    listed = refused.members.get("cases") if isinstance(refused, CaseFails) else None
-    return tuple(_failing(each) for each in listed) if isinstance(listed, list) else ()
+def _obligation(rule: Written) -> str:
+    return yaml_of(rule.obligation) if isinstance(rule, Policy) and rule.obligation else ""
 
 
-def _failing(told: Mapping[str, object]) -> Failing:
-    return Failing(*(str(told.get(name, "")) for name in ("policy", "case", "says", "found")))
+def _policy(rule: Written) -> Policy:
+    return rule.policy() if isinstance(rule, Grant) else rule
 
 
-def _side(name: str, effects: Sequence[Effect]) -> Side:
-    changes = tuple(_changes(effects))
-    return Side(name, len({each.subject for each in effects}), changes[:MOST_SHOWN], max(0, len(changes) - MOST_SHOWN))
+def _steps(page: Sequence[Past]) -> list[Step]:
+    """The versions of a page, each beside the one before it; what was hidden in either is not compared."""
+    found = []
+    for place, past in enumerate(page[:_VERSIONS]):
+        before = page[place + 1] if place + 1 < len(page) else None
+        comparable = not past.hidden and before is not None and not before.hidden and past.rule is not None
+        old = _text(before.rule) if before is not None else ""
+        changed = diffs.lines(old, _text(past.rule)) if comparable else ()
+        found.append(
+            Step(past, sentence(past.rule) if past.rule else "", reason_of(past.rule) if past.rule else "", changed)
+        )
+    return found
 
 
-def _changes(effects: Iterable[Effect]) -> Iterator[Change]:
-    """Effects by whom and what they are about; what holds in several places is told once."""
-    where: defaultdict[tuple[str, str, bool, str], set[str]] = defaultdict(set)
-    for effect in effects:
-        places = where[effect.subject, effect.resource, effect.on_domain, effect.action.value]
-        said = [part for part in (effect.environment, effect.purpose, effect.project) if part]
-        places.update([" · ".join(said)] if said else [])
-    actions: defaultdict[tuple[str, str, bool, tuple[str, ...]], list[str]] = defaultdict(list)
-    for (who, on, on_domain, action), places in sorted(where.items()):
-        actions[who, on, on_domain, tuple(sorted(places))].append(action)
-    for (who, on, on_domain, there), done in actions.items():
-        yield Change(who, tuple(done), on, on_domain, there)
+def _text(rule: Written | None) -> str:
+    """All that a rule says, as a text whose lines are compared."""
+    if rule is None:
+        return ""
+    body = body_of(rule)
+    cedar = str(body.pop("cedar", "")) or _policy(rule).cedar
+    return f"{cedar.rstrip()}\n\n{yaml_of({name: value for name, value in body.items() if value})}"
+
+
+def _query(looked: Looked, *, doubts: bool, **other: str | None) -> dict[str, str]:
+    said = {
+        "search": looked.text,
+        "domain": looked.domain,
+        "who": looked.who,
+        "deed": looked.deed,
+        "sort": looked.sort,
+        "soon": "true" if looked.soon else None,
+        "doubts": "true" if doubts else None,
+        **other,
+    }
+    return {name: str(value) for name, value in said.items() if value}
+
+
+def _turned(looked: Looked, *, doubts: bool, first: int) -> str:
+    return with_query("/policies", **_query(looked, doubts=doubts, first=str(first) if first > 0 else None))
+
+
+def _facets(looked: Looked, found: Found, *, doubts: bool) -> list[tuple[str, list[tuple[str, int, str, bool]]]]:
+    """The further choices, each with how many rules it leaves and where it leads."""
+
+    def choice(name: str, value: str, text: str, count: int) -> tuple[str, int, str, bool]:
+        chosen = getattr(looked, name) == value
+        return (
+            text,
+            count,
+            with_query("/policies", **_query(looked, doubts=doubts, **{name: None if chosen else value})),
+            chosen,
+        )
+
+    within = f"{looked.domain}." if looked.domain else ""
+    domains = [
+        (name, count)
+        for name, count in found.facets.domains
+        if name == looked.domain or (name.startswith(within) and "." not in name.removeprefix(within) and name != ROOT)
+    ]
+    listed = [
+        (LIST["by_deed"], [choice("deed", each, DEEDS[each], count) for each, count in found.facets.deeds]),
+        (LIST["by_domain"], [choice("domain", name, name, count) for name, count in domains]),
+        (LIST["by_sort"], [choice("sort", each, SORTS[each], count) for each, count in found.facets.sorts]),
+    ]
+    if found.facets.soon or looked.soon:
+        soon = with_query("/policies", **_query(replace(looked, soon=not looked.soon), doubts=doubts))
+        listed.append((LIST["by_end"], [(LIST["soon"], found.facets.soon, soon, looked.soon)]))
+    return listed
