@@ -113,6 +113,38 @@ async def test_a_set_is_one_revision_with_one_row(company: Running) -> None:
     assert "sales.orders" in await company.eve.catalog()
 
 
+async def test_each_change_of_a_set_is_in_the_ledger_by_its_name_for_whoever_audits_there(company: Running) -> None:
+    """Seen to fail with the set told in one row alone."""
+    audits = grant("user:eve", ["audit"], on={"domain": "sales"})
+    await company.root.make("/v1/grants/eve-audits-sales", audits)
+    changes = [
+        put("dataset", "sales.bills", dataset("s3://lake/sales/bills.csv")),
+        put("dataset", "hr.bonuses", dataset("s3://lake/hr/bonuses.csv")),
+        delete("dataset", "sales.targets"),
+    ]
+    made = await applied(company, company.root, *changes)
+    for auditor, names in ((company.audrey, {"sales.bills", "hr.bonuses"}), (company.eve, {"sales.bills"})):
+        rows = (await auditor.read("/v1/ledger?event=dataset.declared&since=2020-01-01T00:00:00Z"))["items"]
+        rows = [row for row in rows if row["revision"] == made["revision"]]
+        assert {name for row in rows for name in row["datasets"]} == names
+        assert len(rows) == len(names)
+    (retired,) = (await company.eve.read("/v1/ledger?dataset=sales.targets&event=dataset.retired"))["items"]
+    (whole,) = (await company.audrey.read("/v1/ledger?event=realm.applied"))["items"]
+    assert (retired["receipt"], retired["request_id"]) == (whole["receipt"], whole["request_id"])
+    assert retired["details"]["versions"] == [{"kind": "dataset", "key": "sales.targets", "before": 1, "after": 2}]
+    assert "hr.bonuses" not in str((await company.eve.read("/v1/ledger?limit=1000"))["items"])
+    streamed = await company.eve.get("/v1/ledger/events?follow=false&after=0.0.0&event=dataset.declared&domain=sales")
+    assert "sales.bills" in streamed.text
+
+
+async def test_a_set_of_one_is_told_as_the_change_that_it_is(company: Running) -> None:
+    """Seen to fail with every set told as one."""
+    change = put("dataset", "sales.bills", dataset("s3://lake/sales/bills.csv"))
+    await applied(company, company.root, change)
+    rows = (await company.audrey.read("/v1/ledger?dataset=sales.bills&kind=changed"))["items"]
+    assert [row["event"] for row in rows] == ["dataset.declared"]
+
+
 async def test_a_set_may_declare_a_domain_a_dataset_in_it_and_a_rule_about_that(company: Running) -> None:
     await meet(company, "eve")
     changes = [

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from muniment.core.comparing import ABSENT
 from muniment.core.dataset_forms import (
-    ABSENT,
     Editor,
     alike,
     arguments,

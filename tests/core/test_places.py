@@ -10,7 +10,7 @@ from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
-from muniment.core.places import Places
+from muniment.core.places import Places, Written
 from muniment.core.realm import Realm
 
 REALM = Realm(
@@ -19,7 +19,7 @@ REALM = Realm(
     domains={"hr": Domain("hr", "office", variables={"lake": "lake"})},
     environments={name: Environment(name, variables={"stage": name}) for name in ("dev", "prod")},
 )
-PLACES = Places(REALM, KnownTypes.newest())
+PLACES = Places(REALM, Written(KnownTypes.newest()))
 
 
 def csv(path: str) -> dict[str, Any]:
@@ -28,6 +28,13 @@ def csv(path: str) -> dict[str, Any]:
 
 def dataset(name: str, **environments: dict[str, Any]) -> Dataset:
     return Dataset(f"hr.{name}", "office", environments=environments)
+
+
+def test_a_dataset_that_is_declared_anew_is_read_anew():
+    """Seen to fail with what was read kept by the dataset's name."""
+    written = Written(KnownTypes.newest())
+    for path in ("s3://lake/hr/one.csv", "s3://lake/hr/other.csv"):
+        assert Places(REALM, written).of(dataset("moved", base=csv(path))) == {path}
 
 
 def shared(one: Dataset, other: Dataset) -> bool:

@@ -12,6 +12,7 @@ nothing: what arrived of it is let go.
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
@@ -42,6 +43,11 @@ LONGEST_SECONDS = 15.0
 
 #: The largest form of a page, in bytes; a logout token is the longest thing in one.
 LARGEST_FORM = 32 * 1024
+
+#: The largest form in which a whole text is written, and where such forms are: the catalog of a project, a dataset with
+#: all its columns (in its fields, as YAML, and as it was before), a policy.
+LARGEST_LONG_FORM = 512 * 1024
+_LONG_FORMS = re.compile(r"/(?:declare|policies)(?:/|\Z)")
 
 #: The largest that is parsed while other requests wait.
 _SMALL = 4 * 1024
@@ -166,8 +172,9 @@ async def _body(scope: Scope, receive: Receive, *, of_page: bool) -> Receive:
     media = headers.get("content-type", "").partition(";")[0].strip().lower()
     scope["state"]["media"] = media
     if body and of_page:
-        if len(body) > LARGEST_FORM:
-            raise _too_large(LARGEST_FORM)
+        most = LARGEST_LONG_FORM if _LONG_FORMS.match(scope["path"]) else LARGEST_FORM
+        if len(body) > most:
+            raise _too_large(most)
     elif body:
         _begin(scope)
         if scope["path"] not in _FROM_ANYBODY:

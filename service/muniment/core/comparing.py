@@ -21,7 +21,7 @@ from muniment.core.kept import Address
 
 
 class Absent:
-    """What stands where a field is not there."""
+    """What stands where a field is not there, or an argument that nobody said."""
 
     def __repr__(self) -> str:
         return "absent"

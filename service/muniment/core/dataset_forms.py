@@ -16,6 +16,7 @@ from typing import Any, Final, NoReturn, cast
 
 from muniment.core.bodies import DEFAULTS, from_fields
 from muniment.core.catalog import dumped
+from muniment.core.comparing import ABSENT
 from muniment.core.dataset_types import Accepts, DatasetType, KnownTypes, Parameter
 from muniment.core.datasets import Column, Dataset, Lifecycle
 from muniment.core.definitions import DEEPEST, canonical_json
@@ -51,16 +52,6 @@ _DEEPEST: Final = DEEPEST + 4
 #: How long an entry may be once its aliases are written out.
 _LONGEST_ENTRY: Final = 4_000_000
 _COLUMN: Final = {"name": "", "type": "", "description": "", "tags": []}
-
-
-class Absent:
-    """What an argument is that a definition does not say."""
-
-    def __repr__(self) -> str:
-        return "absent"
-
-
-ABSENT: Final = Absent()
 
 
 class Editor(StrEnum):

@@ -33,6 +33,8 @@ MOST_NODES = 2_000
 MOST_BYTES = 65_536
 
 _LARGEST_INTEGER = 2**63
+#: How much of a name or a type a message shows, in characters.
+_LONGEST_SHOWN = 120
 _UNWRITABLE = re.compile(r"[\x00\ud800-\udfff]")
 _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"})
 
@@ -902,7 +904,8 @@ def _listed(names: Mapping[str, object] | frozenset[str]) -> str:
 
 def _shown(text: str) -> str:
     """A text as it can be shown: cut, and with what cannot be seen written out."""
-    return ascii(text[:80]) if not text.isprintable() else repr(text[:80])
+    cut = text[:_LONGEST_SHOWN]
+    return (repr(cut) if text.isprintable() else ascii(cut)) + ("…" if cut != text else "")
 
 
 def _join(at: str, key: str) -> str:

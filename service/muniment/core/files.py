@@ -210,7 +210,9 @@ class _Reading:
         try:
             return projects_yaml.parse(text, of_kedro=of_kedro)
         except Invalid as refused:
-            self._fault(path, refused.faults[0].line if refused.faults else None, refused.detail)
+            at = refused.faults[0] if refused.faults else None
+            told = refused.detail if at is None or at.line is None else f"The file {at.message}."
+            self._fault(path, None if at is None else at.line, told)
             return {}
 
     def _entry(self, kind: str, key: object, value: object, path: str, line: int | None) -> None:

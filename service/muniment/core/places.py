@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
@@ -28,33 +29,42 @@ _PLACEHOLDER = re.compile(r"\{(?:\*|[a-z][a-z0-9_]*)\}")
 _USUAL_PATHS = ("filepath", "path")
 
 
-class Places:
-    """Reads the places that the definitions of one realm name, with the variables filled in."""
+@dataclass(frozen=True, slots=True)
+class _Read:
+    """What a dataset's definitions write: the places that no variable stands in, and by layer the texts with one.
 
-    def __init__(self, realm: Realm, types: KnownTypes) -> None:
-        self._realm = realm
+    It holds the dataset, so that no other one is taken for it.
+    """
+
+    dataset: Dataset
+    places: frozenset[str]
+    segments: tuple[Sequence[str], ...]
+    texts: tuple[tuple[str, str], ...]
+
+
+class Written:
+    """What definitions write that may be a place; read once for each dataset, however many realms it stands in."""
+
+    def __init__(self, types: KnownTypes) -> None:
         self._types = types
         self._paths: dict[object, tuple[str, ...]] = {}
-        self._variables: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._known: dict[int, _Read] = {}
 
-    def of(self, dataset: Dataset) -> frozenset[str]:
-        """Every place that the definition in force in some environment names; what runs choose in it is left open."""
-        found: set[str] = set()
-        for layer, definition in dataset.environments.items():
-            for text in self._written(definition):
-                found.update(self._filled(text, dataset, layer) if "${" in text else (text,))
-        placed = (text for text in found if text.startswith("/") or _ADDRESS.match(text))
-        return frozenset(spelled(with_parameters_open(text)) for text in placed)
+    def of(self, dataset: Dataset) -> _Read:
+        """What this very dataset writes."""
+        known = self._known.get(id(dataset))
+        if known is None:
+            known = self._known[id(dataset)] = self._read(dataset)
+        return known
 
-    def sharing(self, places: Iterable[str], datasets: Iterable[Dataset]) -> Iterator[Dataset]:
-        """Those of the datasets that name one of these places, one inside it, or one around it."""
-        sought = [place.split("/") for place in places]
-        for dataset in datasets if sought else ():
-            there = [place.split("/") for place in self.of(dataset)]
-            if any(_coincide(one, other) for one in sought for other in there):
-                yield dataset
+    def _read(self, dataset: Dataset) -> _Read:
+        layers = dataset.environments.items()
+        found = [(layer, text) for layer, definition in layers for text in self._texts(definition)]
+        places = _placed(text for _, text in found if "${" not in text)
+        texts = tuple((layer, text) for layer, text in found if "${" in text)
+        return _Read(dataset, places, tuple(place.split("/") for place in places), texts)
 
-    def _written(self, definition: Mapping[str, object]) -> Iterator[str]:
+    def _texts(self, definition: Mapping[str, object]) -> Iterator[str]:
         """Whatever may be a place: the arguments that hold one, and each text that begins as an address does."""
         type_ = definition.get("type")
         paths = self._paths.get(type_)
@@ -66,10 +76,37 @@ class Places:
                 if key in paths or "://" in value or value.startswith("${"):
                     yield value
             elif isinstance(value, Mapping):
-                yield from self._written(value)
+                yield from self._texts(value)
             elif isinstance(value, list):
                 for item in value:
-                    yield from self._written({key: item})
+                    yield from self._texts({key: item})
+
+
+class Places:
+    """Reads the places that the definitions of one realm name, with the variables filled in."""
+
+    def __init__(self, realm: Realm, written: Written) -> None:
+        self._realm = realm
+        self._written = written
+        self._variables: dict[tuple[str, str], Mapping[str, str]] = {}
+
+    def of(self, dataset: Dataset) -> frozenset[str]:
+        """Every place that the definition in force in some environment names; what runs choose in it is left open."""
+        read = self._written.of(dataset)
+        return read.places | self._open(read) if read.texts else read.places
+
+    def sharing(self, places: Iterable[str], datasets: Iterable[Dataset]) -> Iterator[Dataset]:
+        """Those of the datasets that name one of these places, one inside it, or one around it."""
+        sought = [place.split("/") for place in places]
+        for dataset in datasets if sought else ():
+            read = self._written.of(dataset)
+            there = [*read.segments, *(place.split("/") for place in self._open(read))] if read.texts else read.segments
+            if any(_coincide(one, other) for one in sought for other in there):
+                yield dataset
+
+    def _open(self, read: _Read) -> frozenset[str]:
+        """The places in which a variable stands, as they are served."""
+        return _placed(filled for layer, text in read.texts for filled in self._filled(text, read.dataset, layer))
 
     def _filled(self, text: str, dataset: Dataset, layer: str) -> Iterator[str]:
         """The text as it is served; of a variable without a value nothing is served."""
@@ -85,6 +122,12 @@ class Places:
                 continue
 
 
+def _placed(texts: Iterable[str]) -> frozenset[str]:
+    """Those of the texts that are places, as two are compared."""
+    placed = (text for text in texts if text.startswith("/") or _ADDRESS.match(text))
+    return frozenset(spelled(with_parameters_open(text)) for text in placed)
+
+
 def spelled(text: str) -> str:
     """A place in the spelling in which two are compared, as careful as locations are where storages differ."""
     scheme, _, rest = (f"file://{text}" if text.startswith("/") else text).removesuffix("/").partition("://")
@@ -97,8 +140,14 @@ def spelled(text: str) -> str:
 
 
 def _coincide(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two places may be the same, or the longer one may lie in the shorter; by their segments."""
-    return all(here == there or _may_be(here, there) for here, there in zip(one, other, strict=False))
+    """Whether two places may be the same, or the longer one may lie in the shorter; by their segments.
+
+    From the end of the shorter one on: most places begin alike.
+    """
+    for place in range(min(len(one), len(other)) - 1, -1, -1):
+        if one[place] != other[place] and not _may_be(one[place], other[place]):
+            return False
+    return True
 
 
 def _may_be(one: str, other: str) -> bool:

@@ -14,22 +14,24 @@ from muniment.core.datasets import Dataset
 from muniment.core.decisions import Wanted, decide
 from muniment.core.definitions import variables_of
 from muniment.core.delegation import may_come_to_use
-from muniment.core.places import Places
+from muniment.core.places import Places, Written
 from muniment.core.problems import NotAllowed
-from muniment.core.realm import Change, Realm
+from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import SubjectState
 from muniment.core.visibility import find_each
 
 
-def check_declared(types: KnownTypes, realm: Realm, proposed: Dataset, asker: SubjectState, at: datetime) -> None:
-    """Refuse a path that another dataset has and whose data the author may not load: the name might give it to them."""
+def check_declared(written: Written, realm: Realm, proposed: Dataset, asker: SubjectState, at: datetime) -> None:
+    """Refuse a path that another dataset has and whose data the author may not load: the name might give it to them.
+
+    A dataset fills no other's places, so they are what they were. Who declares many has one ``written`` for all.
+    """
     if not may_come_to_use(realm, asker, proposed):
         return
-    after = realm.after(realm.revision, [Change(Dataset, proposed.name, proposed)])
     current = realm.datasets.get(proposed.name)
-    named = Places(realm, types).of(current) if current else frozenset()
-    places = Places(after, types)
+    places = Places(realm, written)
+    named = places.of(current) if current else frozenset()
     others = [dataset for name, dataset in realm.datasets.items() if name != proposed.name]
     _refuse_withheld(realm, asker, at, places.sharing(places.of(proposed) - named, others))
 
@@ -38,7 +40,8 @@ def check_filled(types: KnownTypes, before: Realm, after: Realm, asker: SubjectS
     """Refuse variables by which a dataset that the author may come to use gets such a path."""
     if _variables(before) == _variables(after):
         return
-    then, now = Places(before, types), Places(after, types)
+    written = Written(types)
+    then, now = Places(before, written), Places(after, written)
     for name, dataset in after.datasets.items():
         if not variables_of(dataset.environments) or not may_come_to_use(after, asker, dataset):
             continue

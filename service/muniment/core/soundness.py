@@ -15,7 +15,7 @@ from muniment.core.definitions import check, path_variables_of, variables_of, wi
 from muniment.core.environments import BASE
 from muniment.core.locations import parse_location, reach, safe_in_path
 from muniment.core.names import lineage
-from muniment.core.places import Places, spelled
+from muniment.core.places import Places, Written, spelled
 from muniment.core.problems import Fault, Invalid, InvalidDefinition
 from muniment.core.realm import Realm
 from muniment.core.subjects import SubjectState
@@ -117,7 +117,7 @@ def _reached(types: KnownTypes, before: Realm, after: Realm) -> Iterable[str]:
     domains = {name for name, domain in after.domains.items() if before.domains.get(name) is not domain}
     variables = before.environments is not after.environments
     added = _added_locations(before, after)
-    places = Places(after, types)
+    places = Places(after, Written(types))
     for name, dataset in after.datasets.items():
         if not dataset.served:
             continue

@@ -1,4 +1,4 @@
-"""Somebody changes the realm: one revision, one ledger row, one transaction, or nothing.
+"""Somebody changes the realm: one revision, one transaction, its rows in the ledger, or nothing.
 
 Each kind of change has a planner of its own that says what the change is and who may
 make it; what holds for all of them is here. A change is judged before anything is locked,
@@ -9,10 +9,11 @@ revisions follow commit order.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from itertools import islice
 from typing import Generic, TypeVar
 
 from muniment.core.break_glass import check_not_joining
@@ -25,7 +26,7 @@ from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
-from muniment.core.ledger import Event, Outcome, row
+from muniment.core.ledger import Event, Outcome, Row, row
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.problems import NotAllowed, NotFound, Problem, StaleEdit, Unavailable
@@ -73,6 +74,8 @@ class Plan:
     ``decided_sha256`` is of the decision by which it is made, where that is one of its own (the approval of a request).
     ``within`` writes what belongs to the change and is not of the realm, in the same
     transaction: it is given the new revision, and what it raises undoes everything.
+    ``parts`` are the changes of which it is made, where each would have been one alone: the ledger tells of each in a
+    row of its own beside, under the same receipt, in the order of ``edits``.
     """
 
     event: Event
@@ -83,6 +86,7 @@ class Plan:
     reason: str = ""
     decided_sha256: str | None = None
     within: Callable[[Transaction, int], Awaitable[None]] | None = None
+    parts: tuple[Plan, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -199,23 +203,31 @@ async def _carried_out(house: House, occasion: Occasion, judge: Judge, *, wideni
         nouns = await changes.append(tx, revision, [(edit.change, edit.after_version or 0) for edit in plan.edits])
         if plan.within is not None:
             await plan.within(tx, revision)
-        await ledger.append(
-            tx,
-            [
-                row(
-                    occasion,
-                    plan.event,
-                    Outcome.DONE,
-                    revision=revision,
-                    datasets=plan.datasets,
-                    policies=plan.policies,
-                    decided_sha256=plan.decided_sha256,
-                    evaluator=EVALUATOR if plan.decided_sha256 else None,
-                    details={**plan.details, "versions": _versions(plan.edits, nouns), "reason": plan.reason},
-                )
-            ],
-        )
+        await ledger.append(tx, [*_rows(occasion, plan, revision, nouns)])
     return Changed(tuple(nouns), revision, before, plan.edits)
+
+
+def _rows(occasion: Occasion, plan: Plan, revision: int, nouns: Sequence[Noun | None]) -> Iterator[Row]:
+    """What the ledger tells of a plan, and of each of its parts."""
+    yield _row(occasion, plan, revision, nouns)
+    of_parts = iter(nouns)
+    for number, part in enumerate(plan.parts):
+        beside = _row(occasion.beside(f" part {number}"), part, revision, [*islice(of_parts, len(part.edits))])
+        yield replace(beside, receipt=occasion.receipt)
+
+
+def _row(occasion: Occasion, plan: Plan, revision: int, nouns: Sequence[Noun | None]) -> Row:
+    return row(
+        occasion,
+        plan.event,
+        Outcome.DONE,
+        revision=revision,
+        datasets=plan.datasets,
+        policies=plan.policies,
+        decided_sha256=plan.decided_sha256,
+        evaluator=EVALUATOR if plan.decided_sha256 else None,
+        details={**plan.details, "versions": _versions(plan.edits, nouns), "reason": plan.reason},
+    )
 
 
 async def _other_sign_ins(house: House, occasion: Occasion) -> Sequence[SubjectState]:

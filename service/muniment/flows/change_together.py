@@ -24,6 +24,7 @@ from muniment.core.groups import Group
 from muniment.core.kept import Address, Keeping, Kept, check_kept_by_nobody_else, keepable
 from muniment.core.ledger import Event
 from muniment.core.occasions import Occasion
+from muniment.core.places import Written
 from muniment.core.policies import Policy
 from muniment.core.problems import Fault, Invalid, NotFound, Problem, StaleEdit
 from muniment.core.realm import Change, Noun, Realm
@@ -141,11 +142,11 @@ async def judge_of(house: House, occasion: Occasion, together: Together) -> Judg
     async with house.db.begin() as tx:
         providers = await subjects.provider_groups(tx, groups) if groups else frozenset()
         standing = await _kept_of(tx, together)
-    keepable_in = _Keepable()
+    keepable_in, written = _Keepable(), Written(house.types)
     planners = [
         _planner_of_keeping(occasion, proposal, keepable_in)
         if isinstance(proposal, Keep)
-        else _planner_of(house.types, occasion, proposal, providers)
+        else _planner_of(house.types, occasion, proposal, providers, written)
         for proposal in together.proposals
     ]
     return lambda before: _judge(house.types, before, occasion, together, planners, standing)
@@ -226,6 +227,11 @@ def _check_kept(standing: Mapping[Address, Kept], together: Together, proposals:
 
 
 def _one_plan(plans: Sequence[Plan], together: Together) -> Plan:
+    """One change is told as what it is, whichever door it came by; several as a set, and each for itself beside."""
+    if len(plans) == 1 and together.source is None:
+        (plan,) = plans
+        return replace(plan, reason=together.reason or plan.reason)
+
     async def within(tx: Transaction, revision: int) -> None:
         for plan in plans:
             if plan.within is not None:
@@ -248,16 +254,19 @@ def _one_plan(plans: Sequence[Plan], together: Together) -> Plan:
         details=details,
         reason=together.reason,
         within=within,
+        parts=tuple(plans),
     )
 
 
-def _planner_of(types: KnownTypes, occasion: Occasion, proposal: Put | Delete, providers: AbstractSet[str]) -> Planner:
+def _planner_of(
+    types: KnownTypes, occasion: Occasion, proposal: Put | Delete, providers: AbstractSet[str], written: Written
+) -> Planner:
     if isinstance(proposal, Delete):
         return _end_of(occasion, proposal)
     after = proposal.after_version
     match proposal.noun:
         case Dataset() as dataset:
-            return plan_dataset(types, occasion, dataset, after)
+            return plan_dataset(types, occasion, dataset, after, written)
         case Domain() as domain:
             return plan_domain(occasion, domain, after)
         case Environment() as environment:

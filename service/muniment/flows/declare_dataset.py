@@ -20,6 +20,7 @@ from muniment.core.kept import Kept as KeptInFiles
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import ROOT, checked_dataset, domain_of, lineage
 from muniment.core.occasions import Occasion
+from muniment.core.places import Written
 from muniment.core.problems import (
     Fault,
     Invalid,
@@ -126,8 +127,11 @@ async def retire_dataset(house: House, occasion: Occasion, name: str, after_vers
     return replace(kept, noun=replace(kept.noun, successor=successor))
 
 
-def plan_dataset(types: KnownTypes, occasion: Occasion, proposed: Dataset, after_version: int | None) -> Planner:
-    """Declaring a dataset, or changing it."""
+def plan_dataset(
+    types: KnownTypes, occasion: Occasion, proposed: Dataset, after_version: int | None, written: Written | None = None
+) -> Planner:
+    """Declaring a dataset, or changing it; what the others have ``written`` is read once for all that share it."""
+    written = written or Written(types)
 
     def plan(realm: Realm) -> Plan:
         checked_dataset(proposed.name)
@@ -136,7 +140,7 @@ def plan_dataset(types: KnownTypes, occasion: Occasion, proposed: Dataset, after
         current = realm.datasets.get(owned.name)
         _check_may_classify(realm, occasion.asker, occasion.at, current, owned)
         _check(realm, types, owned, occasion.asker, occasion.at)
-        check_declared(types, realm, owned, occasion.asker, occasion.at)
+        check_declared(written, realm, owned, occasion.asker, occasion.at)
         edit = Edit(Change(Dataset, owned.name, owned), after_version)
         return Plan(Event.DATASET_DECLARED, (edit,), datasets=(owned.name,))
 

@@ -63,6 +63,8 @@ class ReadCatalog:
     imported: Imported
     domain: Domain
     variables: Mapping[str, str]
+    #: Where data of the domain may lie.
+    locations: tuple[str, ...]
     revision: int
 
     def together(self, chosen: Collection[str], reason: str = "") -> Together:
@@ -119,7 +121,7 @@ def _read(types: KnownTypes, realm: Realm, occasion: Occasion, name: str, texts:
         standing, proposed = _proposed(there, occasion, taken, classifies=classifies)
         faults = tuple(_faults(types, there, proposed, otherwise))
         entries.append(Entry(taken, proposed, standing, faults))
-    return ReadCatalog(tuple(entries), imported, domain, lacking, realm.revision)
+    return ReadCatalog(tuple(entries), imported, domain, lacking, aim.locations, realm.revision)
 
 
 def _proposed(realm: Realm, occasion: Occasion, taken: Taken, *, classifies: bool) -> tuple[Dataset | None, Dataset]:

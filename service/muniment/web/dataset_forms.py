@@ -276,16 +276,6 @@ def errors_of(draft: Draft, faults: Iterable[Fault], types: KnownTypes) -> dict[
     return found
 
 
-def errors_beside(refused: Invalid, fields: Iterable[str]) -> dict[str, str]:
-    """What is wrong with a plain form, by the field beside which it is said; under none, for what has none."""
-    known = frozenset(fields)
-    found: dict[str, str] = {}
-    for fault in refused.faults or (Fault("", plain(refused.detail)),):
-        field_ = plain(fault.at).partition(".")[0]
-        found = _together(found, {field_ if field_ in known else "": fault.message})
-    return found
-
-
 def plain(detail: str) -> str:
     """What a refusal says, without the place of the change: here there is one."""
     return _OF_A_CHANGE.sub("", detail, count=1)

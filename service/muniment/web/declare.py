@@ -196,9 +196,9 @@ async def _lost(request: Request, house: House, visiting: Visit, draft: Draft) -
         here="datasets",
         visiting=visiting,
         form=form_for(request),
-        draft=draft,
+        named=draft.name,
         place=_place(draft.name),
-        version=drafted.standing.version if drafted.standing is not None else 0,
+        fields={"version": drafted.standing.version if drafted.standing is not None else 0, "entry": draft.entry},
         theirs=theirs,
         mine=mine,
         diff=diffs.lines(theirs, mine),
@@ -211,12 +211,14 @@ async def _again(
     """The form as it was sent, with what is wrong beside its fields."""
     occasion = visiting.occasion.beside("again")
     proposed: Dataset | None = None
+    # Of a YAML that cannot be read it is not known what the dataset shall be: the fields may say what nobody wants.
+    telling = do in _TELLING and "yaml" not in draft.errors
     try:
         proposed = dataset_of(draft.name, draft.body)
     except Invalid as wrong:
-        draft = draft.wrong(errors_of(draft, wrong.faults, house.types)) if do in _TELLING else draft
+        draft = draft.wrong(errors_of(draft, wrong.faults, house.types)) if telling else draft
     drafted = await draft_dataset(house, occasion, draft.name, proposed if refused is None else None)
-    if do in _TELLING:
+    if telling:
         draft = draft.wrong(errors_of(draft, drafted.faults, drafted.types))
     status = 200 if do != "check" else 403 if isinstance(refused, NotAllowed) else 422
     return _form(request, visiting, draft, drafted, status=status, one_more=do == "add-column")

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -34,19 +35,31 @@ router = page_router()
 #: How many entries are brought in at once: a form with more boxes than this is not read.
 MOST_ENTRIES: Final = 300
 
+_IN_LAYER: Final = re.compile(r"environments\.(?P<environment>[^. ]+)(?: \(in [^)]*\))?\.(?P<argument>.+)\Z", re.DOTALL)
 _CATALOG: Final = "catalog."
 _GLOBALS: Final = "globals"
 
 
 @dataclass(frozen=True)
 class Shown:
-    """An entry, as its row shows it."""
+    """An entry, as its row shows it; ``faults`` are what is wrong, each with the places where it is."""
 
     entry: Entry
     chosen: bool
     type: str
-    faults: tuple[str, ...]
+    faults: tuple[tuple[str, str], ...]
     diff: tuple[Line, ...]
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many entries there are of each kind."""
+
+    new: int
+    otherwise: int
+    wrong: int
+    same: int
+    left: int
 
 
 @dataclass(frozen=True)
@@ -104,6 +117,7 @@ async def post_save(request: Request, house: Housed, visiting: Posting) -> Respo
         visiting=visiting,
         form=form_for(request),
         names=sorted(chosen & {each.name for each in read.entries}),
+        domain=read.domain.name,
         settings=settings_text(
             read.only(chosen),
             KnownTypes.newest(),
@@ -121,13 +135,23 @@ async def _read(house: House, visiting: Visit, fields: Mapping[str, str]) -> Rea
 def _texts(fields: Mapping[str, str]) -> dict[str, str]:
     """The files of a conf that the form holds, by their paths in it."""
     found = {
-        f"{environment}/catalog.yml": fields[f"{_CATALOG}{environment}"].replace("\r\n", "\n")
+        f"{environment}/{file}": text
         for environment in _environments(fields)
-        if fields[f"{_CATALOG}{environment}"].strip()
+        for file, text in _files(fields[f"{_CATALOG}{environment}"])
     }
     if fields.get(_GLOBALS, "").strip():
         found["base/globals.yml"] = fields[_GLOBALS].replace("\r\n", "\n")
     return found
+
+
+def _files(pasted: str) -> Iterator[tuple[str, str]]:
+    """The files of one environment, between whose texts stand lines of ``---``; each line keeps its number."""
+    lines = pasted.replace("\r\n", "\n").split("\n")
+    ends = [number for number, line in enumerate(lines) if line.rstrip() == "---"]
+    spans = zip((-1, *ends), (*ends, len(lines)), strict=True)
+    texts = ["\n" * (start + 1) + "\n".join(lines[start + 1 : end]) for start, end in spans]
+    for number, text in enumerate(filter(str.strip, texts), start=1):
+        yield ("catalog.yml" if number == 1 else f"catalog_{number}.yml"), text
 
 
 def _environments(fields: Mapping[str, str]) -> list[str]:
@@ -141,7 +165,7 @@ def _errors(fields: Mapping[str, str]) -> dict[str, str]:
     words = WORDS["import"]
     if not fields.get("domain"):
         return {"domain": str(words["no_domain"])}
-    if not any(path.endswith("/catalog.yml") for path in _texts(fields)):
+    if not any("/catalog" in path for path in _texts(fields)):
         return {"catalog.base": str(words["no_text"])}
     return {}
 
@@ -161,7 +185,7 @@ def _review(
         here="datasets",
         visiting=visiting,
         form=form_for(request),
-        entries=[each for each in _shown(read, chosen) if each.chosen],
+        entries=_shown((each for each in read.entries if each.name in chosen), chosen),
         variables=sorted(read.variables.items()),
         fields=_kept(fields),
         chosen=sorted(chosen),
@@ -227,14 +251,31 @@ def _page(
         environments=[each for each in dict.fromkeys((*desk.environments, *_environments(fields))) if each != BASE],
         said=fields,
         read=read,
-        entries=_shown(read, chosen) if read is not None else [],
+        entries=_shown(_listed(read)[:MOST_ENTRIES], chosen) if read is not None else [],
         left=[ShownLeft(each, REASONS[each.reason]) for each in read.imported.left] if read is not None else [],
-        more=len(read.entries) > MOST_ENTRIES if read is not None else False,
+        counts=_counts(read) if read is not None else None,
+        more=len(_listed(read)) > MOST_ENTRIES if read is not None else False,
         errors=dict(errors or {}),
     )
 
 
-def _shown(read: ReadCatalog, chosen: Collection[str] | None) -> list[Shown]:
+def _listed(read: ReadCatalog) -> list[Entry]:
+    """The entries that somebody decides about: first those that are to be mended, then what stands otherwise."""
+    return sorted(
+        (each for each in read.entries if not each.same),
+        key=lambda each: (not each.faults, each.standing is None, each.name),
+    )
+
+
+def _counts(read: ReadCatalog) -> Counts:
+    listed = _listed(read)
+    wrong = sum(bool(each.faults) for each in listed)
+    otherwise = sum(not each.faults and each.standing is not None for each in listed)
+    same = len(read.entries) - len(listed)
+    return Counts(len(listed) - wrong - otherwise, otherwise, wrong, same, len(read.imported.left))
+
+
+def _shown(entries: Iterable[Entry], chosen: Collection[str] | None) -> list[Shown]:
     return [
         Shown(
             each,
@@ -242,11 +283,26 @@ def _shown(read: ReadCatalog, chosen: Collection[str] | None) -> list[Shown]:
             ", ".join(
                 dict.fromkeys(str(definition.get("type", "")) for definition in each.taken.environments.values())
             ),
-            tuple(dict.fromkeys(fault.message for fault in each.faults)),
+            _faults(each),
             _diff(each),
         )
-        for each in read.entries[:MOST_ENTRIES]
+        for each in entries
     ]
+
+
+def _faults(entry: Entry) -> tuple[tuple[str, str], ...]:
+    """What is wrong with an entry, and where: ``filepath``, or in which environments, where there are several."""
+    found: dict[str, dict[str, None]] = {}
+    for fault in entry.faults:
+        layer = _IN_LAYER.match(fault.at)
+        if layer is None:
+            place = ""
+        elif len(entry.proposed.environments) > 1:
+            place = f"{layer['environment']}: {layer['argument']}"
+        else:
+            place = layer["argument"]
+        found.setdefault(fault.message, {})[place] = None
+    return tuple((", ".join(filter(None, places)), message) for message, places in found.items())
 
 
 def _diff(entry: Entry) -> tuple[Line, ...]:

@@ -17,6 +17,7 @@ from dataclasses import dataclass, field, replace
 
 from muniment.core.dataset_types import NEVER, Accepts, DatasetType, KnownTypes
 from muniment.core.definitions import About, about, check, variables_of
+from muniment.core.files import BLOCK
 from muniment.core.locations import PROJECT, PROJECT_FOLDER, Location, parse_location
 from muniment.core.names import is_dataset, is_environment
 from muniment.core.problems import Fault, Invalid
@@ -32,6 +33,7 @@ _PATH_KEY = re.compile(r"(?:^|_)(?:path|filepath|file|filename|dir|directory|fol
 _VARIABLE = re.compile(r"[a-z][a-z0-9_.]*")
 _NO_PLACES = frozenset({"metadata", "sql", "query", "credentials", "type", "columns", "dtype", "schema"})
 _MISSING_TYPE = "It has no type."
+_OF_FILES = f"It has a block {BLOCK}:, as files in git have it. Bring those in with `muniment apply`, or take it out."
 
 _WHY: Mapping[Why, Reason] = {
     Why.RESOLVER: Reason.RESOLVER,
@@ -247,6 +249,8 @@ def _definition(
         raise _Refused(_WHY[unread.why], message) from None
     if not isinstance(entry, dict):
         raise _Refused(Reason.NOT_A_DATASET, "It is no mapping with a type.")
+    if isinstance(entry.get(BLOCK), dict):
+        raise _Refused(Reason.ARGUMENT, _OF_FILES)
     if not is_pattern(name) and any(_TEMPLATE.search(text) for text in texts_in(entry)):
         raise _Refused(Reason.TEMPLATE, "Its {{ … }} are not filled in yet.")
     return _Rewriting(aim, notes).dataset(entry)

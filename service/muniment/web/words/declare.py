@@ -6,6 +6,8 @@ from typing import Final
 
 from muniment.web.words.texts import Texts
 
+_VARIABLES_HINT: Final = "One on each line, as name: value. Definitions use them as ${globals:name}."
+
 WORDS: Final[Texts] = {
     "declare": {
         "title": "Declare a dataset",
@@ -26,7 +28,6 @@ WORDS: Final[Texts] = {
         "types_lead": "Those of kedro-datasets, and those that an administrator registered.",
         "drafts": "Drafts",
         "drafts_lead": "Not served to anybody yet.",
-        "drafts_none": "There are none.",
         "elsewise": "Other ways",
         "import": "Paste a catalog.yml with several at once",
         "domains": "Domains",
@@ -42,6 +43,8 @@ WORDS: Final[Texts] = {
             "declared": "It is declared.",
             "changed": "The change is made.",
         },
+        "used_by": "Who can use it is up to grants and policies.",
+        "give": "Give access to it",
         "look": "Look at it",
         "kept": "Parts of this dataset are kept in files in git, by",
         "kept_then": "What you change of those here stands beside the files until somebody brings them together.",
@@ -148,7 +151,7 @@ WORDS: Final[Texts] = {
     },
     "draft_lost": {
         "title": "Somebody was faster",
-        "lead": "This dataset was changed after you began. Nothing of yours is lost, and nothing is saved.",
+        "lead": "This was changed after you began. Nothing of yours is lost, and nothing is saved.",
         "theirs": "As it stands now",
         "mine": "As you would have it",
         "diff": "What yours would change of it",
@@ -169,7 +172,7 @@ WORDS: Final[Texts] = {
         "name_hint": "Such as dev or prod.",
         "description": "Description",
         "variables": "Variables",
-        "variables_hint": "One on each line, as name: value. Definitions use them as ${globals:name}.",
+        "variables_hint": _VARIABLES_HINT,
         "wrong_name": "{name} cannot be a variable’s name: letters, digits, _ and dots, at most 100.",
         "wrong_value": "{name} needs a text on one line; a number stands in quotes.",
         "done": "The change is made.",
@@ -185,6 +188,7 @@ WORDS: Final[Texts] = {
         "owner_hint": "A group, such as group:sales-stewards, or one person, user:ann.",
         "description": "Description",
         "variables": "Variables",
+        "variables_hint": _VARIABLES_HINT,
         "locations": "Locations",
         "locations_hint": "Where its data may lie, one on each line, each ending in /: s3://lake/sales/",
         "types": "Further types",
@@ -203,7 +207,8 @@ WORDS: Final[Texts] = {
         "texts": "The catalog",
         "domain_hint": "Where the datasets shall stand.",
         "base": "conf/base/catalog.yml",
-        "base_hint": "As it stands in the project. An entry that holds a secret is left out.",
+        "base_hint": "As it stands in the project; several files with a line --- between them. An entry that holds a "
+        "secret is left out.",
         "others": "Other environments, and variables",
         "read": "Read it",
         "again": "Read it again",
@@ -211,12 +216,21 @@ WORDS: Final[Texts] = {
         "no_text": "Paste a catalog.",
         "none_chosen": "Choose at least one entry.",
         "entries": "What can be governed",
+        "counts": {
+            "new": "new",
+            "otherwise": "standing otherwise",
+            "wrong": "to be mended",
+            "same": "standing so already (not listed)",
+            "left": "staying the project’s own",
+        },
+        "locations": "Data of this domain lies in:",
+        "no_locations": "This domain has no location yet.",
+        "means": "Locations and further types are given on the page of the domain",
         "none": "None of its entries can be governed.",
         "more": "There are more entries than are brought in at once. Bring these in, then paste the others.",
         "choose": "Entry",
-        "type": "Type",
         "becomes": "Becomes",
-        "said": "What is to be said of it",
+        "said": "What is so",
         "wrong": "to be mended",
         "same": "stands so already",
         "otherwise": "stands otherwise",
@@ -224,7 +238,7 @@ WORDS: Final[Texts] = {
         "diff": "What would change",
         "left": "What stays the project’s own",
         "left_lead": "Muniment does not govern these; the project goes on with them as they are.",
-        "environment": "Environment",
+        "where": "File",
         "why": "Why",
         "file": "the whole file",
         "declared": "What is declared",
@@ -232,7 +246,8 @@ WORDS: Final[Texts] = {
         "save": "Declare them",
         "back": "Back to the entries",
         "done": "They are declared",
-        "done_lead": "All of them, in one change.",
+        "done_lead": "All of them, in one change. Who can use them is up to grants and policies.",
+        "give": "Give access to the domain",
         "settings": "In the project",
         "settings_lead": "With this file the project runs on what was declared. Take the entries out of its own "
         "catalog then.",
