@@ -1,5 +1,6 @@
 """A first look at the unusual: what is found in a ledger's rows, by those who audit everything."""
 
+import csv
 from datetime import UTC, datetime, timedelta
 from uuid import uuid4
 
@@ -9,6 +10,7 @@ from muniment.core.ledger import Event, Outcome, Row
 from muniment.core.subjects import Subject
 from muniment.store import ledger, subjects
 from tests.api.running import grant, refusal
+from tests.web.letting_in import let_in
 
 pytestmark = pytest.mark.anyio
 
@@ -90,3 +92,16 @@ async def test_only_who_audits_everything_looks_and_that_they_did_is_a_row(servi
     assert "unusual" in [row["details"].get("read") for row in rows]
     for caller in (service.ann, service.sam):
         refusal(await caller.get("/v1/ledger/unusual"), 403)
+
+
+async def test_the_page_shows_it_by_day_and_gives_all_of_it_as_a_file(service, past):
+    """Seen to fail with a day left out on which nothing stood out."""
+    await service.audrey.read("/v1/whoami")
+    audrey = await let_in(service, "user:audrey")
+    page = await audrey.read("/audit/unusual")
+    found = (await looked(service.audrey))["items"]
+    chart = page.partition("<svg")[2].partition("</svg>")[0]
+    assert chart.count("<rect") == 8
+    assert f"Things: {len(found)}." in chart
+    file = list(csv.reader((await audrey.get("/audit/unusual.csv")).text.splitlines()))
+    assert [(row[1], row[2] or None) for row in file[1:]] == [(each["kind"], each["subject"]) for each in found]

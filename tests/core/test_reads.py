@@ -72,6 +72,17 @@ def test_leases_between_which_a_rule_ended_gave_it_partly():
     assert gave(ending, ANN, alike(NOON + 2 * HOUR, NOON + 3 * HOUR), "sales.orders") is None
 
 
+def test_what_was_given_in_between_alone_is_found():
+    """Seen to fail with the first and the last of alike leases decided alone."""
+    begins, ends = (f'datetime("{(NOON + n * HOUR).isoformat()[:19]}Z")' for n in (1, 2))
+    when = f"when {{ context.now >= {begins} && context.now < {ends} }}"
+    between = house(then=f'permit (principal == User::"ann", action == Action::"load", resource) {when};')
+    found = gave(between, ANN, alike(NOON, NOON + 3 * HOUR), "sales.orders")
+    assert found is not None
+    assert ([rule.id for rule in found.because], found.partly) == (["then"], True)
+    assert gave(between, ANN, alike(NOON + 3 * HOUR, NOON + 4 * HOUR), "sales.orders") is None
+
+
 def test_only_what_can_reach_a_dataset_parts_the_revisions():
     """Seen to fail with a grant's scope of today taken for all that it ever had."""
     of = matters("sales.emea.orders")
@@ -83,6 +94,7 @@ def test_only_what_can_reach_a_dataset_parts_the_revisions():
     assert of(Grant, "g", [here, elsewhere])
     assert of(Policy, "p", [Policy("p", "", "all")])
     assert of(Group, "g", [])
+    assert (of(Domain, "sales", []), of(Domain, "hr", [])) == (True, False)
     assert spans([3, 4, 9, 12], [5, 12]) == [[12], [9], [4, 3]]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import re
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime, timedelta
 
@@ -61,7 +62,11 @@ async def sam(service: Running) -> Visitor:
 
 async def test_a_sitting_does_what_may_be_done_and_says_of_each_other_why_not(service: Running, sam: Visitor) -> None:
     """Sam may end what others gave, and may keep nothing that he could not give himself."""
-    page = said(await sam.get("/reviews"))
+    due = await sam.get("/reviews")
+    # Two of them read the same: by their ids one tells them apart, and so does who hears them read out.
+    named = re.findall(r'aria-labelledby="rule-\d+ (id-\d+)".*?id="\1">.*?<code>([^<]+)</code>', due.text, re.DOTALL)
+    assert {id_ for _, id_ in named} == {"readers", "grant:ann-targets", "grant:ann-leads"}
+    page = said(due)
     assert "Due" in page
     assert "The user ann may load sales.targets, in prod." in html.unescape(page)
 

@@ -52,7 +52,8 @@ class ReadersBody(Body):
     """Who read a dataset. ``whole`` says that nothing was left out of the answer.
 
     ``by_leases`` says whether leases of whole catalogs were looked at; ``undecided`` are those that could not be
-    decided again, of ``decided`` and these together, and ``cut`` that there were too many of something.
+    decided again, beside the ``decided`` ones; ``left`` leases were not looked at, the last of them at ``left_until``;
+    and ``cut`` says that there were more reports than are told.
     """
 
     dataset: str
@@ -63,6 +64,8 @@ class ReadersBody(Body):
     by_leases: bool
     decided: int
     undecided: int
+    left: int
+    left_until: str | None
     cut: bool
 
 
@@ -88,6 +91,8 @@ async def get_readers(
         by_leases=found.by_leases,
         decided=found.decided,
         undecided=found.undecided,
+        left=found.left,
+        left_until=None if found.left_until is None else write_moment(found.left_until),
         cut=found.cut,
     )
 

@@ -104,9 +104,9 @@ async def get_reviews(
     after: Annotated[str, Query(max_length=200)] = "",
 ) -> Page[DueBody]:
     """The rules to look at again, of those that the asker reads; the most urgent first."""
-    found, following, revision = await list_due(house, asking, scope, due_by, limit, after)
-    stamp(response, revision=revision)
-    return Page(items=await aside(lambda: [_due(each) for each in found]), next=following)
+    page = await list_due(house, asking, scope, due_by, limit, after)
+    stamp(response, revision=page.revision)
+    return Page(items=await aside(lambda: [_due(each) for each in page.found]), next=page.following)
 
 
 @router.post("")

@@ -23,8 +23,9 @@ LONG: Final = timedelta(days=92)
 #: Before this there is no ledger, and a little before the first year no time to count back from.
 EARLIEST: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
-#: How many names are told, those with the most first; of days every one.
+#: How many names are told, those with the most first, and how many in a file; of days every one.
 MOST: Final = 100
+MOST_IN_A_FILE: Final = 50_000
 
 
 class By(StrEnum):

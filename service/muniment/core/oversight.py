@@ -14,13 +14,13 @@ from datetime import datetime
 
 from muniment.core.decisions import decide_governing
 from muniment.core.ledger import Row
-from muniment.core.names import ROOT, domain_of, lineage
-from muniment.core.problems import NotAllowed
+from muniment.core.names import ROOT, Pattern, domain_of, lineage
+from muniment.core.problems import NotAllowed, NotFound
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
 from muniment.core.subjects import SubjectState
 from muniment.core.tellings import NAMES_DATASETS_ALONE
-from muniment.core.visibility import administers
+from muniment.core.visibility import administers, find
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +52,26 @@ def oversees_use(realm: Realm, asker: SubjectState, at: datetime, domain: str) -
     return any(
         decide_governing(realm, asker, action, [domain], at)[0].allowed for action in (Action.DECLARE, Action.AUDIT)
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Use:
+    """What somebody is told of a dataset's use: of everybody's, or of their own alone.
+
+    ``made`` is an expression that the names match which a factory pattern makes, where the dataset is one.
+    """
+
+    of_all: bool
+    made: str | None
+
+
+def use_told(realm: Realm, asker: SubjectState, at: datetime, name: str) -> Use:
+    """Of whose use of a dataset the subject is told; :class:`NotFound` where it may not know of the dataset."""
+    dataset = find(realm, asker, at, name)
+    if dataset is None:
+        raise NotFound
+    of_all = oversees_use(realm, asker, at, domain_of(name))
+    return Use(of_all, Pattern(name).expression if dataset.is_pattern else None)
 
 
 def refusal(domain: str) -> NotAllowed:

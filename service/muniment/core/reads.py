@@ -1,21 +1,23 @@
 """Who read a dataset in some time: who was given it, who says they used it, and under which rules.
 
 What a lease gave stands in no row where it was of a whole catalog: it follows from the revision, the state of the
-subject and the question, and is decided here again from those. Leases that are alike in all three are decided once, as
-of the first and of the last of them, since rules may begin and end in between.
+subject and the question, and is decided here again from those. Revisions between which nothing changed that matters to
+the dataset are one, and leases that are alike in all three are decided once, and again at each moment between the first
+and the last of them at which a rule may begin or end (decision 0054).
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
 from muniment.core.datasets import Dataset
-from muniment.core.decisions import Wanted, decide_each
+from muniment.core.decisions import Wanted, decide_each, holding
+from muniment.core.domains import Domain
 from muniment.core.explanations import in_force
 from muniment.core.grants import Grant
 from muniment.core.names import ROOT, domain_of, lineage
@@ -31,15 +33,19 @@ from muniment.core.visibility import withheld
 LONGEST: Final = timedelta(days=366)
 USUAL: Final = timedelta(days=31)
 
-#: How many leases that differ are decided again, from how many states of the rules, and how many reports are told.
-MOST_GIVEN: Final = 500
-MOST_SPANS: Final = 50
-MOST_TOLD: Final = 500
+#: How many leases that differ are decided again (about 3,000 take a second), from how many states of the rules, and how
+#: many reports that differ are told.
+MOST_GIVEN: Final = 10_000
+MOST_SPANS: Final = 500
+MOST_TOLD: Final = 10_000
+
+#: At how many moments leases that are alike are decided: a rule for some hours of the day begins and ends each day.
+_MOST_MOMENTS: Final = 16
 
 
 @dataclass(frozen=True, slots=True)
 class Alike:
-    """Leases that were given by one revision, to one subject in one state, for one question."""
+    """Leases to one subject in one state, for one question, by revisions that are one; ``revision`` is the last."""
 
     subject: str
     state: str
@@ -48,6 +54,15 @@ class Alike:
     times: int
     first: datetime
     last: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Lent:
+    """Leases that may have given a dataset, and how many more there are that nobody looks at, the last at a moment."""
+
+    alike: Sequence[Alike]
+    left: int = 0
+    left_until: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,24 +139,39 @@ class _Gathered:
 
 def gave(realm: Realm, state: SubjectState, alike: Alike, name: str) -> Gave | None:
     """What leases that are alike gave of the dataset; nothing where they did not give it."""
-    first, last = (_because(realm, state, alike.wanted, at, name) for at in (alike.first, alike.last))
-    if first is None and last is None:
+    found = [_because(realm, state, alike.wanted, at, name) for at in _moments(realm, state, alike)]
+    ids = sorted({id_ for each in found for id_ in each or ()})
+    if all(each is None for each in found):
         return None
     rules = written(realm)
-    ids = sorted({*(first or ()), *(last or ())})
-    return Gave(alike, tuple(_told(rules, id_) for id_ in ids), partly=(first is None) != (last is None))
+    return Gave(alike, tuple(_told(rules, id_) for id_ in ids), partly=None in found)
+
+
+def _moments(realm: Realm, state: SubjectState, alike: Alike) -> Iterator[datetime]:
+    """When leases that are alike are decided: at the first, whenever a rule may have begun or ended, at the last."""
+    at = alike.first
+    for _ in range(_MOST_MOMENTS - 1):
+        yield at
+        _, until = holding(realm, state, at)
+        if until is None or until > alike.last:
+            return
+        at = until
+    yield alike.last
 
 
 def matters(name: str) -> Callable[[type[Noun], str, Sequence[Noun]], bool]:
     """Whether a change may matter to who may load a dataset: by its kind, its key, and what ever stood there.
 
-    Another dataset matters only where it is a pattern, and a rule only where it was written in a domain above.
+    Another dataset matters only where it is a pattern, and a domain or a rule only where it is one above, or written in
+    one.
     """
     above = frozenset({ROOT, *lineage(domain_of(name))})
 
     def one_that_matters(kind: type[Noun], key: str, stood: Sequence[Noun]) -> bool:
         if kind is Dataset:
             return key == name or "{" in key
+        if kind is Domain:
+            return key in above
         rules = [each for each in stood if isinstance(each, Policy | Grant)]
         return kind not in {Policy, Grant} or any(rule.scope in above for rule in rules)
 

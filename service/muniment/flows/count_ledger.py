@@ -9,7 +9,7 @@ from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from muniment.core.figures import EARLIEST, LONG, LONGEST, USUAL, By, Figures, every_day
+from muniment.core.figures import EARLIEST, LONG, LONGEST, MOST, USUAL, By, Figures, every_day
 from muniment.core.ledger import Event, Outcome, Question, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid, NotAllowed
@@ -33,8 +33,10 @@ class Counted:
         return self.until - self.since > LONG
 
 
-async def count_ledger(house: House, occasion: Occasion, question: Question, by: Collection[By]) -> Counted:
-    """The figures of what answers a question, in its time or else the last thirty days."""
+async def count_ledger(
+    house: House, occasion: Occasion, question: Question, by: Collection[By], most: int = MOST
+) -> Counted:
+    """The figures of what answers a question, in its time or else the last thirty days; of each so many names."""
     until = min(question.until or occasion.at, occasion.at)
     since = question.since or max(until, EARLIEST) - USUAL
     if since >= until:
@@ -56,7 +58,7 @@ async def count_ledger(house: House, occasion: Occasion, question: Question, by:
     found = []
     for each in by:
         async with house.db.begin() as tx:
-            named, untold = await figures.counted(tx, asked, reader, each)
+            named, untold = await figures.counted(tx, asked, reader, each, most)
         told = every_day(named, since, until) if each is By.DAY else named
         found.append(Figures(each, since, until, told, untold))
     return Counted(tuple(found), since, until, realm.revision)

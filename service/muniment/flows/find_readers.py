@@ -1,28 +1,27 @@
 """An auditor asks who read a dataset in some time, under which rules, and whether the record of it is whole.
 
 Told apart are who *was given* it (a lease that named it, or one of a whole catalog, decided again from what was so
-then) and who *says* that they used it. The work is bounded, and the answer says what was not looked at. Whoever audits
-the dataset's domain alone is told what is said about it; leases of whole catalogs are for those who audit everything.
+then) and who *says* that they used it. The work is bounded; the answer says what was not looked at, and where to go on
+(decision 0054). Whoever audits the dataset's domain alone is told what is said about it; leases of whole catalogs are
+for those who audit everything.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from itertools import islice
 
 from muniment.core.catalog import write_moment
-from muniment.core.datasets import Dataset
 from muniment.core.environments import checked_known
 from muniment.core.figures import EARLIEST
 from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import Reader, reader_of, refusal
-from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
-from muniment.core.reads import LONGEST, MOST_SPANS, USUAL, Alike, Gave, ReadBy, gave, matters, read_by, spans
+from muniment.core.problems import Fault, Invalid, NotFound
+from muniment.core.reads import LONGEST, USUAL, Alike, Gave, Lent, ReadBy, gave, matters, read_by, spans
 from muniment.core.realm import Realm
 from muniment.core.subjects import SubjectState
 from muniment.core.visibility import may_name
@@ -30,9 +29,8 @@ from muniment.flows.house import House, aside
 from muniment.store import changes, reads, subjects
 from muniment.store.reads import Asked
 
-#: How many datasets are found by words, and how many words are looked for.
-MOST_FOUND = 20
-_MOST_WORDS = 10
+#: How many leases are decided at once, before others have their turn: about a tenth of a second's work.
+_AT_ONCE = 250
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +38,9 @@ class Readers:
     """Who read it, in which time; ``whole`` says that nothing was left out of the answer.
 
     ``by_leases`` says whether leases of whole catalogs were looked at, ``decided`` how many that differ, and
-    ``undecided`` how many of those could not be decided again: too many revisions, or what they name is gone.
+    ``undecided`` how many of those could not be decided again, since what is known of somebody was erased. ``left`` are
+    leases that nobody looked at, the last of them at ``left_until``: whoever asks until then goes on. ``cut`` says that
+    there were more reports than are told.
     """
 
     dataset: str
@@ -50,13 +50,15 @@ class Readers:
     by_leases: bool
     decided: int
     undecided: int
+    left: int
+    left_until: datetime | None
     cut: bool
     revision: int
 
     @property
     def whole(self) -> bool:
         """Whether nothing was left out of the answer."""
-        return self.by_leases and not self.undecided and not self.cut
+        return self.by_leases and not (self.undecided or self.left or self.cut)
 
 
 async def find_readers(
@@ -92,9 +94,12 @@ async def find_readers(
     )
     async with house.db.begin() as tx:
         claimed, all_claims = await reads.reports(tx, asked)
-        alike, all_leases = await reads.leases(tx, asked) if reader.everything else ([], True)
-        states = await subjects.of_digests(tx, {each.state for each in alike})
-    given, undecided = await _given(house, alike, states, dataset)
+        revisions = await reads.lent_by(tx, asked) if reader.everything else None
+        mattering = await changes.that_matter(tx, *revisions, matters(dataset)) if revisions else []
+        lent = await reads.leases(tx, asked, mattering) if revisions else Lent([])
+        states = await subjects.of_digests(tx, {each.state for each in lent.alike})
+    known = [each for each in lent.alike if each.state in states]
+    given = [each async for each in _given(house, known, states, dataset, mattering)]
     found = await aside(lambda: read_by(given, claimed))
     return Readers(
         dataset,
@@ -102,46 +107,13 @@ async def find_readers(
         end,
         found,
         by_leases=reader.everything,
-        decided=len(alike) - undecided,
-        undecided=undecided,
-        cut=not (all_claims and all_leases),
+        decided=len(known),
+        undecided=len(lent.alike) - len(known),
+        left=lent.left,
+        left_until=lent.left_until,
+        cut=not all_claims,
         revision=realm.revision,
     )
-
-
-async def find_audited(house: House, occasion: Occasion, text: str) -> Sequence[Dataset]:
-    """The datasets whose readers the asker may ask about and that have all of these words in what is said of them."""
-    realm = await house.realms.current()
-    words = [word.removesuffix("s") for word in text.lower().split()][:_MOST_WORDS]
-    async with house.refusals_recorded(occasion, realm):
-        reader = await aside(lambda: reader_of(realm, occasion.asker, occasion.at))
-        if not reader.audits:
-            raise NotAllowed("To ask who read a dataset you need audit on its domain, or on all.")
-    details = {"read": "readers", "search": " ".join(words)}
-    await house.ledger.record(
-        row(occasion, Event.LEDGER_READ, Outcome.ALLOWED, revision=realm.revision, details=details)
-    )
-    return await aside(lambda: list(islice(_having(realm, reader, words), MOST_FOUND)))
-
-
-def _having(realm: Realm, reader: Reader, words: Sequence[str]) -> Iterator[Dataset]:
-    """Those datasets, by name: those first whose names have the words."""
-    names = sorted(
-        name for name, dataset in realm.datasets.items() if reader.everything or dataset.domain in reader.audited
-    )
-    named = [name for name in names if _all_in(words, name)]
-    yield from (realm.datasets[name] for name in named)
-    beside = set(named)
-    yield from (realm.datasets[n] for n in names if n not in beside and _all_in(words, _said_of(realm.datasets[n])))
-
-
-def _said_of(dataset: Dataset) -> str:
-    columns = " ".join(column.name for column in dataset.columns)
-    return f"{dataset.name} {dataset.description} {' '.join(sorted(dataset.tags))} {columns}".lower()
-
-
-def _all_in(words: Sequence[str], text: str) -> bool:
-    return all(word in text for word in words)
 
 
 def _admitted(realm: Realm, occasion: Occasion, dataset: str) -> Reader:
@@ -156,28 +128,22 @@ def _admitted(realm: Realm, occasion: Occasion, dataset: str) -> Reader:
 
 
 async def _given(
-    house: House, alike: Sequence[Alike], states: dict[str, SubjectState], dataset: str
-) -> tuple[list[Gave], int]:
-    """What leases gave of the dataset, and how many that differ could not be decided again.
+    house: House, alike: Sequence[Alike], states: Mapping[str, SubjectState], dataset: str, mattering: Sequence[int]
+) -> AsyncIterator[Gave]:
+    """What leases gave of the dataset, the last ones first.
 
     Revisions between which nothing changed that matters to the dataset are one: the realm is looked up once for them.
     """
-    if not alike:
-        return [], 0
-    revisions = {each.revision for each in alike}
-    async with house.db.begin() as tx:
-        mattering = await changes.that_matter(tx, min(revisions), max(revisions), matters(dataset))
-    looked_at = spans(revisions, mattering)[:MOST_SPANS]
-    found: list[Gave] = []
-    decided = 0
-    for span in looked_at:
-        here = [each for each in alike if each.revision in span and each.state in states]
-        decided += len(here)
+    for span in spans({each.revision for each in alike}, mattering):
+        within = frozenset(span)
+        here = [each for each in alike if each.revision in within]
         there = await house.realms.at(span[0])
-        found += await aside(partial(_gave, there, here, states, dataset))
-    return found, len(alike) - decided
+        for begin in range(0, len(here), _AT_ONCE):
+            some = here[begin : begin + _AT_ONCE]
+            for each in await aside(partial(_gave, there, some, states, dataset)):
+                yield each
 
 
-def _gave(there: Realm, alike: Sequence[Alike], states: dict[str, SubjectState], dataset: str) -> list[Gave]:
+def _gave(there: Realm, alike: Sequence[Alike], states: Mapping[str, SubjectState], dataset: str) -> list[Gave]:
     found = (gave(there, states[each.state], each, dataset) for each in alike)
     return [each for each in found if each is not None]

@@ -10,13 +10,9 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from muniment.core.ledger import Event, Outcome, row
-from muniment.core.names import Pattern, domain_of
 from muniment.core.occasions import Occasion
-from muniment.core.oversight import oversees_use
-from muniment.core.problems import NotFound
-from muniment.core.realm import Realm
+from muniment.core.oversight import use_told
 from muniment.core.uses import DayOfUse
-from muniment.core.visibility import find
 from muniment.flows.house import House, aside
 from muniment.store import uses
 
@@ -35,7 +31,7 @@ async def look_at_use(house: House, occasion: Occasion, name: str, days: int) ->
     """The use of a dataset, or of what a factory pattern makes, in the last days; the asking is written down."""
     realm = await house.realms.current()
     async with house.refusals_recorded(occasion, realm, name):
-        of_all, made = await aside(lambda: _asked(realm, occasion, name))
+        use = await aside(lambda: use_told(realm, occasion.asker, occasion.at, name))
     await house.ledger.record(
         row(
             occasion,
@@ -48,14 +44,6 @@ async def look_at_use(house: House, occasion: Occasion, name: str, days: int) ->
     )
     since = (occasion.at - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     async with house.db.begin() as tx:
-        found = await uses.by_day(tx, name, since, subject=None if of_all else str(occasion.subject), made=made)
-    return UseOverTime(found, since, of_all, realm.revision)
-
-
-def _asked(realm: Realm, occasion: Occasion, name: str) -> tuple[bool, str | None]:
-    """Whether the reader is told of everybody's use, and what the names match that the dataset makes, if it does."""
-    dataset = find(realm, occasion.asker, occasion.at, name)
-    if dataset is None:
-        raise NotFound
-    of_all = oversees_use(realm, occasion.asker, occasion.at, domain_of(name))
-    return of_all, Pattern(name).expression if dataset.is_pattern else None
+        subject = None if use.of_all else str(occasion.subject)
+        found = await uses.by_day(tx, name, since, subject=subject, made=use.made)
+    return UseOverTime(found, since, use.of_all, realm.revision)

@@ -39,6 +39,16 @@ class ToReview:
 
 
 @dataclass(frozen=True, slots=True)
+class DuePage:
+    """A page of the rules that are due, the key of the last where more follow, and how many there are in all."""
+
+    found: Sequence[ToReview]
+    following: str | None
+    total: int
+    revision: int
+
+
+@dataclass(frozen=True, slots=True)
 class Reviewed:
     """What came of a sitting: each verdict with the rule as it stands now, nothing for one that was ended."""
 
@@ -59,7 +69,7 @@ class Sat:
 
 async def list_due(
     house: House, occasion: Occasion, scope: str | None, due_by: date | None, limit: int, after: str
-) -> tuple[list[ToReview], str | None, int]:
+) -> DuePage:
     """A page of the rules that are to be looked at by a day (none: by today), the most urgent first."""
     realm = await house.realms.current()
     today = _today(occasion)
@@ -83,7 +93,7 @@ async def list_due(
         standing |= {f"grant:{id_}": since for id_, since in (await grants.LINE.standing(tx)).items()}
         used = await ledger.last_settled(tx, (Event.PREFLIGHT_ALLOWED,), occasion.at - LAST_USED)
     listed = [ToReview(each, standing.get(each.id), used.get(each.id)) for each in page]
-    return listed, _key(page[-1]) if len(following) > limit else None, realm.revision
+    return DuePage(listed, _key(page[-1]) if len(following) > limit else None, len(found), realm.revision)
 
 
 async def count_due(house: House, occasion: Occasion) -> int:

@@ -18,16 +18,21 @@ from muniment.store.tables import ledger, subject_states
 _DAY: Final = func.to_char(func.timezone("UTC", ledger.c.at), "YYYY-MM-DD")
 
 
-async def counted(tx: AsyncConnection, question: Question, reader: Reader, by: By) -> tuple[tuple[Figure, ...], int]:
-    """The figures by name, those with the most first (days in their order), and how many names more there are."""
+async def counted(
+    tx: AsyncConnection, question: Question, reader: Reader, by: By, most: int = MOST
+) -> tuple[tuple[Figure, ...], int]:
+    """The figures by name, those with the most first (days in their order), and how many names more there are.
+
+    At least so many more: nobody counts past some.
+    """
     with needed():
-        found = [Figure(*each) for each in await tx.execute(_asked(question, reader, by))]
+        found = [Figure(*each) for each in await tx.execute(_asked(question, reader, by, most))]
     if by is By.DAY:
         return tuple(found), 0
-    return tuple(found[:MOST]), max(len(found) - MOST, 0)
+    return tuple(found[:most]), max(len(found) - most, 0)
 
 
-def _asked(question: Question, reader: Reader, by: By) -> Select[Any]:
+def _asked(question: Question, reader: Reader, by: By, most: int) -> Select[Any]:
     events = [event.value for each in COUNTED.values() for event in each]
     where = [
         ledger.c.xact < text("pg_snapshot_xmin(pg_current_snapshot())"),
@@ -42,7 +47,7 @@ def _asked(question: Question, reader: Reader, by: By) -> Select[Any]:
     if by is By.DAY:
         return asked.order_by(named.c.name)
     # The name last, so that two with as many have one order.
-    return asked.order_by(func.count().desc(), named.c.name.collate("C")).limit(10 * MOST)
+    return asked.order_by(func.count().desc(), named.c.name.collate("C")).limit(most + 10 * MOST)
 
 
 def _count(event: ColumnElement[str], events: tuple[Event, ...]) -> ColumnElement[int]:

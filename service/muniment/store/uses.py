@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import ARRAY, Date, DateTime, Text, Uuid, cast, func, literal, select
+from sqlalchemy import ARRAY, Date, DateTime, Text, Uuid, cast, func, literal, select, true
 from sqlalchemy.dialects.postgresql import insert
 
 from muniment.core.ledger import Event
@@ -67,3 +67,31 @@ async def by_day(
     )
     with needed():
         return [DayOfUse(row.day, row.loads, row.saves, row.subjects) for row in await tx.execute(question)]
+
+
+async def last_saved(
+    tx: Transaction, dataset: str, environments: Collection[str], since: datetime
+) -> Mapping[str, datetime]:
+    """When somebody last saved a dataset in each of these environments since a moment, by their own report.
+
+    Told are the reports under a lease, as in :func:`by_day`.
+    """
+    columns = ledger.c
+    asked = func.unnest(literal(sorted(environments), ARRAY(Text))).column_valued("asked")
+    newest = (
+        select(columns.at)
+        .where(
+            columns.event == Event.USE_REPORTED,
+            columns.at >= since,
+            columns.receipt.is_not(None),
+            columns.datasets.contains([dataset]),
+            columns.details["action"].astext == Action.SAVE.value,
+            columns.environment == asked,
+        )
+        .order_by(columns.at.desc())
+        .limit(1)
+        .lateral()
+    )
+    with needed():
+        found = await tx.execute(select(asked.label("environment"), newest.c.at).join(newest, true()))
+        return {row.environment: row.at for row in found}

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import csv
-import io
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from itertools import chain
 from typing import Annotated, Any, Final, Literal
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 from uuid import UUID
 
 import orjson
@@ -18,20 +18,21 @@ from fastapi.responses import StreamingResponse
 from muniment.core.catalog import Page
 from muniment.core.decisions import Wanted
 from muniment.core.exports import Format
-from muniment.core.figures import By, Figures
+from muniment.core.figures import MOST_IN_A_FILE, By, Figure, Figures, every_day
 from muniment.core.ledger import Outcome, Question, Row
 from muniment.core.problems import Conflict, Invalid, NotFound
+from muniment.core.reads import ReadBy
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject
 from muniment.flows.count_ledger import Counted, count_ledger
 from muniment.flows.export_ledger import export_ledger
 from muniment.flows.fetch_catalog import Asked as AskedCatalog
 from muniment.flows.fetch_catalog import Media, fetch_catalog
-from muniment.flows.find_readers import find_audited, find_readers
+from muniment.flows.find_readers import find_readers
 from muniment.flows.find_who import find_who_uses
-from muniment.flows.house import House
 from muniment.flows.keep_views import list_views, remove_view, save_view
-from muniment.flows.look_at_unusual import look_at_unusual
+from muniment.flows.look_at_unusual import Looked, look_at_unusual
+from muniment.flows.look_up import LookedUp, find_audited, look_up
 from muniment.flows.prove_rows import check_row, how_far
 from muniment.flows.replay_decisions import replay_decision
 from muniment.flows.review_ledger import GATHERED_SINCE, Desk, gather, read_row, reading_desk, review_ledger
@@ -39,8 +40,9 @@ from muniment.flows.sign_in import Visit
 from muniment.web import charts
 from muniment.web.asked import Asked, address_of, last_of, read_asked
 from muniment.web.pages import go, page_router, show
+from muniment.web.sheets import csv_of
 from muniment.web.typed import Reading, errors_of
-from muniment.web.visiting import Posting, Visiting, form_for, form_of
+from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of, house_of
 from muniment.web.words import WORDS
 
 router = page_router()
@@ -51,8 +53,12 @@ _MOST_NAMES: Final = 3
 _MOST_LINES: Final = 200
 #: How many names a chart has at most, so that its bars can be told apart.
 _MOST_BARS: Final = 15
-#: How many months can be chosen with one press.
-_MOST_MONTHS: Final = 4
+#: How many of those who read a dataset stand on a page; all of them are in the file.
+_MOST_READERS: Final = 200
+#: The longest text that is looked up.
+_LONGEST_SEARCH: Final = 200
+#: How many months can be chosen with one press: a year of them.
+_MOST_MONTHS: Final = 12
 
 _EVENTS: Final = WORDS["audit_events"]
 #: What those of them say that are about no dataset here.
@@ -103,9 +109,10 @@ def told(row: Row) -> Told:
     return Told(row, str(words[row.event.value]), row.datasets[:_MOST_NAMES], others)
 
 
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
+def _at(path: str, typed: Mapping[str, str], names: Sequence[str]) -> str:
+    """An address with those of these fields that are typed."""
+    query = urlencode({name: typed[name] for name in names if typed.get(name)})
+    return f"{path}?{query}" if query else path
 
 
 def _errors(refused: Invalid, fields: Sequence[str]) -> dict[str, str]:
@@ -117,7 +124,6 @@ def _asked(request: Request) -> Asked:
     return read_asked(dict(request.query_params))
 
 
-Housed = Annotated[House, Depends(_house)]
 Asking = Annotated[Asked, Depends(_asked)]
 
 
@@ -132,7 +138,7 @@ async def _shown(request: Request, visiting: Visit, desk: Desk, template: str, *
         form=form_for(request),
         desk=desk,
         environments=[(each, each) for each in desk.environments],
-        proof=await how_far(_house(request)),
+        proof=await how_far(house_of(request)),
         address=request.app.state.public_url,
         at=visiting.occasion.at,
         **values,
@@ -225,6 +231,37 @@ async def get_audit_decision(request: Request, house: Housed, visiting: Visiting
     )
 
 
+# --- looking something up ---------------------------------------------------------------------------------------------
+
+
+@router.get("/audit/find")
+async def get_audit_found(request: Request, house: Housed, visiting: Visiting) -> Response:
+    """What is found by what somebody has in hand; what can only be one thing is shown at once."""
+    reading = Reading(dict(request.query_params))
+    search = reading.line("search", _LONGEST_SEARCH)
+    errors = errors_of(reading.faults, ("search",))
+    if not search and not errors:
+        return go("/audit")
+    desk = await reading_desk(house, visiting.occasion)
+    found = None if errors else await look_up(house, visiting.occasion, search)
+    only = _only(found) if found is not None else None
+    if only is not None:
+        return go(only)
+    months = _months(visiting.occasion.at)
+    return await _shown(request, visiting, desk, "found", errors=errors, search=search, found=found, months=months)
+
+
+def _only(found: LookedUp) -> str | None:
+    """Where the only thing is that was found. Of a dataset more than one thing can be asked, so it is none."""
+    places = [
+        *(f"/audit/rows/{each}" for each in found.rows),
+        *(f"/audit/about/receipt/{each}" for each in found.receipts),
+        *(f"/audit/about/run/{quote(each, safe='')}" for each in found.runs),
+        *(f"/audit/about/subject/{quote(each, safe='')}" for each in found.subjects),
+    ]
+    return places[0] if len(places) == 1 and not found.datasets else None
+
+
 # --- who read it ------------------------------------------------------------------------------------------------------
 
 
@@ -250,9 +287,10 @@ async def get_audit_readers(request: Request, house: Housed, visiting: Visiting)
             errors = _errors(refused, ("dataset", "environment", "since", "until"))
     keep = urlencode({key: typed[key] for key in ("since", "until", "environment") if typed.get(key)})
     asks = {key: typed[key] for key in ("dataset", "environment") if typed.get(key)}
-    months = [
-        (first, urlencode({**asks, "since": first, "until": last})) for first, last in _months(visiting.occasion.at)
-    ]
+    left_until = found.left_until + timedelta(microseconds=1) if found and found.left_until else None
+    going_on = (
+        {**asks, "since": found.since.isoformat(), "until": left_until.isoformat()} if found and left_until else {}
+    )
     return await _shown(
         request,
         visiting,
@@ -260,19 +298,55 @@ async def get_audit_readers(request: Request, house: Housed, visiting: Visiting)
         "readers",
         errors=errors,
         typed=typed,
+        on=urlencode(going_on),
+        export=_at("/audit/readers.csv", typed, ("dataset", "environment", "since", "until")),
+        most=_MOST_READERS,
         found=found,
         candidates=candidates,
         keep=keep,
-        months=months,
+        asks=urlencode(asks),
+        months=_months(visiting.occasion.at),
     )
 
 
-def _months(at: datetime) -> Iterator[tuple[date, date]]:
-    """The first and the last day of this month and of those before it."""
+@router.get("/audit/readers.csv")
+async def get_audit_readers_file(request: Request, house: Housed, visiting: Visiting) -> Response:
+    """All who read a dataset, as a table for other programs; its last line says whether that is all."""
+    reading = Reading(dict(request.query_params))
+    name, environment = reading.line("dataset", 200), reading.line("environment", 200) or None
+    since, until = reading.moment("since"), last_of(reading, "until")
+    if reading.faults:
+        raise Invalid(reading.faults[0].message, reading.faults)
+    found = await find_readers(house, visiting.occasion, name, since, until, environment)
+    columns = ("subject", "loads_reported", "saves_reported", "leases", "first", "last", "rules", "where")
+    whole = ("(whole)" if found.whole else "(not whole)", *[""] * (len(columns) - 1))
+    return csv_of("readers", columns, chain(map(_reader_line, found.found), [whole]))
+
+
+def _reader_line(each: ReadBy) -> Sequence[object]:
+    times = [*each.claimed.values(), *([each.given] if each.given else [])]
+    claimed = {action: of.count for action, of in each.claimed.items()}
+    return (
+        each.subject,
+        claimed.get(Action.LOAD, 0),
+        claimed.get(Action.SAVE, 0),
+        each.given.count if each.given else 0,
+        min(of.first for of in times).isoformat(),
+        max(of.last for of in times).isoformat(),
+        " ".join(rule.id for rule in each.because),
+        " ".join((*each.environments, *each.projects)),
+    )
+
+
+def _months(at: datetime) -> list[tuple[date, str]]:
+    """The first day of this month and of each before it, with how an address asks about the month."""
+    found = []
     last = at.astimezone(UTC).date()
     for _ in range(_MOST_MONTHS):
-        yield last.replace(day=1), last
-        last = last.replace(day=1) - timedelta(days=1)
+        first = last.replace(day=1)
+        found.append((first, urlencode({"since": first, "until": last})))
+        last = first - timedelta(days=1)
+    return found
 
 
 # --- charts, and what is unusual --------------------------------------------------------------------------------------
@@ -301,9 +375,8 @@ async def get_audit_figures(house: Housed, visiting: Visiting, asked: Asking, by
         raise Invalid(next(iter(asked.errors.values())))
     desk = await reading_desk(house, visiting.occasion)
     question = desk.own(asked.now(visiting.occasion.at))
-    (figures,) = (await count_ledger(house, visiting.occasion, question, [by])).of
-    attached = {"Content-Disposition": f'attachment; filename="muniment-{by}.csv"'}
-    return Response(_csv(figures), media_type="text/csv; charset=utf-8", headers=attached)
+    (figures,) = (await count_ledger(house, visiting.occasion, question, [by], MOST_IN_A_FILE)).of
+    return csv_of(by, (by, "given", "used", "refused"), map(astuple, figures.figures))
 
 
 @router.get("/audit/unusual")
@@ -314,13 +387,36 @@ async def get_audit_unusual(request: Request, house: Housed, visiting: Visiting)
     since, until = reading.moment("since"), last_of(reading, "until")
     errors = errors_of(reading.faults, ("since", "until"))
     desk = await reading_desk(house, visiting.occasion)
-    looked = None
+    looked, chart = None, None
     if not errors:
         try:
             looked = await look_at_unusual(house, visiting.occasion, since, until)
+            chart = _unusual_by_day(looked)
         except Invalid as refused:
             errors = _errors(refused, ("since", "until"))
-    return await _shown(request, visiting, desk, "unusual", errors=errors, typed=typed, looked=looked)
+    export = _at("/audit/unusual.csv", typed, ("since", "until"))
+    values = {"typed": typed, "looked": looked, "chart": chart, "export": export}
+    return await _shown(request, visiting, desk, "unusual", errors=errors, **values)
+
+
+@router.get("/audit/unusual.csv")
+async def get_audit_unusual_file(request: Request, house: Housed, visiting: Visiting) -> Response:
+    """The same as a table for other programs."""
+    reading = Reading(dict(request.query_params))
+    since, until = reading.moment("since"), last_of(reading, "until")
+    if reading.faults:
+        raise Invalid(reading.faults[0].message, reading.faults)
+    found = (await look_at_unusual(house, visiting.occasion, since, until)).found
+    rows = ((each.at.isoformat(), each.kind, each.subject or "", each.words) for each in found)
+    return csv_of("unusual", ("at", "kind", "subject", "what"), rows)
+
+
+def _unusual_by_day(looked: Looked) -> charts.Chart:
+    times = Counter(each.at.astimezone(UTC).date().isoformat() for each in looked.found)
+    days = every_day((Figure(day, used=count) for day, count in times.items()), looked.since, looked.until)
+    words = WORDS["audit_unusual"]
+    values = [(day.name, day.used) for day in days]
+    return charts.bars(str(words["by_day"]), str(words["day"]), str(words["things"]), values)
 
 
 def _tiles(asked: Asked, counted: Counted) -> list[Tile]:
@@ -350,17 +446,6 @@ def _tile(asked: Asked, name: str, figures: Figures, counts: Literal["used", "re
     export = asked.at(f"/audit/charts/{figures.by}.csv")
     untold = len(values) - len(most) + figures.untold
     return Tile(name, chart, export, len(most), untold, note, ranked=figures.by is not By.DAY)
-
-
-def _csv(figures: Figures) -> bytes:
-    file = io.StringIO()
-    writer = csv.writer(file)
-    writer.writerow([figures.by, "given", "used", "refused"])
-    for each in figures.figures:
-        # A spreadsheet takes a cell that begins so for a formula (OWASP, "CSV Injection").
-        name = f"'{each.name}" if each.name[:1] in "=+-@\t\r\n'" and each.name else each.name
-        writer.writerow([name, each.given, each.used, each.refused])
-    return file.getvalue().encode()
 
 
 # --- everything about something, and the past -------------------------------------------------------------------------

@@ -6,10 +6,10 @@ import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
-from typing import Annotated, Final, Literal, cast
+from typing import Final, Literal, cast
 from urllib.parse import quote
 
-from fastapi import Depends, Request, Response
+from fastapi import Request, Response
 
 from muniment.core.grants import Grant
 from muniment.core.groups import parse_group, write_group
@@ -23,7 +23,7 @@ from muniment.flows.house import House, aside
 from muniment.flows.review_access import ToReview, list_due, sit
 from muniment.web.pages import go, page_router, show
 from muniment.web.typed import Reading, errors_of
-from muniment.web.visiting import Posting, Visiting, form_for, form_of
+from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of
 from muniment.web.words import WORDS
 
 router = page_router()
@@ -56,14 +56,6 @@ class Card:
     def key(self) -> str:
         """How the fields of this rule end."""
         return f"{self.kind}.{self.version}.{self.id}"
-
-
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
-
-
-Housed = Annotated[House, Depends(_house)]
 
 
 @router.get("/reviews")
@@ -137,8 +129,8 @@ async def _due(
     scope, by = reading.line("scope", 220) or None, reading.day("by")
     after = reading.line("after", 220)
     faults = {**errors, **errors_of(reading.faults, ("scope", "by"))}
-    found, following, _ = await list_due(house, visiting.occasion.beside("list"), scope, by, _MOST_RULES, after)
-    cards = await aside(lambda: [_card(each, typed) for each in found])
+    due = await list_due(house, visiting.occasion.beside("list"), scope, by, _MOST_RULES, after)
+    cards = await aside(lambda: [_card(each, typed) for each in due.found])
     return show(
         "reviews/due.html",
         status=422 if faults else 200,
@@ -148,7 +140,8 @@ async def _due(
         errors=_placed(faults, cards),
         cards=cards,
         typed=typed,
-        following=following,
+        following=due.following,
+        total=due.total,
         decided=decided,
         refused=len(errors),
         kept=_count(typed, "kept"),
