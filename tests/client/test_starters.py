@@ -113,6 +113,26 @@ def test_without_the_service_nothing_is_started_and_the_address_is_said(run, tmp
     assert not (tmp_path / "report").exists()
 
 
+def test_a_place_where_nothing_can_be_written_is_said_and_no_half_of_a_project_stays(run, service, tmp_path):
+    service.projects = {"1": archive({"README.md": "# Report\n"})}
+    (tmp_path / "file").write_text("mine\n")
+    done = run("new", "Report", "--url", service.url, "--into", str(tmp_path / "file" / "below"))
+    assert done.exit_code == BadConfig.exit_code, done.exception
+    assert "cannot be written" in done.output
+    assert not (tmp_path / "report").exists()
+
+
+def test_a_project_for_a_newer_python_says_so_and_how_to_go_on(run, service):
+    """Seen to fail with the project's own Python not looked at."""
+    for wanted, told in (("3.99", True), ("3.11", False)):
+        name = f"of-{wanted.replace('.', '-')}"
+        held = {"pyproject.toml": f'[project]\nname = "x"\nrequires-python = ">={wanted}"\n'}
+        service.projects = {"1": archive(held, folder=name)}
+        done = run("new", "Report", "--url", service.url)
+        assert done.exit_code == 0, done.output
+        assert (f"needs Python {wanted}" in done.output, f"python{wanted} -m venv" in done.output) == (told, told)
+
+
 @pytest.mark.parametrize(
     "path",
     ["../evil", "report/../../evil", "/etc/passwd", "report/..", "report\\evil", "report/a\\b", "C:/evil", "report/",
@@ -165,6 +185,8 @@ def test_what_both_changed_is_left_with_marks_and_said(run, begun, monkeypatch):
     done = run("update")
     assert done.exit_code == Denied.exit_code
     assert "conflict  Dockerfile" in done.output
+    assert "Look for <<<<<<< there" in done.output
+    assert "kept: " not in done.output
     held = (begun / "Dockerfile").read_text()
     assert "<<<<<<< yours\nFROM python:3.11-slim\n" in held
     assert "FROM python:3.13-slim\n>>>>>>> the templates now" in held
@@ -201,6 +223,86 @@ def test_a_patch_changes_nothing_and_does_the_same_when_it_is_applied(run, begun
     git(begun, "clean", "--quiet", "--force")
     assert run("update").exit_code == 0
     assert {path.name: path.read_text() for path in begun.iterdir() if path.is_file()} == by_patch
+
+
+def test_what_is_no_file_of_the_project_is_left_alone(run, begun, tmp_path):
+    """A folder, a link and a folder that is a link, where the templates have files: seen to be written through."""
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (outside / "new.txt").write_text("theirs\n")
+    (begun / "ci.yml").unlink()
+    (begun / "ci.yml").mkdir()
+    (begun / "ci.yml" / "mine").write_text("mine\n")
+    (begun / "new.txt").symlink_to(outside / "new.txt")
+    commit(begun)
+    done = run("update")
+    assert done.exit_code == 0, done.output
+    assert "kept     ci.yml" in done.output
+    assert "kept     new.txt" in done.output
+    assert (outside / "new.txt").read_text() == "theirs\n"
+    assert (begun / "ci.yml" / "mine").read_text() == "mine\n"
+    assert "python:3.13" in (begun / "Dockerfile").read_text()
+
+
+def test_a_folder_that_is_a_link_is_not_written_through(begun, tmp_path):
+    outside = tmp_path / "outside"
+    outside.mkdir()
+    (begun / "docs").symlink_to(outside)
+    (change,) = changes(begun, Project("report", {}), Project("report", {"docs/new.txt": b"new"}))
+    assert change.kind is Kind.KEPT
+    assert not [*outside.iterdir()]
+
+
+def test_files_with_the_ends_of_lines_of_windows_keep_them(run, begun):
+    """Seen to be a conflict in every file."""
+    git(begun, "config", "core.autocrlf", "false")
+    changed = DOCKERFILE.replace("CMD kedro run", "CMD kedro run --env prod").replace("\n", "\r\n")
+    (begun / "Dockerfile").write_bytes(changed.encode())
+    (begun / "ci.yml").write_bytes(b"steps: [lint]\r\n")
+    commit(begun)
+    done = run("update")
+    assert done.exit_code == 0, done.output
+    assert (begun / "Dockerfile").read_bytes() == changed.replace("3.12", "3.13").encode()
+    assert (begun / "ci.yml").read_bytes() == b"steps: [lint, test]\r\n"
+
+
+def test_a_patch_holds_what_stands_there_byte_for_byte(run, begun, tmp_path):
+    """Letters of another encoding, a form feed, a separator of lines that is none to git: seen to spoil the patch."""
+    odd = DOCKERFILE.replace("RUN", "# a\x0cb\u2028c\n# \ufffd\nRUN").encode().replace("\ufffd".encode(), b"\xff\xfe")
+    (begun / "Dockerfile").write_bytes(odd)
+    commit(begun)
+    done = run("update", "--patch", str(tmp_path / "update.patch"))
+    assert done.exit_code == 0, done.output
+    git(begun, "apply", str(tmp_path / "update.patch"))
+    assert (begun / "Dockerfile").read_bytes() == odd.replace(b"3.12", b"3.13")
+
+
+def test_a_patch_that_cannot_be_written_is_said(run, begun, tmp_path):
+    done = run("update", "--patch", str(tmp_path / "nowhere" / "update.patch"))
+    assert done.exit_code == BadConfig.exit_code, done.exception
+    assert "cannot be written" in done.output
+
+
+def test_a_package_that_was_renamed_here_is_not_made_again(begun):
+    """What stood under the old name is not made again; all else is brought up to date."""
+    before = Project("report", {"src/report/nodes.py": b"old\n", "README.md": b"old\n"})
+    after = Project("report", {"src/report/nodes.py": b"new\n", "README.md": b"new\n"})
+    (begun / "src" / "sales").mkdir()
+    (begun / "src" / "sales" / "nodes.py").write_text("old\n")
+    (begun / "README.md").write_text("old\n")
+    assert {change.path: change.kind for change in changes(begun, before, after)} == {
+        "src/report/nodes.py": Kind.KEPT,
+        "README.md": Kind.CHANGED,
+    }
+
+
+def test_without_git_nothing_is_touched_and_a_patch_is_still_made(run, begun, tmp_path):
+    (begun / ".git").rename(tmp_path / "git")
+    done = run("update")
+    assert done.exit_code == BadConfig.exit_code
+    assert "no git repository" in done.output
+    assert "python:3.12" in (begun / "Dockerfile").read_text()
+    assert run("update", "--patch", str(tmp_path / "update.patch")).exit_code == 0
 
 
 def test_a_patch_of_nothing_is_empty():

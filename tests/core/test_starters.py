@@ -23,10 +23,12 @@ from packaging.requirements import Requirement
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.problems import Invalid
 from muniment.core.schema import Action
+from muniment.core.starters.additions import added
 from muniment.core.starters.answers import Answers, Unescaped, Wish, Words, answered, local_names
 from muniment.core.starters.drawing import WITHOUT_EXTRA, drawn_of, extra_of
-from muniment.core.starters.offers import Offer, Shelf, shelf
+from muniment.core.starters.offers import Offer, Shelf, rewritten, shelf
 from muniment.core.starters.rendering import File, check_templates, rendered
+from muniment.core.starters.telling import differences
 from tests.starters.pairs import DATASETS, URL, choices, named, pairwise, project
 
 ROOT = Path(__file__).parents[2]
@@ -129,6 +131,15 @@ def test_a_file_belongs_to_its_choice():
     assert {"tests/catalog.yml", "conf/logging.yml", "docs/conf.py", "data/01_raw/.gitkeep", ".gitlab-ci.yml"} <= only
     assert "[tool.ruff]" in everything["pyproject.toml"]
     assert "ruff" not in nothing["pyproject.toml"] + nothing["requirements-dev.txt"]
+
+
+def test_the_folder_of_an_image_is_its_users_before_anything_is_put_there():
+    """Else WORKDIR makes it root's, and the run that the image is for cannot write: seen so, as another user."""
+    lines = files_of(answers())["Dockerfile"].splitlines()
+    (made,) = [number for number, line in enumerate(lines) if "install --directory --owner=kedro" in line]
+    (entered,) = [number for number, line in enumerate(lines) if line.startswith("WORKDIR ")]
+    assert made < entered
+    assert lines[made].rpartition(" ")[2] == lines[entered].rpartition(" ")[2]
 
 
 # --- words -----------------------------------------------------------------------------------------------------------
@@ -302,8 +313,8 @@ def test_a_platform_team_adds_replaces_and_takes_away(folder):
 @pytest.mark.parametrize(
     ("manifest", "said"),
     [
-        ("[]", "holds a mapping"),
-        ("packges: []", "packges: there is no such key"),
+        ("[]", "version 1: starters.yml: it is missing, or holds no mapping"),
+        ("packges: []", "version 1: packges: there is no such key"),
         ("python: [3.12]", "python.0"),
         ("packages: [{name: acme, group: tables, versions: '>=2', pinned: '1.0'}]", "packages.0.pinned"),
         ("packages: [{name: 'acme; rm', group: tables, versions: '>=1', pinned: '1.0'}]", "packages.0.name"),
@@ -330,6 +341,44 @@ def test_a_folder_that_belongs_to_no_starter_or_holds_no_version_is_refused(fold
         shelf(tmp_path / "nothing")
 
 
+def test_what_a_folder_brings_and_what_it_changes_is_told_part_by_part(folder, tmp_path_factory):
+    made = theirs(
+        folder,
+        "{python: ['3.13', '3.12'], groups: [{id: house, title: Our own}], without: [polars],"
+        " packages: [{name: pandas, group: house, versions: '>=3', pinned: '3.1.2'}]}",
+        **{"base/NOTICE": "ours\n", "standard/NOTES.md": "ours\n"},
+    )
+    assert made.newest.brought == {
+        ("python", "3.13"), ("python", "3.12"), ("groups", "house"), ("packages", "pandas"),
+        ("templates", "base/NOTICE"), ("templates", "standard/NOTES.md"),
+    }  # fmt: skip
+    assert made.newest.without == ("polars",)
+    assert shelf().newest.brought == frozenset()
+    (folder / "1" / "base" / "NOTICE").write_text("changed\n")
+    again = theirs(folder, "groups: [{id: house, title: House}]")
+    assert {(each.sign, *each.key) for each in differences(made.newest, again.newest)} == {
+        ("+", "python", "3.11"), ("~", "python", "3.12"), ("~", "python", "3.13"), ("~", "groups", "house"),
+        ("+", "packages", "polars"), ("~", "packages", "pandas"), ("~", "templates", "base/NOTICE"),
+    }  # fmt: skip
+    assert not [*differences(again.newest, again.newest)]
+    assert (rewritten(made, again), rewritten(made, made), rewritten(shelf(), made)) == ((1,), (), ())
+
+
+def test_the_lines_of_an_addition_are_read_as_what_was_said(folder):
+    """Whatever is said of a package, in whatever order: what the page shows and what the folder says is the same."""
+    said = {"name": "acme[x,y]", "pinned": "2.0.1", "versions": "", "group": "tables", "description": '"a": #b {c}'}
+    addition = added(OFFER, "/srv/our starters", (), said, always=True)
+    made = theirs(folder, addition.lines).newest
+    assert made.packages[-1] == addition.package
+    assert addition.package.versions == ">=2.0.1,<3"
+    assert addition.prepare == "mkdir -p new-starters/1"
+    assert addition.place == "mkdir -p '/srv/our starters' && cp -r new-starters/1 '/srv/our starters'"
+    again = added(made, "/srv/s", (1, 2), {**said, "versions": ">= 2, < 4"}, always=False)
+    assert (again.replaces, addition.replaces) == (True, False)
+    assert again.prepare == "cp -r /srv/s new-starters && cp -r new-starters/2 new-starters/3"
+    assert again.check == "muniment starters check new-starters --instead-of /srv/s"
+
+
 def test_an_earlier_version_is_kept_beside_the_newest(folder):
     (folder / "2").mkdir()
     (folder / "2" / "starters.yml").write_text("python: ['3.12']\n")
@@ -352,4 +401,4 @@ def test_templates_that_were_given_out_are_as_they_were():
 
 
 #: By version the SHA-256 of its manifest and templates, by which projects of it are brought to the next one.
-GIVEN_OUT = {1: "58b3ba480fed9b74bd2bd028b03f5de0b8cc32026107d85f4f1c86ede4dbd02e"}
+GIVEN_OUT = {1: "8e68a3d045a5ca9b20c211bfba92e7d4168774c75047a36300a3bfc235179552"}

@@ -8,6 +8,8 @@ import re
 import shlex
 import zipfile
 from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime
+from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
@@ -16,6 +18,7 @@ from click.testing import CliRunner
 
 from demo.issuer import RunningIssuer, running_issuer
 from kedro_muniment.command_line.starters import new
+from muniment.web import starters
 from tests.api.running import PEOPLE, Running, found_company, grant, running
 from tests.web.letting_in import Visitor, let_in, said
 
@@ -31,9 +34,22 @@ def issuer() -> Iterator[RunningIssuer]:
 
 
 @pytest.fixture(scope="module")
-async def company(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The platform team's folder, in which nothing stands yet but a group."""
+    made = tmp_path_factory.mktemp("starters")
+    write(made / "1" / "starters.yml", "groups: [{id: house, title: Our own}]\n")
+    return made
+
+
+def write(file: Path, text: str) -> None:
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_text(text)
+
+
+@pytest.fixture(scope="module")
+async def company(issuer: RunningIssuer, module_database: str, folder: Path) -> AsyncIterator[Running]:
     """The company; analysts know of the targets and may not use them."""
-    async with running(issuer, module_database) as started:
+    async with running(issuer, module_database, starters=folder) as started:
         await found_company(started)
         know = grant("group:analysts", ["discover"], on={"dataset": "sales.targets"})
         await started.root.make("/v1/grants/analysts-know-targets", know)
@@ -113,6 +129,8 @@ async def test_what_does_not_fit_comes_back_with_all_that_was_typed_and_what_to_
     assert 'value="kept"' in answer.text
     assert 'href="#name"' in answer.text
     assert not shown_files(answer.text)
+    # With scripts this part alone is put in, while somebody types.
+    assert "2 to 80 letters" in answer.text.partition('<div id="project">')[2]
 
 
 async def test_a_shared_address_gives_others_what_is_theirs_and_tells_no_hidden_name_from_one_that_never_was(
@@ -127,6 +145,27 @@ async def test_a_shared_address_gives_others_what_is_theirs_and_tells_no_hidden_
         for leaf in ("salaries", "nothing_x")
     ]
     assert hidden == never
+
+
+async def test_of_many_datasets_some_are_shown_with_how_many_there_are_and_the_others_are_found(
+    ann: Visitor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert "are shown. Search" not in await ann.read(PAGE)
+    monkeypatch.setattr(starters, "_SHOWN", 0)
+    page = await ann.read(PAGE)
+    assert "0 of 1 are shown. Search" in page
+    assert 'value="sales.orders"' not in page
+    # What was chosen stays, whatever is looked for.
+    assert 'value="sales.orders" checked' in " ".join((await ann.read(f"{PAGE}?datasets=sales.orders")).split())
+
+
+async def test_more_datasets_than_a_project_begins_with_are_refused_with_that_word(ann: Visitor) -> None:
+    """Seen to be left out as if they were not there, all ten thousand of them."""
+    names = ",".join(f"sales.d{number}" for number in range(3_000))
+    answer = await ann.get(f"{PAGE}?name=Report&datasets={names[:19_000]}")
+    assert answer.status_code == 422
+    assert "at most 50 datasets" in said(answer)
+    assert answer.text.count("sales.d") <= 50
 
 
 async def test_hostile_words_are_text_in_the_page_and_in_every_file(ann: Visitor) -> None:
@@ -150,3 +189,74 @@ async def test_looking_is_recorded_once_and_taking_as_a_start(company: Running, 
     assert (await ann.get("/projects/new.zip?name=Report&datasets=sales.orders")).status_code == 200
     after = [await counted(event) for event in ("dataset.read", "project.started")]
     assert [now - then for now, then in zip(after, before, strict=True)] == [1, 1]
+
+
+# --- what is offered --------------------------------------------------------------------------------------------------
+
+OFFER = "/projects/offer"
+
+
+async def test_everybody_sees_what_is_offered_and_only_an_administrator_where_it_lies_and_how_to_add_to_it(
+    company: Running, ann: Visitor, folder: Path
+) -> None:
+    root = await let_in(company, "user:root")
+    asked = f"{OFFER}?name=mlflow&pinned=3.5.0&group=house"
+    for visitor, tends in ((root, True), (ann, False)):
+        page = await visitor.read(asked)
+        assert "scikit-learn" in page
+        assert (str(folder) in page, "Add a package" in page, "3.5.0" in page) == (tends, tends, tends)
+
+
+async def test_a_package_that_the_page_shows_is_what_the_folder_then_offers(
+    company: Running, ann: Visitor, folder: Path
+) -> None:
+    """Seen to fail with the range left out of the lines."""
+    root = await let_in(company, "user:root")
+    page = await root.read(f"{OFFER}?name=dask%5Bdataframe%5D&pinned=2026.7.1&group=house&description=%22%3A+%23")
+    lines = html.unescape(re.findall(r'<pre id="add-lines"[^>]*><code>(.*?)</code>', page, re.DOTALL)[0])
+    write(folder / "2" / "starters.yml", (folder / "1" / "starters.yml").read_text() + lines)
+    held = company.app.state.house.starters
+    looks = [held.look(datetime.now(UTC)) for _ in range(3)]
+    assert looks == [False, True, False]
+    page = await ann.read(f"{PAGE}?name=Report&packages=dask%5Bdataframe%5D")
+    assert "dask[dataframe]==2026.7.1\n" in shown_files(page)["requirements.txt"]
+    assert '"dask[dataframe]>=2026.7.1,<2027"' in shown_files(page)["pyproject.toml"]
+
+
+async def test_a_folder_that_cannot_be_offered_changes_nothing_and_administrators_are_told_why(
+    company: Running, ann: Visitor, folder: Path
+) -> None:
+    root = await let_in(company, "user:root")
+    held = company.app.state.house.starters
+    before = held.newest
+    write(folder / "9" / "starters.yml", "packges: []\n")
+    for _ in range(2):
+        held.look(datetime.now(UTC))
+    assert held.newest is before
+    assert "version 9: packges: there is no such key" in await root.read(OFFER)
+    assert "packges" not in await ann.read(OFFER) + await ann.read(PAGE)
+    (folder / "9" / "starters.yml").unlink()
+    (folder / "9").rmdir()
+    for _ in range(2):
+        held.look(datetime.now(UTC))
+    assert "packges" not in await root.read(OFFER)
+
+
+async def test_what_cannot_be_a_package_comes_back_with_a_word_for_each_field(company: Running) -> None:
+    root = await let_in(company, "user:root")
+    hostile = "%3Cscript%3Ealert(1)%3C%2Fscript%3E"
+    for query, word in {
+        f"name={hostile}&pinned=1.0&group=house": "name of a package",
+        "name=mlflow&pinned=latest&group=house": "such as 2.2.3",
+        f"name=mlflow&pinned=1.0&versions={hostile}&group=house": "must be one version",
+        f"name=mlflow&pinned=1.0&group={hostile}": "Choose one of the list",
+        f"name={'x' * 10_000}&pinned=1.0&group=house": "at most 300",
+        "name=mlflow&pinned=1.0&group=house&description=a%0Ab": "must be a line of text",
+        "name=&pinned=&group=": "such as 2.2.3",
+        "name=&pinned=1.0&group=house": "must be a line of text",
+    }.items():
+        answer = await root.get(f"{OFFER}?{query}")
+        assert answer.status_code == 422, query
+        assert word in html.unescape(answer.text), query
+        assert "<script>alert" not in answer.text
+        assert 'id="add-lines"' not in answer.text

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -10,7 +12,7 @@ import click
 
 from kedro_muniment.command_line import project, showing
 from kedro_muniment.command_line.options import env_option, examples, json_option, url_option
-from kedro_muniment.problems import Denied
+from kedro_muniment.problems import BadConfig, Denied
 
 
 @click.command(
@@ -44,15 +46,18 @@ def new(name: str, into: Path, url: str | None, as_json: bool, **answers: str | 
     told = {"name": name, **{key: value for key, value in answers.items() if value is not None}}
     made = Project.read(project.service_at(url, None).project(told))
     target = made.write(into)
+    newer = made.needs_python(sys.version_info[:2])
     following = [
-        f"cd {target}",
-        "python -m venv .venv && . .venv/bin/activate",
+        f"cd {shlex.quote(str(target))}",
+        f"python{newer or ''} -m venv .venv && . .venv/bin/activate",
         "pip install --requirement requirements-dev.txt",
         "kedro run",
     ]
 
     def lines() -> Iterator[str]:
         yield f"Wrote {len(made.files)} files to {target}. Its README says how it is run."
+        if newer:
+            yield f"It needs Python {newer}, and this is {sys.version_info[0]}.{sys.version_info[1]}."
         yield "Next:"
         yield from (f"  {command}" for command in following)
 
@@ -100,7 +105,10 @@ def update(to: Path | None, url: str | None, env: str | None, as_json: bool) -> 
             ) from None
         made = updating.changes(folder, before, after)
     if to is not None:
-        to.write_text(updating.patch(made), encoding="utf-8")
+        try:
+            to.write_bytes(updating.patch(made))
+        except OSError as error:
+            raise BadConfig(f"{to} cannot be written: {error.strerror}. Nothing was changed.") from error
     else:
         updating.apply(folder, made)
     told: dict[str, Any] = {
@@ -121,6 +129,10 @@ def _updated(told: dict[str, Any]) -> Iterator[str]:
     yield f"From templates {told['from']} to {told['to']}:"
     width = max(map(len, told["files"].values()))
     yield from (f"  {kind:<{width}}  {path}" for path, kind in told["files"].items())
+    if "conflict" in told["files"].values():
+        yield "conflict: you and the templates changed the same lines. Look for <<<<<<< there, and keep what is right."
+    if "kept" in told["files"].values():
+        yield "kept: the templates changed a file that you removed, or removed one that you changed. Yours stays."
     yield f"Apply it with: git apply {told['patch']}" if told["patch"] else "Nothing is committed. Look at it: git diff"
 
 

@@ -21,6 +21,7 @@ from kedro_muniment.problems import BadConfig, ServiceRefused
 MOST_FILES: Final = 2_000
 MOST_BYTES: Final = 32 * 1024 * 1024
 _FOLDER: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
+_WANTS_PYTHON: Final = re.compile(r'^requires-python = ">=([0-9]{1,2})\.([0-9]{1,3})"', re.MULTILINE)
 _SEGMENT: Final = re.compile(r"(?!\.{1,2}$)[A-Za-z0-9_.-]*[A-Za-z0-9_-]")
 
 
@@ -52,8 +53,13 @@ class Project:
         target = into / self.folder
         if target.exists():
             raise BadConfig(f"{target} is there already. Move it away, or choose another name for the project.")
-        into.mkdir(parents=True, exist_ok=True)
-        unfinished = Path(tempfile.mkdtemp(prefix=f".{self.folder}-", dir=into))
+        try:
+            into.mkdir(parents=True, exist_ok=True)
+            unfinished = Path(tempfile.mkdtemp(prefix=f".{self.folder}-", dir=into))
+        except OSError as error:
+            raise BadConfig(
+                f"{target} cannot be written: {error.strerror}. Choose another place with --into."
+            ) from error
         try:
             for path, held in self.files.items():
                 file = unfinished / path
@@ -65,6 +71,14 @@ class Project:
             shutil.rmtree(unfinished, ignore_errors=True)
             raise
         return target
+
+    def needs_python(self, here: tuple[int, int]) -> str | None:
+        """Which Python the project asks for, if this one is older."""
+        said = self.files.get("pyproject.toml", b"").decode(errors="replace")
+        wanted = _WANTS_PYTHON.search(said)
+        if wanted is None or (int(wanted[1]), int(wanted[2])) <= here:
+            return None
+        return f"{wanted[1]}.{wanted[2]}"
 
 
 def _place(name: str) -> tuple[str, str]:

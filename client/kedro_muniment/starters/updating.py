@@ -99,7 +99,10 @@ def changes(project: Path, before: Project, after: Project) -> list[Change]:
 
 def _change(project: Path, path: str, base: bytes | None, theirs: bytes | None) -> Change | None:
     file = project / path
-    mine = file.read_bytes() if file.is_file() and not file.is_symlink() else None
+    if _is_no_file(project, file):
+        return None if theirs == base else Change(path, Kind.KEPT, None, None)
+    mine = file.read_bytes() if file.exists() else None
+    base, theirs = _as_here(mine, base), _as_here(mine, theirs)
     if path == RECORD:
         return Change(path, Kind.CHANGED, mine, theirs)
     if theirs in (base, mine):
@@ -111,6 +114,21 @@ def _change(project: Path, path: str, base: bytes | None, theirs: bytes | None) 
         return Change(path, Kind.KEPT, mine, mine)
     merged, conflicts = _merged(mine, base or b"", theirs)
     return Change(path, Kind.CONFLICT if conflicts else Kind.CHANGED, mine, merged)
+
+
+def _is_no_file(project: Path, file: Path) -> bool:
+    """Whether something else stands there or above: a folder, or a link, which would lead out of the project."""
+    above = file.relative_to(project).parents
+    if any((project / each).is_symlink() or (project / each).is_file() for each in above if each.parts):
+        return True
+    return file.is_symlink() or (file.exists() and not file.is_file())
+
+
+def _as_here(mine: bytes | None, held: bytes | None) -> bytes | None:
+    """What the templates say, with the ends of lines that the file has here: on Windows git may make them two."""
+    if mine is None or held is None or mine.count(b"\r\n") != mine.count(b"\n") or b"\n" not in mine:
+        return held
+    return held.replace(b"\n", b"\r\n")
 
 
 def _merged(mine: bytes, base: bytes, theirs: bytes) -> tuple[bytes, bool]:
@@ -132,35 +150,43 @@ def apply(project: Path, made: list[Change]) -> None:
         if change.kind is Kind.KEPT:
             continue
         file = project / change.path
-        if change.after is None:
-            file.unlink()
-            continue
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(change.after)
+        try:
+            if change.after is None:
+                file.unlink()
+                continue
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_bytes(change.after)
+        except OSError as error:
+            raise BadConfig(
+                f"{file} cannot be written: {error.strerror}. The update is not whole: go back with git checkout ."
+            ) from error
 
 
-def patch(made: list[Change]) -> str:
-    """The same as a patch, which ``git apply`` takes."""
-    return "".join(line for change in made for line in _lines(change))
+def patch(made: list[Change]) -> bytes:
+    """The same as a patch, which ``git apply`` takes: byte for byte, whatever the files are written in."""
+    return b"".join(line for change in made for line in _lines(change))
 
 
-def _lines(change: Change) -> Iterator[str]:
+def _lines(change: Change) -> Iterator[bytes]:
     if change.before == change.after:
         return
-    before, after = (_text(held) for held in (change.before, change.after))
-    was = "/dev/null" if change.before is None else f"a/{change.path}"
-    will_be = "/dev/null" if change.after is None else f"b/{change.path}"
-    yield f"diff --git a/{change.path} b/{change.path}\n"
+    before, after = (_parts(held) for held in (change.before, change.after))
+    path = change.path.encode()
+    was = b"/dev/null" if change.before is None else b"a/" + path
+    will_be = b"/dev/null" if change.after is None else b"b/" + path
+    yield b"diff --git a/%b b/%b\n" % (path, path)
     if change.before is None:
-        yield "new file mode 100644\n"
+        yield b"new file mode 100644\n"
     if change.after is None:
-        yield "deleted file mode 100644\n"
-    for line in difflib.unified_diff(before, after, was, will_be):
-        yield line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n"
+        yield b"deleted file mode 100644\n"
+    for line in difflib.diff_bytes(difflib.unified_diff, before, after, was, will_be):
+        yield line if line.endswith(b"\n") else line + b"\n\\ No newline at end of file\n"
 
 
-def _text(held: bytes | None) -> list[str]:
-    return (held or b"").decode(errors="replace").splitlines(keepends=True)
+def _parts(held: bytes | None) -> list[bytes]:
+    """The lines as git counts them: by line feeds alone."""
+    *lines, rest = (held or b"").split(b"\n")
+    return [*(line + b"\n" for line in lines), *([rest] if rest else [])]
 
 
 def _git(arguments: list[str], folder: Path) -> subprocess.CompletedProcess[bytes]:

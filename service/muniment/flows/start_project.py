@@ -142,13 +142,15 @@ async def draft_project(house: House, occasion: Occasion, wish: Wish, looked: Lo
     drawn = await aside(lambda: _drawn(house, realm, occasion, wanted, looked_up)) if choices.environment else ()
     chosen = tuple(_mine(realm, each.name, each.actions) for each in drawn)
     usable = [each.name for each in drawn]
+    # More than there may be are refused as they are: of those that are not looked up nothing is known.
+    wished = usable if len(asked) <= MOST_DATASETS else asked
     project, refused = None, None
     try:
-        project = await _made(house, realm, occasion.beside("project"), replace(named, datasets=usable))
+        project = await _made(house, realm, occasion.beside("project"), replace(named, datasets=wished))
     except (Invalid, NotAllowed, NotFound, TooLarge) as problem:
         refused = problem
     await _record_listed(house, occasion, choices, usable)
-    left_out = tuple(name for name in asked if name not in usable)
+    left_out = tuple(name for name in looked_up if name not in usable)
     return Draft(choices, project, refused, chosen, left_out)
 
 
@@ -198,7 +200,8 @@ def _mine(realm: Realm, name: str, actions: Sequence[Action | str]) -> Mine:
 
 
 async def _made(house: House, realm: Realm, occasion: Occasion, wish: Wish) -> Project:
-    offer = house.starters.newest if wish.version is None else house.starters.of(wish.version)
+    shelf = house.starters.shelf
+    offer = shelf.newest if wish.version is None else shelf.of(wish.version)
     environments = realm.environment_names
     answers = answered(offer, wish, environments, sys.stdlib_module_names)
     wanted = await house.confined(occasion, Wanted(answers.environment, answers.slug))
