@@ -7,6 +7,7 @@ import gc
 import logging
 import secrets
 import signal
+import sys
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextlib import (
     AbstractAsyncContextManager,
@@ -18,6 +19,7 @@ from contextlib import (
 )
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from importlib.metadata import version
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -100,7 +102,7 @@ from muniment.core.problems import (
 from muniment.core.provisioning import Directory
 from muniment.core.realm import Realm
 from muniment.core.schema import schema_text
-from muniment.core.starters.offers import Shelf, shelf
+from muniment.core.starters.offers import shelf
 from muniment.core.starters.rendering import check_templates
 from muniment.core.subjects import ITSELF
 from muniment.core.tracing import UNTRACED, Tracing
@@ -135,6 +137,7 @@ from muniment.store.present import Present
 from muniment.store.realms import Realms
 from muniment.store.refusals import Refusals
 from muniment.store.roster import Roster
+from muniment.store.starters import Starters
 from muniment.store.subjects import Sightings
 from muniment.web import account, home, pages, sign_in
 from muniment.web import audit as audit_pages
@@ -151,6 +154,7 @@ from muniment.web import notices as notice_pages
 from muniment.web import policies as policy_pages
 from muniment.web import requests as request_pages
 from muniment.web import reviews as review_pages
+from muniment.web import rules as rule_pages
 from muniment.web import starters as starter_pages
 
 if TYPE_CHECKING:
@@ -168,8 +172,14 @@ _TELL_SECONDS = 2
 _LAST_MAIL_SECONDS = 5
 #: How long a worker waits for PostgreSQL before it looks again.
 _AGAIN_SECONDS = 0.5
+#: How often a worker looks whether the platform team's folder of starters was changed.
+_REREAD_SECONDS = 2.0
 #: How often a worker looks how far the database has come.
 _LOOK_SECONDS = 1.0
+
+#: How long a thread goes on before the one that answers has its turn. With Python's 5 ms, one that decides or judges a
+#: change leaves it a third of the processor; with this, half (decision 0052).
+_TURN_SECONDS = 0.001
 
 
 @dataclass(frozen=True)
@@ -248,6 +258,7 @@ def create_app(settings: Settings, url: str, *, alone: bool = False) -> FastAPI:
                 stack.push_async_callback(aside, traces.close)
             await stack.enter_async_context(_standing(housed))
             if alone:
+                sys.setswitchinterval(_TURN_SECONDS)
                 await aside(_leave_uncollected)
             yield
 
@@ -352,6 +363,7 @@ def create_app(settings: Settings, url: str, *, alone: bool = False) -> FastAPI:
         grant_pages,  # Their addresses begin as those of policies do.
         group_pages,
         policy_pages,
+        rule_pages,
         notice_pages,
         deputy_pages,
         request_pages,
@@ -432,7 +444,7 @@ async def wired(settings: Settings, url: str, tracing: Tracing = UNTRACED) -> As
                 await realms.current()
                 gate = Gate(settings.limits, refusals.note, settings.most_at_once)
                 house = _house(settings, db, held_keys, realms, committer, tracing, present, messenger)
-                async with _telling(house):
+                async with _telling(house), _rereading(house.starters):
                     yield Wired(house, doorkeeper, gate, entrance, bearer)
         finally:
             keeping.cancel()
@@ -567,7 +579,7 @@ def _house(
         realms=realms,
         ledger=committer,
         types=_types(settings),
-        starters=_starters(settings),
+        starters=Starters(settings.starters, datetime.now(UTC)),
         signer=Signer(secret.read(settings.secret_path), _public_url(settings)),
         links=Links.under(secret.read(settings.secret_path)),
         mail=settings.smtp,
@@ -674,17 +686,10 @@ def _types(settings: Settings) -> KnownTypes:
         raise CannotStart(f"MUNIMENT_DATASET_TYPES: {refused.detail}") from refused
 
 
-def _starters(settings: Settings) -> Shelf:
-    try:
-        return shelf(settings.starters)
-    except Invalid as refused:
-        raise CannotStart(f"MUNIMENT_STARTERS: {refused.detail} Mend it, then start again.") from refused
-
-
 def _check_starters(settings: Settings) -> None:
     """Refuse to start with templates of which no project could be made."""
     try:
-        check_templates(_starters(settings).newest)
+        check_templates(shelf(settings.starters).newest)
     except Invalid as refused:
         raise CannotStart(f"MUNIMENT_STARTERS: {refused.detail} Mend it, then start again.") from refused
 
@@ -742,6 +747,40 @@ async def _keep_house(db: Database) -> None:
 
 
 @asynccontextmanager
+async def _rereading(held: Starters) -> AsyncIterator[None]:
+    """As long as this lasts, what the platform team changes in its folder is offered soon after."""
+    if held.standing.folder is None:
+        yield
+        return
+    if held.standing.refused:
+        logger.error("MUNIMENT_STARTERS: %s Until it is mended, Muniment's own are offered.", held.standing.refused)
+    reading = asyncio.create_task(_reread(held), name="starters")
+    try:
+        yield
+    finally:
+        reading.cancel()
+        with suppress(asyncio.CancelledError):
+            await reading
+
+
+async def _reread(held: Starters) -> None:
+    while True:
+        await asyncio.sleep(_REREAD_SECONDS)
+        try:
+            if not await aside(partial(held.look, datetime.now(UTC))):
+                continue
+        except OSError as error:
+            logger.warning("MUNIMENT_STARTERS cannot be looked at: %s", error)
+            continue
+        if held.standing.refused:
+            logger.error("MUNIMENT_STARTERS: %s What was offered before stays.", held.standing.refused)
+        else:
+            logger.info("Projects are started with version %s of the templates.", held.newest.version)
+        for number in held.standing.rewritten:
+            logger.warning("MUNIMENT_STARTERS: version %d was changed after it was offered. Make a new one.", number)
+
+
+@asynccontextmanager
 async def _telling(house: House) -> AsyncIterator[None]:
     """As long as this lasts, people are told what is new, if no other worker tells them."""
     holder, stopping = uuid4(), asyncio.Event()
@@ -793,7 +832,7 @@ async def _unrouted(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)  # noqa: S101 - Starlette's types say Exception
     match error.status_code:
         case 404 if pages.is_page(request.url.path):
-            return pages.refusal(request, NotFound())
+            return await pages.unrouted(request)
         case 404:
             return answer(NotFound(), request.url.path)
         case 405:

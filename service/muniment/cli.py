@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import getpass
 import json
 import os
@@ -24,7 +25,7 @@ from muniment.core.problems import CannotStart, Problem, Unavailable
 from muniment.safe_start import banner, refuse_danger
 from muniment.settings import Settings, in_force, read, surroundings
 from muniment.steward import commands as steward
-from muniment.steward import ledgers, projects
+from muniment.steward import ledgers, projects, starters
 from muniment.steward.refusals import StewardError
 
 if TYPE_CHECKING:
@@ -69,7 +70,14 @@ def main() -> None:
     """Serve to each user the Kedro catalog that this user may use, and nothing else."""
 
 
-for _command in (steward.plan, steward.apply, steward.adopt, steward.export_files, projects.import_project):
+for _command in (
+    steward.plan,
+    steward.apply,
+    steward.adopt,
+    steward.export_files,
+    projects.import_project,
+    starters.starters,
+):
     main.add_command(_command)
 
 
@@ -96,10 +104,11 @@ def _upgrade(url: str, owner_url: str) -> None:
 
 
 def _serve(settings: Settings, url: str) -> None:
-    import uvicorn
+    with _uncollected():
+        import uvicorn
 
-    from muniment.app import create_app, metrics_served, prepare
-    from muniment.sealing import sealed_beside
+        from muniment.app import create_app, metrics_served, prepare
+        from muniment.sealing import sealed_beside
 
     link = asyncio.run(prepare(settings, url))
     if link is not None:
@@ -131,6 +140,16 @@ def _serve(settings: Settings, url: str) -> None:
             uvicorn.run(create_app(settings, url, alone=True), **options)
         else:
             uvicorn.run("muniment.app:from_environment", factory=True, workers=settings.workers, **options)
+
+
+@contextmanager
+def _uncollected() -> Iterator[None]:
+    """What is imported stays: to look for garbage among it would take a sixth of what a start takes."""
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
 
 
 @main.group()
@@ -221,8 +240,9 @@ def replay_ledger(since: str | None, until: str | None, subject: str | None, as_
 
 async def _replay(settings: Settings, url: str, question: Question, *, as_json: bool) -> int:
     """Replay the rows of a question, and tell of each as it comes; gives how many were not equal."""
-    from muniment.app import archive
-    from muniment.flows.replay_decisions import replay_all
+    with _uncollected():
+        from muniment.app import archive
+        from muniment.flows.replay_decisions import replay_all
 
     count = differing = 0
     async with archive(settings, url) as rows:
@@ -341,7 +361,8 @@ async def _verify(
 
     async with audited(settings, url) as (db, auditing):
         pinned = [VerifierKey.parse(key) for key in keys] or auditing.pinned
-        witnesses = [FileWitness(path) for path in files] or auditing.witnesses
+        # Who keeps some checkpoints of their own choice need not keep them all.
+        witnesses = [FileWitness(path, wants_all=False) for path in files] or auditing.witnesses
         try:
             return await verify_ledger(db, replace(auditing, pinned=pinned, witnesses=witnesses), tell)
         except WitnessAway as away:
@@ -673,7 +694,8 @@ def break_glass(because: str, hours: float) -> None:
     With it one governs everything for some hours, as service:break-glass, and reads no data. The key alone is on
     standard output.
     """
-    from muniment.app import emergency_key
+    with _uncollected():
+        from muniment.app import emergency_key
 
     settings = read()
     _log(settings)

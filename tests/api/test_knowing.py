@@ -110,5 +110,11 @@ async def test_a_search_finds_by_words_and_counts_what_it_finds(service: Running
     assert len(mine["items"]) == 2
     hidden = await service.sam.read("/v1/datasets/search?search=salaries")
     assert (hidden["items"], hidden["total"], set(map(str, hidden["facets"].values()))) == ([], 0, {"[]"})
+    # The list takes the same words, and a part of a name too.
+    for q in ("ord", "order EVERY", "rders", "s.ord"):
+        listed = await service.sam.read(f"/v1/datasets?q={q}&domain=sales")
+        assert "sales.orders" in [each["name"] for each in listed["items"]], q
+        assert "sales.targets" not in str(listed), q
+    assert (await service.sam.read("/v1/datasets?q=salaries"))["items"] == []
     refusal(await service.sam.get("/v1/datasets/search?colour=red"), 422)
     refusal(await service.sam.get("/v1/datasets/search?environment=qa"), 422)

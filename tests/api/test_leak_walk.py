@@ -53,7 +53,7 @@ from tests.api.walking import (
     Ask,
     asks_for,
 )
-from tests.api.walking_pages import FOR_ANYBODY, PAGES, PAGES_ABOUT, TOLD_TO_WHO_GOVERNS, pages_of
+from tests.api.walking_pages import EVERYBODYS, FOR_ANYBODY, PAGES, PAGES_ABOUT, TOLD_TO_WHO_GOVERNS, pages_of
 from tests.web.letting_in import let_in, served_pages
 
 pytestmark = pytest.mark.anyio
@@ -83,6 +83,35 @@ WALKERS: Mapping[str, Walker] = {
     "ada": Walker(near=("finance.secret.deals", "hr.bonuses_of_2026"), governs=True),
     "abe": Walker(near=("finance.secret.deals", "sales.secret_orders"), governs=True),
     "nightly": Walker(near=("hr.bonuses_of_{year}", "hr.bonuses_of_2026", "sales.secret_orders")),
+}
+
+
+@dataclass(frozen=True)
+class Reader:
+    """Who looks at pages: which of them closely, which hidden datasets are near, the groups in their token.
+
+    What whoever has no right at all is told of the pages for those who govern, one of them finds out for all.
+    """
+
+    closely: tuple[str, ...] = ()
+    near: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    governs: bool = False
+    only: tuple[str, ...] = ("/",)
+
+
+#: Those who look at pages: an analyst; a stranger without any right; who may know of finance and use none of it; whose
+#: only access has ended; whoever decides in another's place; a steward who writes rules; an administrator of another
+#: domain; and an auditor of one domain.
+READERS: Mapping[str, Reader] = {
+    "ann": Reader(("/datasets", "/requests", "/projects", "/account"), ("sales.emea.mergers",), ("analysts",)),
+    "una": Reader(near=("board.minutes",), only=EVERYBODYS),
+    "dot": Reader(near=("finance.secret.deals",), only=EVERYBODYS),
+    "pam": Reader(near=("hr.bonuses",), only=EVERYBODYS),
+    "dee": Reader(("/requests",), ("sales.emea.plans",), only=EVERYBODYS),
+    "fay": Reader(("/datasets", "/policies", "/reviews", "/declare"), ("hr.bonuses_of_{year}",), governs=True),
+    "ada": Reader(("/declare",), ("hr.bonuses_of_2026",), governs=True),
+    "abe": Reader(("/audit",), ("sales.secret_orders",), governs=True),
 }
 
 
@@ -152,6 +181,8 @@ async def furnish(service: Running) -> None:
         ("ada-administers-ops", "user:ada", ["administer", "declare"], {"domain": "ops"}),
         ("both-declare", "user:both", ["declare", "classify", "discover"], {"domain": "finance"}),
         ("both-discover-hr", "user:both", ["discover"], {"domain": "hr"}),
+        ("dot-knows-finance", "user:dot", ["discover"], {"domain": "finance"}),
+        ("pam-loaded-finance", "user:pam", ["load"], {"domain": "finance"}),
     ):
         await root.make(f"/v1/grants/{id_}", grant(to, held, on=on))
     both = service.somebody("eve", sub="both")
@@ -246,8 +277,17 @@ async def walkers_of(service: Running) -> Mapping[str, Caller]:
     """Those who walk, each known to the service, and what they asked before."""
     named = {name: service.somebody("eve", sub=name, groups=list(each.groups)) for name, each in WALKERS.items()}
     callers = {**named, "nobody": service.nobody, "nightly": service.nightly}
-    for caller in (*callers.values(), service.hugo, service.audrey):
+    reading = [
+        service.somebody("eve", sub=name, groups=list(each.groups))
+        for name, each in READERS.items()
+        if name not in WALKERS
+    ]
+    for caller in (*callers.values(), *reading, service.hugo, service.audrey):
         await caller.get("/v1/whoami")
+    assert (await service.root.delete("/v1/grants/pam-loaded-finance", after=1)).status_code == 204
+    until = (datetime.now(UTC) + timedelta(days=5)).isoformat()
+    named = await callers["gil"].send("PUT", "/v1/deputy", json={"deputy": "user:dee", "until": until})
+    assert named.status_code == 200, named.text
     asked = await callers["bob"].post("/v1/requests", asks_for("finance.budget", actions=["save"]))
     assert asked.status_code == 201, asked.text
     return callers
@@ -387,23 +427,24 @@ def page_comparable(answer: httpx.Response) -> tuple[int, list[tuple[str, str]],
     return status, [each for each in headers if each[0] != "content-length"], sorted(lines) if sorting else lines
 
 
-#: An analyst, somebody who writes rules, and an auditor of one domain: each a kind of reader.
-_READERS = ("ann", "fay", "abe")
-
-
-@pytest.mark.parametrize("walker", _READERS)
-async def test_no_page_tells_anybody_what_is_hidden(pair: Pair, walker: str) -> None:
-    worlds = (pair.hides, pair.never)
-    visitors = [await let_in(world.service, f"user:{walker}") for world in worlds]
+@pytest.mark.parametrize("name", READERS)
+async def test_no_page_tells_anybody_what_is_hidden(pair: Pair, name: str) -> None:
+    worlds, reader = (pair.hides, pair.never), READERS[name]
+    visitors = [await let_in(world.service, f"user:{name}") for world in worlds]
     told = []
-    for path in pages_of(WALKERS[walker].near[:2], governs=WALKERS[walker].governs):
+    for path in pages_of(reader.near, governs=reader.governs, closely=reader.closely, only=reader.only):
         there, elsewhere = await asyncio.gather(
             *(visitor.get(world.with_names(path)) for visitor, world in zip(visitors, worlds, strict=True))
         )
         assert there.status_code < HTTPStatus.INTERNAL_SERVER_ERROR, f"{path}: {there.text}"
         if page_comparable(there) != page_comparable(elsewhere):
             told.append(f"{path}\n{differences(there, elsewhere)}")
-    assert not told, f"{walker} is told, by {len(told)} pages: " + "\n".join(told[:5])
+    assert not told, f"{name} is told, by {len(told)} pages: " + "\n".join(told[:5])
+
+
+async def test_all_that_is_asked_of_a_page_somebody_asks(pair: Pair) -> None:
+    for page in PAGES:
+        assert any(page.startswith(each.closely) for each in READERS.values()) or len(PAGES[page]) == 1, page
 
 
 def differences(there: httpx.Response, elsewhere: httpx.Response) -> str:

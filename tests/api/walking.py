@@ -334,7 +334,7 @@ ALWAYS: dict[str, list[Ask]] = {
         "/v1/datasets/finance.accounts/history?after=2",
     ),
     "GET /v1/datasets/{name}/lineage": _gets(
-        *(f"/v1/datasets/{name}/lineage" for name in ("sales.orders", "sales.apac_orders", "finance.budget")),
+        *(f"/v1/datasets/{name}/lineage?steps=5" for name in ("sales.orders", "sales.apac_orders", "finance.budget")),
     ),
     "GET /v1/datasets/{name}/use": _gets(
         *(f"/v1/datasets/{name}/use?days=366" for name in ("sales.orders", "finance.budget", "finance.{year}_closing")),
@@ -739,7 +739,7 @@ def _about(name: str) -> dict[str, list[Ask]]:
         "GET /v1/datasets/{name}/definition": _gets(
             *(f"/v1/datasets/{name}/definition?environment={environment}" for environment in ("dev", "qa"))
         ),
-        "GET /v1/datasets/{name}/lineage": _gets(f"/v1/datasets/{name}/lineage?days=7"),
+        "GET /v1/datasets/{name}/lineage": _gets(f"/v1/datasets/{name}/lineage?days=7&steps=3"),
         "GET /v1/datasets/{name}/use": _gets(f"/v1/datasets/{name}/use?days=7"),
         "GET /v1/datasets/{name}/projects": _gets(
             f"/v1/datasets/{name}/projects", f"/v1/datasets/{name}/projects?days=7&limit=1&after=a"

@@ -48,6 +48,9 @@ TOLD_TO_WHO_GOVERNS: Final = {
     "/policies/groups/end": _of_groups("/policies/groups/end"),
 }
 
+#: Where everybody goes who has no right to govern.
+EVERYBODYS: Final = ("/datasets", "/requests", "/projects", "/account", "/notices", "/audit/about", "/audit/readers")
+
 #: What is asked of each page without a hidden dataset's name.
 PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "/": ("/",),
@@ -65,6 +68,8 @@ PAGES: Final[Mapping[str, tuple[str, ...]]] = {
         "/datasets?owner=group:the-board",
         *(f"/datasets?lifecycle={each}" for each in ("draft", "retired", "deprecated")),
     ),
+    "/datasets/{name}": ("/datasets/finance.accounts",),
+    "/datasets/{name}/history": ("/datasets/finance.accounts/history",),
     "/requests": ("/requests", "/requests?which=waiting", "/requests?which=all", "/requests?which=all&state=pending"),
     "/requests/new": ("/requests/new", "/requests/new?dataset=finance.budget&action=save&environment=dev"),
     "/requests/deputy": ("/requests/deputy",),
@@ -101,18 +106,21 @@ PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "/declare/environments": ("/declare/environments",),
     "/declare/environments/{name}": ("/declare/environments/dev", "/declare/environments/qa"),
     "/projects/new": ("/projects/new", *(f"/projects/new?search={text}" for text in _SOUGHT)),
+    "/projects/offer": ("/projects/offer", "/projects/offer?name=mlflow&pinned=3.5.0&group=tables"),
     "/audit": (
         "/audit",
         "/audit?subject=user:hugo",
         *(f"/audit?domain={name}" for name in ("finance", *HIDDEN_DOMAINS)),
         f"/audit?about=user:{HIDDEN_PERSON}",
     ),
+    "/audit/find": tuple(f"/audit/find?search={text}" for text in (*_SOUGHT, f"user:{HIDDEN_PERSON}", "{receipt}")),
     "/audit/export": ("/audit/export",),
     "/audit/rows/{id}": ("/audit/rows/{row}",),
     "/audit/rows/{id}/decision": ("/audit/rows/{row}/decision",),
     "/audit/readers": ("/audit/readers", *(f"/audit/readers?dataset={text}" for text in _SOUGHT)),
     "/audit/charts": ("/audit/charts",),
     "/audit/unusual": ("/audit/unusual",),
+    "/audit/unusual.csv": ("/audit/unusual.csv",),
     "/audit/about/{kind}/{id:path}": (
         "/audit/about/subject/user:bob",
         f"/audit/about/subject/user:{HIDDEN_PERSON}",
@@ -139,17 +147,27 @@ PAGES_ABOUT: Final[Mapping[str, tuple[str, ...]]] = {
     "/projects/new": ("/projects/new?name=Report&environment=dev&datasets={name}",),
     "/projects/new.zip": ("/projects/new.zip?name=Report&environment=dev&datasets={name}",),
     "/audit": ("/audit?dataset={name}",),
+    "/audit/find": ("/audit/find?search={name}",),
     "/audit/readers": ("/audit/readers?dataset={name}",),
+    "/audit/readers.csv": ("/audit/readers.csv?dataset={name}",),
     "/audit/about/{kind}/{id:path}": ("/audit/about/dataset/{name}",),
     "/audit/past": ("/audit/past?of=dataset&name={name}&at={moment}&environment=dev",),
     "/audit/charts/{by}.csv": ("/audit/charts/domain.csv?dataset={name}",),
 }
 
 
-def pages_of(near: tuple[str, ...], *, governs: bool) -> Iterator[str]:
-    """The address of every page that somebody looks at who has these hidden datasets near."""
-    for paths in (*PAGES.values(), *(() if governs else TOLD_TO_WHO_GOVERNS.values())):
-        yield from paths
+def pages_of(
+    near: tuple[str, ...], *, governs: bool, closely: tuple[str, ...] = (), only: tuple[str, ...] = ("/",)
+) -> Iterator[str]:
+    """The address of every page, as somebody asks who has these hidden datasets near.
+
+    The pages whose addresses begin so, they look at ``closely``: with everything that is asked. The others with what is
+    asked first, since the same page asked for other words goes the same way for everybody. ``only`` what begins so.
+    """
+    for page, paths in {**PAGES, **({} if governs else TOLD_TO_WHO_GOVERNS)}.items():
+        if page.startswith(only):
+            yield from paths if page.startswith(closely) else paths[:1]
     for name in near:
-        for paths in PAGES_ABOUT.values():
-            yield from (path.replace("{name}", quote(name, safe="")) for path in paths)
+        for page, paths in PAGES_ABOUT.items():
+            if page.startswith(only):
+                yield from (path.replace("{name}", quote(name, safe="")) for path in paths)

@@ -69,6 +69,7 @@ _STEWARDS: Final = (
     "/declare",
     "/declare/{dataset}",
     "/audit",
+    "/audit/find?search=customer+emails",
     "/audit/charts",
 )
 

@@ -59,6 +59,7 @@ LOOKS = (
     Look("policy-end", "/policies/analysts-read-targets/end", ("root",)),
     Look("grant", "/policies/grants/ann-loads-leads", ("sam",)),
     Look("grant-new", "/policies/grants/new", ("sam",)),
+    Look("grant-sentence", "/policies/grants/ann-loads-leads/edit?as=sentence", ("sam",)),
     Look("grant-end", "/policies/grants/ann-loads-leads/end", ("sam",)),
     Look("groups", "/policies/groups", ("root",)),
     Look("group-new", "/policies/groups/new", ("root",)),
@@ -78,6 +79,7 @@ LOOKS = (
     Look("environment", "/declare/environments/dev", ("root",)),
     # audit
     Look("audit", "/audit", ("audrey",), moves=True),
+    Look("audit-found", "/audit/find?search=every+order", ("audrey",)),
     Look("audit-row", "/audit/rows/{row}", ("audrey",)),
     Look("audit-decision", "/audit/rows/{row}/decision", ("audrey",)),
     Look("audit-readers", "/audit/readers?dataset=sales.orders", ("audrey",)),
@@ -87,7 +89,8 @@ LOOKS = (
     Look("audit-past", "/audit/past", ("audrey",)),
     Look("audit-views", "/audit/views", ("audrey",)),
     # projects
-    Look("project-new", "/projects/new", ("ann", "root")),
+    Look("project-new", "/projects/new", ("ann",)),
+    Look("project-offer", "/projects/offer", ("root",)),
 )
 #: Where nothing is, or nothing that one may know of.
 NOWHERE = ("/datasets/hr.salaries", "/datasets/hr.nothing", "/requests/00000000-0000-7000-8000-000000000000")

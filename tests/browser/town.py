@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import httpx
@@ -43,6 +44,8 @@ class Town:
     base: str
     provider: OidcProvider
     http: httpx.AsyncClient
+    #: The platform team's folder.
+    starters: Path
     #: What stands in addresses and chance has made: the id of a request that waits, and of a row of the ledger.
     filled: dict[str, str] = field(default_factory=dict)
 
@@ -53,7 +56,7 @@ class Town:
 
 
 @asynccontextmanager
-async def running_town(provider: OidcProvider, url: str) -> AsyncIterator[Town]:
+async def running_town(provider: OidcProvider, url: str, starters: Path) -> AsyncIterator[Town]:
     """The town on a migrated database, until the block ends."""
     # A name: what a browser keeps for the provider, on the address that this name has, is kept apart.
     port = free_port()
@@ -68,12 +71,15 @@ async def running_town(provider: OidcProvider, url: str) -> AsyncIterator[Town]:
         bootstrap_admin="user:root",
         limits=rates_from(NO_LIMITS),
         public_url=base,
+        starters=starters,
     )
+    (starters / "1").mkdir(parents=True)
+    (starters / "1" / "starters.yml").write_text("groups: [{id: house, title: Our own}]\n")
     await prepare(settings, url)
     app = create_app(settings, url)
     numbered = f"http://127.0.0.1:{port}"
     async with _served(app, port), httpx.AsyncClient(base_url=numbered, trust_env=False) as http:
-        town = Town(app, base, provider, http)
+        town = Town(app, base, provider, http, starters)
         town.filled.update(await live(town))
         await seal_once(app.state.house.db, SealKeys(settings.seal_key_path))
         yield town

@@ -334,7 +334,7 @@ def test_notes_tell_what_the_grants_did_not_do():
     request = request_of(*NAMES[:2], actions=BOTH)
     after = before.after(2, [Change(Grant, grant.id, grant) for grant in grants_of(request, request.terms)])
     assert notes(before, after, request, ANN, NOON) == (
-        "user:ann might load sales.emea.leads in dev before.",
+        "user:ann may load sales.emea.leads in dev already.",
         "user:ann may not save sales.emea.leads in dev even so: another rule stands against it.",
         "user:ann may not save sales.emea.offers in dev even so: another rule stands against it.",
     )

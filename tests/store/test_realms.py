@@ -252,3 +252,14 @@ async def test_waiting_requests_are_refused_when_postgres_is_away():
     realms = Realms(Database.open("postgresql://muniment@127.0.0.1:1/muniment"), SCHEMA)
     outcomes = await asyncio.gather(*(realms.current() for _ in range(5)), return_exceptions=True)
     assert [type(outcome) for outcome in outcomes] == [DatabaseUnavailable] * 5
+
+
+async def test_where_catalogs_are_served_nobody_who_searches_waits_for_the_directory(db):
+    """It is made as the realm is read, and every later realm carries it on."""
+    await change(db, (dataset("sales.orders"), 0))
+    realms = Realms(db, SCHEMA, ahead=True)
+    assert "directory" in vars(await realms.current())
+    await change(db, (dataset("sales.returns", "What came back."), 0))
+    later = await realms.current()
+    assert later.revision == 2
+    assert [*vars(later)["directory"].texts] == ["sales.orders", "sales.returns"]

@@ -32,6 +32,11 @@ class Visitor:
     secret: str
     origin: str
 
+    @property
+    def form(self) -> str:
+        """What the forms carry that are made for this browser."""
+        return form_token(self.secret)
+
     async def get(self, path: str, **headers: str) -> httpx.Response:
         """A page."""
         return await self.http.get(path, headers={"Cookie": f"{SESSION}={self.secret}", **headers})
@@ -45,7 +50,7 @@ class Visitor:
     async def post(self, path: str, fields: Mapping[str, Any]) -> httpx.Response:
         """Send a form as a browser does from a page of the service; a field of several values is a list."""
         headers = {"Cookie": f"{SESSION}={self.secret}", "Origin": self.origin, "Sec-Fetch-Site": "same-origin"}
-        return await self.http.post(path, data={"form": form_token(self.secret), **fields}, headers=headers)
+        return await self.http.post(path, data={"form": self.form, **fields}, headers=headers)
 
 
 async def let_in(service: Running, subject: str) -> Visitor:

@@ -191,10 +191,24 @@ async def test_what_one_may_not_know_of_leaves_no_trace(ann: Visitor, sam: Visit
         assert hidden not in everything
         assert f"datasets?search={hidden}" not in everything
     assert "sales.plans" in await sam.read("/datasets")
-    assert "There is nothing for you to see yet" in await eve.read("/datasets")
+    assert "Nobody has let you know of any data yet" in await eve.read("/datasets")
     for chosen in ("owner=group:hr-owners", "domain=hr", "tag=never", "layer=never", "type=never"):
         text = await ann.read(f"/datasets?{chosen}")
         assert names(text) == []
+
+
+async def test_who_may_read_or_write_the_data_somewhere_is_told_when_it_was_last_saved_there(
+    ann: Visitor, sam: Visitor
+):
+    """Seen to fail with every environment told to whoever knows of the dataset, and with loads told as saves."""
+    today = f"{datetime.now(UTC):%-d %b %Y}"
+    told = {name: said(await visitor.get("/datasets/sales.report")) for name, visitor in (("ann", ann), ("sam", sam))}
+    assert "Last saved Whoever may use it sees here when a run last saved it. Quality Not measured." in told["ann"]
+    saved = re.escape(today) + r", \d\d:\d\d as a run reported"
+    assert re.search(rf"Last saved dev: {saved} prod: no run has reported it in 90 days Quality", told["sam"])
+    never = "no run has reported it in 90 days"
+    assert f"Last saved dev: {never} prod: {never} Quality" in said(await ann.get("/datasets/sales.orders"))
+    assert f"Last saved dev: {never} Quality" in said(await ann.get("/datasets/sales.trial"))
 
 
 async def test_what_one_may_do_stands_beside_each(ann: Visitor, sam: Visitor):
@@ -297,6 +311,43 @@ async def test_lineage_crosses_projects_and_passes_over_what_is_hidden(ann: Visi
     assert "in runs of others" in page
     assert "revenue" not in page
     assert "No run has reported it yet" in await ann.read("/datasets/sales.targets/lineage")
+
+
+async def test_lineage_goes_on_step_by_step_and_ends_before_what_is_hidden(
+    service: Running, ann: Visitor, sam: Visitor
+):
+    """What lies behind a hidden dataset is reached from nowhere. Seen to fail with what is hidden followed too."""
+    nightly = service.nightly
+    await _reported(nightly, "steering", "show", "show-1", ("load", "sales.report"), ("save", "sales.trial"))
+    pay = (("load", "sales.trial"), ("save", "hr.salaries"), ("save", "sales.plans"))
+    await _reported(nightly, "pay", "add_up", "pay-1", *pay)
+    await _reported(nightly, "pay", "round", "pay-1", ("load", "hr.salaries"), ("save", "sales.old_report"))
+    await _reported(nightly, "steering", "again", "show-1", ("load", "sales.trial"), ("save", "sales.report"))
+
+    async def ways(name: str, steps: int) -> set[tuple[str, str, str]]:
+        told = await service.sam.read(f"/v1/datasets/{name}/lineage?steps={steps}")
+        assert told["cut"] is False
+        return {(each["side"], each["dataset"], each["beside"]) for each in told["items"]}
+
+    whole = await ways("sales.orders", 5)
+    assert whole == {
+        ("downstream", "sales.report", "sales.orders"),
+        ("downstream", "sales.trial", "sales.report"),
+        ("downstream", "sales.report", "sales.trial"),
+        ("downstream", "sales.plans", "sales.trial"),
+    }
+    single = [await ways(name, 1) for name in ("sales.orders", "sales.report", "sales.trial", "sales.plans")]
+    assert whole == {each for ways in single for each in ways if each[0] == "downstream"}
+
+    page = await sam.read("/datasets/sales.orders/lineage?steps=3")
+    assert re.search(r"<text[^>]*>trial</text>", page)
+    assert re.search(r"steering.*show", page)
+    assert "old_report" not in page
+    assert "hr." not in page.partition("<main")[2]
+    others = await ann.read("/datasets/sales.orders/lineage")
+    assert 'href="/datasets/sales.trial"' in others
+    assert "steering" not in others
+    assert (await ann.get("/datasets/sales.orders/lineage?steps=99")).status_code == 422
 
 
 async def test_use_is_everybodys_for_who_declares_there_and_ones_own_for_others(ann: Visitor, sam: Visitor):

@@ -231,6 +231,32 @@ async def test_the_part_that_is_ticked_is_weighed_and_nothing_is_decided(service
     assert (await service.ann.read(f"/v1{path}"))["state"] == "pending"
 
 
+async def test_who_decides_sees_what_is_personal_and_nothing_of_data_that_they_may_not_know_of(
+    service: Running, ann: Visitor, sam: Visitor
+):
+    """Zoe approves and audits in sales, and may know of no dataset there.
+
+    Seen to fail with the datasets told to whoever decides.
+    """
+    columns = [{"name": "email", "type": "string", "tags": ["personal"]}]
+    name = await declared(service, columns=columns, classification="confidential")
+    await service.root.make("/v1/grants/zoe-approves", grant("user:zoe", ["approve", "audit"], on={"domain": "sales"}))
+    await service.somebody("eve", sub="zoe").read("/v1/whoami")
+    path = await asked(ann, name)
+    told = {
+        who: gives(await visitor.read(path))
+        for who, visitor in (("sam", sam), ("zoe", await let_in(service, "user:zoe")))
+    }
+    assert f"{name} load dev confidential email personal" in told["sam"]
+    assert f"{name} load dev not for you to see not for you to see" in told["zoe"]
+
+
+def gives(page: str) -> str:
+    """What a page says that an approval gives."""
+    section = page.partition('id="gives"')[2].partition("</section>")[0].partition("<tbody>")[2]
+    return " ".join(re.sub(r"<[^>]+>", " ", section).split())
+
+
 async def test_an_unchanged_day_leaves_the_very_moment_that_was_asked_for(service: Running, ann: Visitor, sam: Visitor):
     path = await asked(ann, await declared(service))
     await decided(sam, path)
@@ -317,8 +343,8 @@ async def test_a_request_waits_as_long_as_is_set_before_it_rises(service: Runnin
     async with service.app.state.house.db.begin() as tx:
         await requests.append(tx, made, 1)
     page = await sam.read(f"/requests/{made.id}")
-    assert "Came to those who approve in sales as well" in page
-    assert "Comes to those who approve in all as well" in page
+    assert "Came also to those who approve in sales" in page
+    assert "Comes also to those who approve in every domain" in page
     told = await service.sam.read(f"/v1/requests/{made.id}")
     assert told["escalated_to"] == ["sales"]
 

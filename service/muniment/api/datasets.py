@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from fastapi import APIRouter, Query, Response
 from pydantic import Field
@@ -165,12 +165,15 @@ class VersionBody(Body):
     dataset: SeenBody | None
 
 
+_LOOKED_FOR: Final = "Words, as a search takes them; or a part of a name or a description, as it stands there."
+
+
 @router.get("")
 async def get_datasets(
     house: Housed,
     asking: Asking,
     response: Response,
-    q: Annotated[str | None, Query(max_length=200, description="Looked for in names and descriptions.")] = None,
+    q: Annotated[str | None, Query(max_length=200, description=_LOOKED_FOR)] = None,
     domain: Annotated[str | None, Query(max_length=200)] = None,
     tag: Annotated[str | None, Query(max_length=100)] = None,
     owner: Annotated[str | None, Query(max_length=LONGEST_ASKED)] = None,

@@ -184,6 +184,11 @@ class Directory:
         found = _narrowed(matching, taken)
         return Found(self._ordered(shelf, found, needles, looked.order), facets)
 
+    def worded(self, shelf: Shelf, words: str, among: int) -> Iterable[str]:
+        """Those of the datasets in each of which every word is the beginning of one; none, where no word is said."""
+        needles = _needles(words)
+        return shelf.names(self._matching(shelf, needles, among)) if needles else ()
+
     def _matching(self, shelf: Shelf, needles: Sequence[str], among: int) -> int:
         if not needles:
             return among

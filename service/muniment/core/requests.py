@@ -576,7 +576,7 @@ def _note(what: str, requester: SubjectState, was: Decision, now: Decided, actio
         return f"{requester.subject} may not {what} even so: another rule stands against it."
     if action not in now.actions:
         return f"{requester.subject} may {what} only as the masks and filters leave it."
-    return f"{requester.subject} might {what} before." if was.allowed else None
+    return f"{requester.subject} may {what} already." if was.allowed else None
 
 
 def approved(

@@ -7,9 +7,10 @@ there, or declare.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
 from muniment.core.datasets import Dataset, Definition, Lifecycle
 from muniment.core.decisions import Decided, Listing, Wanted, decide, decide_governing
@@ -33,13 +34,20 @@ from muniment.core.visibility import (
     visible_successor,
 )
 from muniment.flows.house import House, aside
-from muniment.store import datasets, kept
+from muniment.store import datasets, kept, uses
 from muniment.store.lines import Version
+
+#: Within which time the last save of a dataset is looked for.
+FRESH: Final = timedelta(days=90)
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """What to look for; every field narrows. ``text`` is looked for in names and descriptions."""
+    """What to look for; every field narrows.
+
+    ``text`` is words, as a search takes them (:meth:`muniment.core.directory.Directory.worded`), or a part of a name or
+    a description, as it stands there.
+    """
 
     text: str | None = None
     domain: str | None = None
@@ -48,15 +56,19 @@ class Filter:
     lifecycle: Lifecycle | None = None
     environment: str | None = None
 
-    def matches(self, dataset: Dataset) -> bool:
-        """Whether a dataset is looked for."""
+    def matches(self, dataset: Dataset, worded: Container[str]) -> bool:
+        """Whether a dataset is looked for; ``worded`` are the names of those in which the text's words are."""
         return (
             (self.domain is None or f"{dataset.domain}.".startswith(f"{self.domain}."))
             and (self.tag is None or self.tag in dataset.tags)
             and (self.owner is None or self.owner == dataset.owner)
             and (self.lifecycle is None or self.lifecycle is dataset.lifecycle)
-            and (self.text is None or self.text.casefold() in f"{dataset.name}\n{dataset.description}".casefold())
+            and (self.text is None or dataset.name in worded or self._holds(self.text, dataset))
         )
+
+    @staticmethod
+    def _holds(text: str, dataset: Dataset) -> bool:
+        return text.casefold() in f"{dataset.name}\n{dataset.description}".casefold()
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,7 +120,8 @@ class Shown:
 
     ``entries`` are those that the asker may read, ``compared`` their values side by side; ``asking`` is by environment
     what the asker is not given and could ask for. ``pattern`` made the name, for those who may know of it; ``made``
-    says that one did.
+    says that one did. ``fresh`` is by environment when a run last reported within :data:`FRESH` that it saved it: for
+    those who may read or write the data there, or oversee its use.
     """
 
     seen: Seen
@@ -118,6 +131,7 @@ class Shown:
     asking: Mapping[str, tuple[Action, ...]]
     made: bool
     pattern: str | None
+    fresh: Mapping[str, datetime | None]
 
 
 async def search_datasets(house: House, occasion: Occasion, looked: Looked, first: int, limit: int) -> Searched:
@@ -151,8 +165,10 @@ async def show_dataset(house: House, occasion: Occasion, name: str) -> Shown:
     source = shown.pattern or name
     async with house.db.begin() as tx:
         held = await kept.standing(tx, "dataset", [source])
+        saved = await uses.last_saved(tx, name, shown.fresh, occasion.at - FRESH) if shown.fresh else {}
     await _record(house, occasion, realm, name)
-    return replace(shown, seen=replace(shown.seen, kept=held.get(("dataset", source))))
+    fresh = {environment: saved.get(environment) for environment in shown.fresh}
+    return replace(shown, seen=replace(shown.seen, kept=held.get(("dataset", source))), fresh=fresh)
 
 
 async def list_datasets(
@@ -252,12 +268,14 @@ def _page(
         for name in listing.names(Action.DISCOVER)
         if realm.datasets[name].lifecycle is not Lifecycle.DRAFT
     }
-    known = (
-        dataset
+    known = [
+        name
         for name, dataset in sorted(realm.datasets.items())
         if name > after and (name in discovered or dataset.domain in declared)
-    )
-    matching = (dataset for dataset in known if wanted.matches(dataset))
+    ]
+    among = realm.shelf.bits(known) if wanted.text else 0
+    worded = frozenset(realm.directory.worded(realm.shelf, wanted.text or "", among))
+    matching = (realm.datasets[name] for name in known if wanted.matches(realm.datasets[name], worded))
     page: list[Seen] = []
     for dataset in matching:
         if len(page) == limit:
@@ -333,7 +351,14 @@ def _shown(realm: Realm, occasion: Occasion, name: str) -> Shown:
         {environment: _asking(realm, occasion, dataset, environment, each) for environment, each in decided.items()},
         made,
         _pattern(realm, occasion, name) if made else None,
+        dict.fromkeys(() if dataset.is_pattern else _told_how_fresh(realm, seen, readable)),
     )
+
+
+def _told_how_fresh(realm: Realm, seen: Seen, readable: Sequence[str]) -> list[str]:
+    """The environments in which it is defined, of which the asker is told when it was last saved there."""
+    among = realm.environment_names if Action.AUDIT in seen.governing else readable
+    return [environment for environment in among if seen.dataset.definition(environment) is not None]
 
 
 def _asking(

@@ -28,7 +28,6 @@ from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound, Problem, Unconfirmed
 from muniment.core.realm import Realm
 from muniment.core.requests import ESCALATES_AFTER
-from muniment.core.starters.offers import Shelf, shelf
 from muniment.core.tracing import UNTRACED, Step, Tracing
 from muniment.identity.envelopes import Envelopes
 from muniment.identity.notices import Links
@@ -41,6 +40,7 @@ from muniment.store.keys import Keys
 from muniment.store.ledger_tail import Tail
 from muniment.store.present import Present
 from muniment.store.realms import Realms
+from muniment.store.starters import Starters
 
 #: About how many thousand bytes all remembered listings may take together.
 _LISTED = 32 * 1024
@@ -86,7 +86,7 @@ class House:
     #: How long a request waits before it comes to the approvers of the domain above.
     escalates_after: timedelta = ESCALATES_AFTER
     #: What projects can be started with.
-    starters: Shelf = field(default_factory=shelf)
+    starters: Starters = field(default_factory=Starters)
     #: The group whose members may break the glass.
     breakers: str | None = None
     tracing: Tracing = UNTRACED

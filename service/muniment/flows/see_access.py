@@ -13,6 +13,7 @@ from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
+from muniment.core.visibility import knowledge
 from muniment.flows.house import House, Lane, aside
 
 #: How far ahead an end is looked for, and from when on it is near.
@@ -37,10 +38,11 @@ class Use:
 
 
 @dataclass(frozen=True, slots=True)
-class _Near:
-    """What ends in the next days, the soonest first."""
+class Endings:
+    """What ends in the next days, the soonest first; and whether there is any data that the asker may know of."""
 
     uses: tuple[Use, ...]
+    knows: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,22 +67,23 @@ async def see_access(house: House, occasion: Occasion, limit: int, after: str) -
     return mine
 
 
-async def see_endings(house: House, occasion: Occasion) -> tuple[Use, ...]:
-    """What of the asker's access ends in the next days, the soonest first."""
+async def see_endings(house: House, occasion: Occasion) -> Endings:
+    """What of the asker's access ends in the next days."""
     realm = await house.realms.current(occasion.revision)
     key = ("endings", occasion.asker.digest)
     known = house.acquainted.get(realm.revision, key, occasion.at)
-    near = known if isinstance(known, _Near) else None
+    near = known if isinstance(known, Endings) else None
     if near is None:
         listings = await _listings(house, realm, occasion)
         near = await aside(lambda: _near(realm, occasion, listings), Lane.CATALOGS)
-        until = min([occasion.at + _BELIEVED, *map(_end, near.uses)])
+        changes = [each.until for each in listings.values() if each.until is not None]
+        until = min([occasion.at + _BELIEVED, *map(_end, near.uses), *changes])
         house.acquainted.put(realm.revision, key, near, until, 1 + len(near.uses), since=occasion.at)
     details = {"read": "endings", "entries": len(near.uses)}
     await house.ledger.record(
         row(occasion, Event.DATASET_READ, Outcome.ALLOWED, revision=realm.revision, details=details)
     )
-    return near.uses
+    return near
 
 
 async def _listings(house: House, realm: Realm, occasion: Occasion) -> Mapping[str, Listing]:
@@ -95,10 +98,11 @@ def _page(realm: Realm, occasion: Occasion, listings: Mapping[str, Listing], lim
     return Mine(uses, len(names), page[limit - 1] if len(page) > limit else None, realm.revision)
 
 
-def _near(realm: Realm, occasion: Occasion, listings: Mapping[str, Listing]) -> _Near:
+def _near(realm: Realm, occasion: Occasion, listings: Mapping[str, Listing]) -> Endings:
     uses = _uses(realm, occasion, _given(realm, listings), None, NEAR)
     ending = [use for use in uses if use.ends is not None]
-    return _Near(tuple(sorted(ending, key=lambda use: (_end(use), use.dataset, use.environment))))
+    uses = tuple(sorted(ending, key=lambda use: (_end(use), use.dataset, use.environment)))
+    return Endings(uses, knowledge(realm, occasion.asker, occasion.at, listings).every != 0)
 
 
 def _end(use: Use) -> datetime:

@@ -113,7 +113,7 @@ class Realms:
             self._past.forget()
             # Nobody's request waits for what all requests need, nor is another one held up by it.
             read = await self.load(tx, revision)
-            return await asyncio.to_thread(lambda: render_ahead(read.ready()) if self._ahead else read.ready())
+            return await asyncio.to_thread(lambda: _ahead(read.ready()) if self._ahead else read.ready())
         if held.revision == revision:
             return held
         return held.after(revision, await changes.between(tx, held.revision, revision))
@@ -128,6 +128,12 @@ class Realms:
                 return await anyio.to_thread.run_sync(lambda: nearest.after(revision, changed).ready())
             read = await self.load(tx, revision)
         return await anyio.to_thread.run_sync(read.ready)
+
+
+def _ahead(realm: Realm) -> Realm:
+    """A realm with what leases hold and pages look in: made once, and brought forward from then on."""
+    _ = realm.directory
+    return render_ahead(realm)
 
 
 class _Past:

@@ -16,7 +16,8 @@ from muniment.flows.review_ledger import review_ledger
 from muniment.flows.see_access import NEAR, Use, see_access
 from muniment.flows.sign_in import end_my_session, end_my_sessions, my_keys, my_sessions
 from muniment.web.pages import go, page_router, show
-from muniment.web.visiting import Entering, Housed, Posting, Visiting, drop_session, form_for
+from muniment.web.sign_in import signed_out
+from muniment.web.visiting import Entering, Housed, Posting, Visiting, form_for
 
 router = page_router()
 
@@ -131,9 +132,7 @@ async def get_use(
 async def post_end_all(entrance: Entering, visiting: Posting) -> Response:
     """Signed out of every browser, this one too."""
     await end_my_sessions(entrance, visiting)
-    response = go("/signed-out", at=visiting.session.vouched.issuer)
-    drop_session(response)
-    return response
+    return signed_out(visiting)
 
 
 @router.post("/account/sessions/{id}/end")
@@ -141,7 +140,5 @@ async def post_end(entrance: Entering, visiting: Posting, id: UUID) -> Response:
     """One session less; of one's own, this is signing out."""
     await end_my_session(entrance, visiting, id)
     if id == visiting.session.id:
-        response = go("/signed-out", at=visiting.session.vouched.issuer)
-        drop_session(response)
-        return response
+        return signed_out(visiting)
     return go("/account", done="ended")

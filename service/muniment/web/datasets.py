@@ -14,12 +14,13 @@ from muniment.core.decisions import Wanted
 from muniment.core.directory import Count, Facet, Looked, Order
 from muniment.core.entries import Entry, text_of
 from muniment.core.groups import write_group
-from muniment.core.lineages import Neighbour, Side
+from muniment.core.lineages import Side
 from muniment.core.names import ROOT, domain_of, filled, lineage, parent_of, placeholders
 from muniment.core.problems import Invalid, NotAllowed
 from muniment.core.schema import DATA_ACTIONS, Action
 from muniment.core.uses import DayOfUse
 from muniment.flows.browse_datasets import (
+    FRESH,
     Seen,
     SeenVersion,
     known_environments,
@@ -30,15 +31,16 @@ from muniment.flows.browse_datasets import (
 from muniment.flows.explain_access import explain_access
 from muniment.flows.find_projects import find_projects
 from muniment.flows.find_who import find_who_uses
-from muniment.flows.house import House, aside
+from muniment.flows.house import aside
 from muniment.flows.look_at_use import look_at_use
 from muniment.flows.sign_in import Visit
 from muniment.flows.trace_lineage import trace_lineage
 from muniment.web import charts, diffs
-from muniment.web.lineages import drawn
+from muniment.web.lineages import drawn, sided
 from muniment.web.pages import go, page_router, show
-from muniment.web.visiting import Visiting, form_for
+from muniment.web.visiting import Visiting, form_for, house_of
 from muniment.web.words import WORDS
+from muniment.web.words.texts import one_of
 
 router = page_router()
 
@@ -61,6 +63,7 @@ _BY_WEEK: Final = 120
 _WEEK: Final = 7
 
 Days = Annotated[Literal["30", "90", "365"], Query()]
+Steps = Annotated[Literal["1", "2", "3", "5"], Query()]
 
 
 @dataclass(frozen=True)
@@ -130,7 +133,7 @@ async def get_datasets(request: Request, visiting: Visiting) -> Response:
     """What the visitor may know of and looks for, with what would narrow it."""
     asked = _asked(request)
     looked = asked.looked
-    found = await search_datasets(_house(request), visiting.occasion, looked, (asked.page - 1) * _PAGE, _PAGE)
+    found = await search_datasets(house_of(request), visiting.occasion, looked, (asked.page - 1) * _PAGE, _PAGE)
     words = WORDS["datasets"]
     last = -(-found.total // _PAGE)
     return show(
@@ -154,18 +157,18 @@ async def get_datasets(request: Request, visiting: Visiting) -> Response:
         total=found.total,
         counted=_counted(found.total, (asked.page - 1) * _PAGE + 1, len(found.found)),
         facets=[
-            (_word(words["facets"], facet), _choices(asked, facet, counts))
+            (one_of(words["facets"], facet), _choices(asked, facet, counts))
             for facet, counts in found.facets.items()
             if any(each.chosen or each.times < found.total for each in counts)
         ],
         chosen=[
-            (_word(words["facets"], facet), _text_of(facet, value), asked.address(without=(facet, value)))
+            (one_of(words["facets"], facet), _text_of(facet, value), asked.address(without=(facet, value)))
             for facet, values in looked.chosen.items()
             for value in values
         ],
         everything=_address(Looked(looked.words, {}, looked.order), 1),
         orders=[
-            (_word(words["orders"], order), asked.address(order=order), order is asked.order) for order in asked.orders
+            (one_of(words["orders"], order), asked.address(order=order), order is asked.order) for order in asked.orders
         ],
         earlier=asked.address(page=min(asked.page, last + 1) - 1) if asked.page > 1 else None,
         later=asked.address(page=asked.page + 1) if asked.page < last else None,
@@ -194,7 +197,7 @@ async def get_history(
     request: Request, visiting: Visiting, name: str, before: Annotated[int | None, Query(ge=1, le=2**31 - 1)] = None
 ) -> Response:
     """The versions, and what each changed."""
-    found, _, _ = await read_history(_house(request), visiting.occasion, name, _VERSIONS + 1, before, made=True)
+    found, _, _ = await read_history(house_of(request), visiting.occasion, name, _VERSIONS + 1, before, made=True)
     before_each = [*found[1:], None]
     versions = await aside(
         lambda: [(version, _changed(version, older)) for version, older in zip(found, before_each, strict=False)]
@@ -211,20 +214,19 @@ async def get_history(
 
 
 @router.get("/datasets/{name}/lineage")
-async def get_lineage(request: Request, visiting: Visiting, name: str) -> Response:
+async def get_lineage(request: Request, visiting: Visiting, name: str, steps: Steps = "2") -> Response:
     """What is upstream and downstream, drawn and in tables."""
-    traced = await trace_lineage(_house(request), visiting.occasion, name, _DAYS)
-    sides = {side: _beside(traced.neighbours, side) for side in Side}
-    upstream, downstream = ([each.dataset for each in sides[side]] for side in (Side.UPSTREAM, Side.DOWNSTREAM))
+    traced = await trace_lineage(house_of(request), visiting.occasion, name, _DAYS, int(steps))
     return _tab(
         request,
         visiting,
         name,
         "lineage",
         days=_DAYS,
-        of_all=traced.of_all,
-        sides=sides,
-        drawing=drawn(name, upstream, downstream) if traced.neighbours else None,
+        steps=steps,
+        sides={side: sided(traced.neighbours, side) for side in Side},
+        cut=traced.cut,
+        drawing=drawn(name, traced.neighbours) if traced.neighbours else None,
     )
 
 
@@ -232,7 +234,7 @@ async def get_lineage(request: Request, visiting: Visiting, name: str) -> Respon
 async def get_use(request: Request, visiting: Visiting, name: str, days: Days = "90") -> Response:
     """How often it was loaded and saved over time."""
     many = int(days)
-    used = await look_at_use(_house(request), visiting.occasion, name, many)
+    used = await look_at_use(house_of(request), visiting.occasion, name, many)
     words = WORDS["dataset_use"]
     width = _WEEK if many > _BY_WEEK else 1
     over = str(words["week" if width == _WEEK else "day"])
@@ -244,7 +246,7 @@ async def get_use(request: Request, visiting: Visiting, name: str, days: Days = 
         "use",
         of_all=used.of_all,
         days=days,
-        periods=[(number, _word(words["periods"], number)) for number in ("30", "90", "365")],
+        periods=[(number, one_of(words["periods"], number)) for number in ("30", "90", "365")],
         charts=[charts.bars(title, over, title, values) for title, values in titles if any(n for _, n in values)],
         loads=sum(day.loads for day in used.days),
         saves=sum(day.saves for day in used.days),
@@ -258,9 +260,9 @@ async def get_access(
     request: Request, visiting: Visiting, name: str, action: Action = Action.LOAD, environment: str = ""
 ) -> Response:
     """Whether the visitor may do something with it in an environment, and why."""
-    environments = await known_environments(_house(request))
+    environments = await known_environments(house_of(request))
     wanted = Wanted(environment or next(iter(environments), ""))
-    told = await explain_access(_house(request), visiting.occasion, wanted, _on_data(action), name, None)
+    told = await explain_access(house_of(request), visiting.occasion, wanted, _on_data(action), name, None)
     return _tab(
         request,
         visiting,
@@ -282,11 +284,11 @@ async def get_people(
     after: Annotated[str, Query(max_length=500)] = "",
 ) -> Response:
     """Everybody who may do something with it in an environment, and why; for those who oversee its domain."""
-    environments = await known_environments(_house(request))
+    environments = await known_environments(house_of(request))
     wanted = Wanted(environment or next(iter(environments), ""))
     which = _which(environments, wanted, action)
     try:
-        who = await find_who_uses(_house(request), visiting.occasion, wanted, _on_data(action), name, _PEOPLE, after)
+        who = await find_who_uses(house_of(request), visiting.occasion, wanted, _on_data(action), name, _PEOPLE, after)
     except NotAllowed as refused:
         return _tab(request, visiting, name, "people", status=403, refused=refused.detail, which=which)
     here = f"{_path(name)}/access/people?{which.query}"
@@ -307,14 +309,14 @@ async def get_people(
 async def get_consumers(request: Request, visiting: Visiting, name: str) -> Response:
     """The projects that run with it; for those who declare or audit there."""
     try:
-        found = await find_projects(_house(request), visiting.occasion, name, _DAYS)
+        found = await find_projects(house_of(request), visiting.occasion, name, _DAYS)
     except NotAllowed as refused:
         return _tab(request, visiting, name, "consumers", status=403, refused=refused.detail, days=_DAYS)
     return _tab(request, visiting, name, "consumers", refused=None, found=found, days=_DAYS)
 
 
 async def _overview(request: Request, visiting: Visit, name: str, **filling: dict[str, str]) -> Response:
-    shown = await show_dataset(_house(request), visiting.occasion, name)
+    shown = await show_dataset(house_of(request), visiting.occasion, name)
     alike: dict[str, list[Entry]] = {}
     for entry in shown.entries:
         alike.setdefault(entry.text, []).append(entry)
@@ -330,6 +332,7 @@ async def _overview(request: Request, visiting: Visit, name: str, **filling: dic
         owner=write_group(shown.seen.dataset.owner),
         entries=list(alike.values()),
         compared=shown.compared if len(alike) > 1 else (),
+        fresh_days=FRESH.days,
         ask=_ask(*asking[0]) if asking and not shown.seen.actions else None,
         edits=Action.DECLARE in shown.seen.governing,
         placeholders=placeholders(name),
@@ -421,17 +424,12 @@ def _branches(counts: Sequence[Count], taken: Sequence[str]) -> list[Count]:
 def _counted(total: int, first: int, many: int) -> str:
     words = WORDS["datasets"]["found"]
     if many < total and many:
-        return _word(words, "of").format(first=f"{first:,}", last=f"{first + many - 1:,}", count=f"{total:,}")
-    return _word(words, "one" if total == 1 else "many").format(count=f"{total:,}")
+        return one_of(words, "of").format(first=f"{first:,}", last=f"{first + many - 1:,}", count=f"{total:,}")
+    return one_of(words, "one" if total == 1 else "many").format(count=f"{total:,}")
 
 
 def _text_of(facet: Facet, value: str) -> str:
-    return _word(WORDS["datasets"]["may"], value) if facet is Facet.MAY else value
-
-
-def _word(texts: object, key: str) -> str:
-    """One of several texts; what there is none for, as it is."""
-    return str(texts.get(key, key)) if isinstance(texts, dict) else key
+    return one_of(WORDS["datasets"]["may"], value) if facet is Facet.MAY else value
 
 
 def _use(seen: Seen) -> str:
@@ -458,10 +456,6 @@ def _said(version: SeenVersion | None) -> str:
     return "" if version is None or version.seen is None else text_of(version.seen.dataset, version.seen.definitions)
 
 
-def _beside(neighbours: Iterable[Neighbour], side: Side) -> list[Neighbour]:
-    return [each for each in neighbours if each.side is side]
-
-
 def _bars(days: Iterable[DayOfUse], first: date, many: int, width: int, what: str) -> list[tuple[str, int]]:
     """The uses by day, or by several days together, those without any included."""
     counts = {first + timedelta(days=n): 0 for n in range(0, many, width)}
@@ -476,7 +470,7 @@ def _which(environments: Sequence[str], wanted: Wanted, action: Action) -> Which
     return Which(
         action=action.value,
         environment=wanted.environment,
-        actions=tuple((each.value, _word(words, each.value)) for each in DATA_ACTIONS),
+        actions=tuple((each.value, one_of(words, each.value)) for each in DATA_ACTIONS),
         environments=tuple((each, each) for each in environments),
     )
 
@@ -495,8 +489,3 @@ def _ask(name: str, action: str, environment: str) -> str:
 
 def _path(name: str) -> str:
     return f"/datasets/{quote(name, safe='')}"
-
-
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house

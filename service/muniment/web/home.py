@@ -36,6 +36,7 @@ async def get_home(request: Request, house: Housed, visiting: Visiting) -> Respo
         further=further is not None,
         asked=[told.request for told in asked],
         reviews=await count_due(house, occasion.beside("reviews")),
-        ending=[(use, ask_again(use)) for use in ending[:_MOST]],
-        more_ending=len(ending) > _MOST,
+        ending=[(use, ask_again(use)) for use in ending.uses[:_MOST]],
+        more_ending=len(ending.uses) > _MOST,
+        stranger=not ending.knows and not visiting.governs,
     )

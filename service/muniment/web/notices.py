@@ -29,7 +29,7 @@ from muniment.flows.house import House
 from muniment.flows.read_notices import read_notices
 from muniment.flows.sign_in import Visit
 from muniment.web.pages import go, page_router, show
-from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of, knock_of
+from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of, house_of, knock_of
 
 router = page_router()
 
@@ -42,7 +42,7 @@ _LONGEST_NUMBER: Final = 9
 @router.get("/notices")
 async def get_notices(request: Request, visiting: Visiting) -> Response:
     """What whoever is signed in was told, in the words of now."""
-    found, _, _ = await read_notices(_house(request), visiting.occasion, _MOST, None)
+    found, _, _ = await read_notices(house_of(request), visiting.occasion, _MOST, None)
     return show("notices.html", here="notices", visiting=visiting, form=form_for(request), notices=found)
 
 
@@ -115,35 +115,30 @@ async def _choosing(
 @router.get("/notices/unsubscribe")
 async def get_unsubscribe(request: Request, token: str = "") -> Response:
     """Ask whether mails of these kinds shall end."""
-    kinds = sorted(read_unsubscribe(_house(request), token))
+    kinds = sorted(read_unsubscribe(house_of(request), token))
     return show("mail_link.html", what="unsubscribe", done=False, kinds=kinds, mailbox="")
 
 
 @router.post("/notices/unsubscribe")
 async def post_unsubscribe(request: Request, token: str = "") -> Response:
     """No more mails of these kinds."""
-    kinds = sorted(await unsubscribe(_house(request), _occasion(request), token))
+    kinds = sorted(await unsubscribe(house_of(request), _occasion(request), token))
     return show("mail_link.html", what="unsubscribe", done=True, kinds=kinds, mailbox="")
 
 
 @router.get("/notices/address")
 async def get_address(request: Request, token: str = "") -> Response:
     """Ask whether mails shall come to this address."""
-    mailbox = read_confirm(_house(request), token, request.state.at)
+    mailbox = read_confirm(house_of(request), token, request.state.at)
     return show("mail_link.html", what="address", done=False, kinds=[], mailbox=mailbox)
 
 
 @router.post("/notices/address")
 async def post_address(request: Request, token: str = "") -> Response:
     """Mails come to this address from now on."""
-    mailbox = read_confirm(_house(request), token, request.state.at)
-    await confirm_address(_house(request), _occasion(request), token)
+    mailbox = read_confirm(house_of(request), token, request.state.at)
+    await confirm_address(house_of(request), _occasion(request), token)
     return show("mail_link.html", what="address", done=True, kinds=[], mailbox=mailbox)
-
-
-def _house(request: Request) -> House:
-    house: House = request.app.state.house
-    return house
 
 
 def _occasion(request: Request) -> Occasion:

@@ -11,6 +11,8 @@ import hashlib
 import json
 import logging
 from collections.abc import Callable, Coroutine, Mapping
+from contextlib import suppress
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -23,10 +25,10 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from muniment.core import problems
 from muniment.core.codings import IDENTITY, OFFERED, encode, preferred
-from muniment.core.problems import Invalid, NotSignedIn, Problem, SignInRefused, TokenRefused
+from muniment.core.problems import Invalid, NotFound, NotSignedIn, Problem, SignInRefused, TokenRefused
 from muniment.flows.sign_in import Visit
 from muniment.web.places import places
-from muniment.web.visiting import form_for
+from muniment.web.visiting import SignedInAnew, form_for, unsent, visit_of
 from muniment.web.words import WORDS
 
 logger = logging.getLogger("muniment")
@@ -133,7 +135,7 @@ class Page(APIRoute):
             try:
                 response = await handle(request)
             except Problem as problem:
-                return refusal(request, problem)
+                return await _held_up(request, problem)
             except RequestValidationError:
                 return refusal(request, Invalid("The address does not say what it should."))
             except Exception:
@@ -166,6 +168,17 @@ async def get_asset(request: Request, name: str) -> Response:
 def is_page(path: str) -> bool:
     """Whether browsers look at this address, so that a refusal there is a page too."""
     return path == "/" or path.lstrip("/").partition("/")[0] in _PLACES
+
+
+async def unrouted(request: Request) -> Response:
+    """Where no page is: on to the page whose address was written with a slash behind it, or as with what is hidden."""
+    path = f"/{request.url.path.strip('/')}"
+    if request.method == "GET" and request.url.path.endswith("/"):
+        query = request.url.query
+        return _dressed(request, RedirectResponse(f"{path}?{query}" if query else path, 307))
+    with suppress(Problem):
+        await visit_of(request)
+    return refusal(request, NotFound())
 
 
 def refusal(request: Request, problem: Problem) -> Response:
@@ -241,13 +254,33 @@ _TEMPLATES.globals["words"] = WORDS
 _TEMPLATES.globals["parts"] = _TEMPLATES.get_template("parts.html").module
 
 
+async def _held_up(request: Request, problem: Problem) -> Response:
+    """A refusal; what somebody typed and could not send, since their session has ended, stands on it to be sent."""
+    if type(problem) not in {NotSignedIn, SignedInAnew} or request.headers.get("hx-request") == "true":
+        return refusal(request, problem)
+    fields = await unsent(request)
+    if not fields:
+        return refusal(request, problem)
+    visiting: Visit | None = getattr(request.state, "visiting", None)
+    page = show(
+        "unsent.html",
+        status=status_of(problem),
+        visiting=visiting,
+        form=form_for(request) if visiting is not None else "",
+        path=_address(request),
+        fields=fields,
+    )
+    return _dressed(request, page)
+
+
 def _refused(request: Request, problem: Problem) -> Response:
     """What a refusal says, and how to go on: whoever is not signed in is sent to where they can be."""
     if isinstance(problem, NotSignedIn):
         _count(request, problem)
         if request.headers.get("hx-request") == "true":
-            # A part of a page was asked for: all of it is loaded again, which leads to where one signs in.
-            return Response(status_code=403, headers={"HX-Refresh": "true"})
+            # A part of a page was asked for: all of it is loaded again, which leads to where one signs in. Not where
+            # somebody is filling in a form: they are told once they send it, and lose nothing that they typed.
+            return Response(status_code=403, headers={"HX-Refresh": "true"} if request.method == "GET" else {})
         if type(problem) is NotSignedIn and request.method == "GET":
             return go("/sign-in", to=_address(request))
     status = status_of(problem)
@@ -267,7 +300,8 @@ def _telling(request: Request, status: int, title: str, detail: str, *, signs_in
     sign_in = f"{request.app.state.public_url}/sign-in" if signs_in else None
     visiting: Visit | None = getattr(request.state, "visiting", None)
     form = form_for(request) if visiting is not None else ""
-    return show("refused.html", status=status, visiting=visiting, form=form, sign_in=sign_in, **known)
+    lost = status == HTTPStatus.NOT_FOUND and visiting is not None
+    return show("refused.html", status=status, visiting=visiting, form=form, sign_in=sign_in, lost=lost, **known)
 
 
 def _count(request: Request, refused: NotSignedIn) -> None:

@@ -13,6 +13,8 @@ from uuid import UUID
 from fastapi import Query, Request, Response
 
 from muniment.core.consequences import Effect
+from muniment.core.datasets import Dataset
+from muniment.core.names import ROOT
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Conflict, Fault, Invalid, NotAllowed, NotFound, Problem, StaleEdit
 from muniment.core.renewals import AGAIN, Again
@@ -23,6 +25,7 @@ from muniment.core.requests import (
     AccessRequest,
     Narrowing,
     State,
+    Step,
     Terms,
     Turn,
     steps_of,
@@ -48,6 +51,7 @@ from muniment.web.pages import go, page_router, show, status_of
 from muniment.web.typed import Reading, errors_of
 from muniment.web.visiting import Housed, Posting, Visiting, all_of, form_for, form_of
 from muniment.web.words import WORDS
+from muniment.web.words.texts import one_of
 
 router = page_router()
 
@@ -63,6 +67,9 @@ _ANOTHER: Final = "date"
 _LONGEST_REASON: Final = 500
 _LONGEST_PURPOSE: Final = 100
 _LONGEST_TYPED: Final = 12_000
+
+#: By which rights somebody decides on what others ask for, and so may name a deputy.
+_DECIDING: Final = frozenset({Action.APPROVE, Action.ADMINISTER})
 
 _FIELDS: Final = ("dataset", "action", "environment", "purpose", "because", "days", "until")
 
@@ -139,6 +146,8 @@ async def get_requests(
         lines=[Line.of(told, visiting.occasion) for told in found],
         later=_list_at(which, state, following) if following else None,
         first=_list_at(which, state, None) if after else None,
+        after=after,
+        decides=not _DECIDING.isdisjoint(visiting.governs),
         done=done,
     )
 
@@ -339,9 +348,9 @@ def _asking(
         status=200 if refused is None else status_of(refused),
         typed=typed,
         foreseen=foreseen,
-        actions=[(each.value, _word(words["actions"], each.value)) for each in (Action.LOAD, Action.SAVE)],
+        actions=[(each.value, one_of(words["actions"], each.value)) for each in (Action.LOAD, Action.SAVE)],
         environments=environments,
-        ends=[*((str(days), _word(words["ends"], str(days))) for days in _DAYS), (_ANOTHER, words["another"])],
+        ends=[*((str(days), one_of(words["ends"], str(days))) for days in _DAYS), (_ANOTHER, words["another"])],
         first_day=f"{visiting.occasion.at + timedelta(days=1):%Y-%m-%d}",
         last_day=f"{visiting.occasion.at + LONGEST:%Y-%m-%d}",
         made=made,
@@ -363,10 +372,6 @@ def _errors(refused: Problem | None, fields: Sequence[str]) -> dict[str, str]:
             return {"": refused.detail}
 
 
-def _word(words: str | Mapping[str, str], name: str) -> str:
-    return words if isinstance(words, str) else words[name]
-
-
 # --- one request ----------------------------------------------------------------------------------------------------
 
 
@@ -384,12 +389,13 @@ class Shown:
 
 @dataclass(frozen=True, slots=True)
 class Gain:
-    """What somebody could do that they cannot do now: with one dataset, each action and where."""
+    """What somebody could do that they cannot do now: with one dataset, each action and where.
+
+    ``about`` is the dataset, where the reader may know of it: what it holds is told to nobody else.
+    """
 
     dataset: str
-    classification: str
-    columns: tuple[str, ...]
-    description: str
+    about: Dataset | None
     actions: tuple[tuple[str, str], ...]
 
 
@@ -592,7 +598,7 @@ def _steps(request: AccessRequest, at: datetime) -> list[Shown]:
     words = WORDS["request_steps"]
     return [
         Shown(
-            text=_word(words["to_come" if step.at > at else "done"], step.turn.value).format(to=step.to or ""),
+            text=one_of(words["to_come" if step.at > at else "done"], _turn(step)).format(to=step.to or ""),
             at=step.at,
             by=str(step.by) if step.by else "",
             deputy_of=str(step.deputy_of) if step.deputy_of else "",
@@ -604,21 +610,20 @@ def _steps(request: AccessRequest, at: datetime) -> list[Shown]:
     ]
 
 
+def _turn(step: Step) -> str:
+    """What happened, as the words tell it apart: those who approve in ``all`` do in every domain."""
+    return "rose_all" if step.turn is Turn.ROSE and step.to == ROOT else step.turn.value
+
+
 def _gains(weighed: Weighed) -> list[Gain]:
     """What the requester would gain, by dataset; a dataset of which nothing is gained is there too."""
     effects: defaultdict[str, list[Effect]] = defaultdict(list)
     for effect in weighed.gained:
         if not effect.on_domain:
             effects[effect.resource].append(effect)
+    known = {dataset.name: dataset for dataset in weighed.datasets}
     return [
-        Gain(
-            dataset.name,
-            dataset.classification,
-            tuple(column.name for column in dataset.columns),
-            dataset.description,
-            _actions(effects.get(dataset.name, [])),
-        )
-        for dataset in weighed.datasets
+        Gain(name, known.get(name), _actions(effects.get(name, []))) for name in weighed.told.request.terms.datasets
     ]
 
 

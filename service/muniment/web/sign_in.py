@@ -12,6 +12,7 @@ from muniment.core.problems import Problem, SignInRefused, TokenRefused, Unavail
 from muniment.core.sessions import local_path
 from muniment.flows.sign_in import (
     Entrance,
+    Visit,
     address_to_sign_out,
     begin_sign_in,
     finish_sign_in,
@@ -101,6 +102,11 @@ async def get_callback(
 async def post_sign_out(entrance: Entering, visiting: Posting) -> Response:
     """Signed out here; the page that follows says how to sign out at the provider."""
     await sign_out(entrance, visiting)
+    return signed_out(visiting)
+
+
+def signed_out(visiting: Visit) -> Response:
+    """On to the page for whoever is signed out; the browser forgets its session."""
     response = go("/signed-out", at=visiting.session.vouched.issuer)
     drop_session(response)
     return response

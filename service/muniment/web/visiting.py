@@ -8,7 +8,7 @@ looked up. A cookie that is there twice is believed in neither form.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Annotated, Final
 from urllib.parse import parse_qsl, urlsplit
@@ -18,7 +18,7 @@ from fastapi import Depends, Request, Response
 from muniment.core.problems import Invalid, NotAllowed, NotSignedIn
 from muniment.core.sessions import SECRET_BYTES, TIME_TO_SIGN_IN, form_token, is_form_token, is_secret
 from muniment.flows.find_way import governs
-from muniment.flows.house import House
+from muniment.flows.house import House, aside
 from muniment.flows.sign_in import Entrance, Knock, Visit, visit
 
 #: The session, and the sign-in that is under way.
@@ -28,6 +28,13 @@ BEGUN: Final = "__Host-muniment-begun"
 _LONGEST_CLIENT = 200
 _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 500
+#: The largest form, in bytes, that is shown again to somebody who is not signed in, or read while others wait.
+_SMALL = 32 * 1024
+_FORGED = "This form did not come from a page of Muniment, so nothing was changed. Load the page again."
+
+
+class SignedInAnew(NotAllowed):
+    """A form of ours, from a page that was made for an earlier session of this browser."""
 
 
 def new_secret() -> str:
@@ -86,6 +93,11 @@ def house_of(request: Request) -> House:
     return house
 
 
+async def _housed(request: Request) -> House:
+    """The same for routes: whatever is not ``async``, FastAPI sends to a thread, and the request waits for both."""
+    return house_of(request)
+
+
 async def visitor_of(request: Request) -> Visit | None:
     """Who is signed in, if anybody is."""
     secret = secret_in(request, SESSION)
@@ -116,8 +128,22 @@ async def posted_by(request: Request, visiting: Annotated[Visit, Depends(visit_o
     check_origin(request)
     fields = await form_of(request)
     if not is_form_token(fields.get("form", ""), str(secret_in(request, SESSION))):
-        raise _forged()
+        raise SignedInAnew(_FORGED) if _says_ours(request) else _forged()
     return visiting
+
+
+async def unsent(request: Request) -> Sequence[tuple[str, str]]:
+    """What stands in a form that was not taken, so that it need not be typed again: its fields and their values.
+
+    Only of a form that the browser says comes from a page of ours. What it was to be known by is left out: nobody
+    sends it again but whoever presses a button on a page that is made for the session of now.
+    """
+    if request.method != "POST" or not _says_ours(request) or len(await request.body()) > _SMALL:
+        return ()
+    try:
+        return [(name, value) for name, value in await _fields_of(request) if name != "form"]
+    except Invalid:
+        return ()
 
 
 def form_for(request: Request) -> str:
@@ -127,10 +153,15 @@ def form_for(request: Request) -> str:
 
 def check_origin(request: Request) -> None:
     """Refuse what another site made the browser send (Fetch, 3.1; Fetch Metadata Request Headers)."""
-    site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    ours = urlsplit(request.app.state.public_url)
-    if site not in {None, "same-origin"} or origin not in {None, f"{ours.scheme}://{ours.netloc}"}:
+    site = request.headers.get("sec-fetch-site")
+    if site not in {None, "same-origin"} or not ("origin" not in request.headers or _says_ours(request)):
         raise _forged()
+
+
+def _says_ours(request: Request) -> bool:
+    """Whether the browser says that a page of ours made it send this (RFC 6454, 7): another site cannot make it."""
+    ours = urlsplit(request.app.state.public_url)
+    return request.headers.getlist("origin") == [f"{ours.scheme}://{ours.netloc}"]
 
 
 async def form_of(request: Request) -> Mapping[str, str]:
@@ -143,21 +174,32 @@ async def all_of(request: Request, name: str) -> tuple[str, ...]:
     return tuple(value for field, value in await _fields_of(request) if field == name)
 
 
-async def _fields_of(request: Request) -> list[tuple[str, str]]:
+async def _fields_of(request: Request) -> Sequence[tuple[str, str]]:
+    """The fields of a form in their order; read once, and a long form while others go on."""
     if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM:
         raise Invalid("This address takes forms.")
+    known: Sequence[tuple[str, str]] | None = getattr(request.state, "form_fields", None)
+    if known is not None:
+        return known
+    body = await request.body()
+
+    def read() -> list[tuple[str, str]]:
+        return parse_qsl(body.decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+
     try:
-        return parse_qsl((await request.body()).decode(), keep_blank_values=True, max_num_fields=_MOST_FIELDS)
+        found = read() if len(body) <= _SMALL else await aside(read)
     except ValueError:
         raise Invalid("The form cannot be read.") from None
+    request.state.form_fields = found
+    return found
 
 
 def _forged() -> NotAllowed:
-    return NotAllowed("This form did not come from a page of Muniment, so nothing was changed. Load the page again.")
+    return NotAllowed(_FORGED)
 
 
 #: What a page takes to know who looks at it, or who sent a form; and what it calls its flow with.
 Visiting = Annotated[Visit, Depends(visit_of)]
 Posting = Annotated[Visit, Depends(posted_by)]
 Entering = Annotated[Entrance, Depends(entrance_of)]
-Housed = Annotated[House, Depends(house_of)]
+Housed = Annotated[House, Depends(_housed)]

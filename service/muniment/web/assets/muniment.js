@@ -29,10 +29,31 @@
     setTimeout(() => { button.textContent = said; }, 2000);
   });
 
+  // What changes on a page is told to who does not see it: in one place that stays, since a screen reader does not
+  // hear of one that comes with its text.
+  const teller = document.createElement("p");
+  teller.className = "unseen";
+  teller.setAttribute("role", "status");
+  document.getElementById("content").append(teller);
+  const tell = (root) => {
+    const said = root.closest("[data-told]") ?? root.querySelector("[data-told]");
+    if (said !== null) teller.textContent = said.innerText;
+  };
+
   // What is to be mended takes the focus, wherever it came from.
   document.addEventListener("htmx:afterSettle", (event) => {
     prepare(event.detail.elt);
+    tell(event.detail.elt);
     event.detail.elt.querySelector(".errors")?.focus();
+  });
+
+  // Who presses twice means it once.
+  const SOON = 2000;
+  document.addEventListener("submit", (event) => {
+    const form = event.target;
+    if (event.defaultPrevented || form.method !== "post") return;
+    if (performance.now() - (Number(form.dataset.sent) || -SOON) < SOON) event.preventDefault();
+    else form.dataset.sent = performance.now();
   });
 
   // What refuses to give a part of a page says so as a page.

@@ -39,6 +39,7 @@ WORDS: Final[Texts] = {
         },
         "terminal": "In a terminal or a notebook",
         "terminal_lead": "There you sign in once more, with the same provider:",
+        "terminal_label": "To sign in",
         "terminal_then": "Inside a project that names this service, leave the address away. In a notebook, the link to "
         "sign in with is the cell’s output.",
         "keys": "Keys that I made",

@@ -25,9 +25,7 @@ WORDS: Final[Texts] = {
         "none": "Nothing was found",
         "none_text": "Search for other words, or take back some of what you narrowed by. "
         "What you may not know of is never found here.",
-        "empty": "There is nothing for you to see yet",
-        "empty_text": "Datasets appear here once somebody declares them and a rule lets you know of them. "
-        "Ask your data stewards.",
+        "page": "Page {page}",
         "cut": "Only the first 200 characters were looked for.",
         "may_use": "You may {actions} in {environments}",
         "ask": "Ask for access",
@@ -82,6 +80,13 @@ WORDS: Final[Texts] = {
         "version": "Version",
         "kept": "Kept in files",
         "kept_text": "in {source}: change it there, or the files change it back",
+        "fresh": "Last saved",
+        "fresh_said": "as a run reported",
+        "fresh_not": "no run has reported it in {days} days",
+        "fresh_untold": "Whoever may use it sees here when a run last saved it.",
+        "quality": "Quality",
+        "quality_text": "Not measured. Muniment does not look into the data; results of checks have their place here "
+        "once it can be told them.",
         "strength": "How strongly the rules hold",
         "advised": "Advised",
         "advised_text": "Whoever may not use it does not find it in their catalog. The storage itself does not refuse "
@@ -138,9 +143,16 @@ WORDS: Final[Texts] = {
     "dataset_lineage": {
         "title": "Where its data comes from, and where it goes",
         "lead": "As runs of the last {days} days reported it, across projects. You see the datasets that you may know "
-        "of.",
+        "of; a way through any other ends there.",
+        "steps": "How far",
+        "how_far": {"1": "1 step", "2": "2 steps", "3": "3 steps", "5": "5 steps"},
+        "cut": "There is more than fits here. Go on from one of the datasets below.",
         "upstream": "Upstream: what it is made from",
         "downstream": "Downstream: what is made from it",
+        "further_upstream": "Further upstream, by the newest run of each node",
+        "further_downstream": "Further downstream, by the newest run of each node",
+        "by_way_of": {"upstream": "Goes into", "downstream": "Made from"},
+        "away": "Steps away",
         "dataset": "Dataset",
         "where": "Project and node",
         "environment": "Environment",
@@ -152,8 +164,9 @@ WORDS: Final[Texts] = {
         "none": "No run has reported it yet",
         "none_text": "Runs report what they load and save. What one node loads and saves together stands here.",
         "none_up": "Nothing was reported.",
-        "drawn": "The datasets beside this one",
-        "drawn_said": "{upstream} upstream, {downstream} downstream; the tables below name them all.",
+        "drawn": "The datasets around this one",
+        "drawn_said": "{upstream} upstream at the left, {downstream} downstream at the right; the tables below name "
+        "them all.",
         "more": "and {count} more",
     },
     "dataset_use": {

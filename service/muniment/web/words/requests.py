@@ -121,7 +121,7 @@ WORDS: Final[Texts] = {
         "eyes": "Two different people must approve it, because some of it is restricted.",
         "eyes_one": "One of the two has.",
         "gives": "What approving gives",
-        "gives_lead": "As the rules are now, and as far as you may know of the datasets.",
+        "gives_lead": "As the rules are now. What the data holds is told as far as you may know of it.",
         "gains": "What they can then do that they cannot do now",
         "gain_dataset": "Dataset",
         "gain_class": "Classification",
@@ -130,6 +130,7 @@ WORDS: Final[Texts] = {
         "gain_none": "nothing",
         "no_class": "none",
         "no_columns": "not described",
+        "untold": "not for you to see",
         "note": "To know",
         "against": "It cannot be approved as it is",
         "decide": "Decide",
@@ -164,7 +165,8 @@ WORDS: Final[Texts] = {
     "request_steps": {
         "done": {
             "asked": "Asked",
-            "rose": "Came to those who approve in {to} as well",
+            "rose": "Came also to those who approve in {to}",
+            "rose_all": "Came also to those who approve in every domain",
             "administrators": "Came to the administrators",
             "seconded": "Approved by the first of two",
             "approved": "Approved",
@@ -175,7 +177,8 @@ WORDS: Final[Texts] = {
         },
         "to_come": {
             "asked": "Asked",
-            "rose": "Comes to those who approve in {to} as well",
+            "rose": "Comes also to those who approve in {to}",
+            "rose_all": "Comes also to those who approve in every domain",
             "administrators": "Comes to the administrators",
             "seconded": "Approved by the first of two",
             "approved": "Approved",
