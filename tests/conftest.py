@@ -36,6 +36,9 @@ settings.register_profile("ci", max_examples=100, deadline=None, suppress_health
 settings.register_profile("deep", max_examples=3000, deadline=None, suppress_health_check=_CHECKS)
 settings.load_profile(os.environ.get("HYPOTHESIS_PROFILE", "ci" if os.environ.get("CI") else "dev"))
 
+#: What tests of the doors begin with.
+pytest_plugins = ["tests.founding"]
+
 _TEMPLATE = "muniment_template"
 _numbers = count(1)
 

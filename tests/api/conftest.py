@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Iterator
 
 import pytest
 from rich.logging import RichHandler
 
-from demo.issuer import RunningIssuer, running_issuer
+from demo.issuer import RunningIssuer
 from muniment import app
-from tests.api.running import PEOPLE, Running, found_company, running
-from tests.databases import MadeDatabase, Template
+from tests.api.running import Running, running
+from tests.databases import MadeDatabase
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -32,29 +32,6 @@ def _rounds_by_hand() -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(app, "_TELL_SECONDS", 100_000)
         yield
-
-
-@pytest.fixture(scope="session")
-def issuer() -> Iterator[RunningIssuer]:
-    """The issuer of the tests of the doors. Its keys stay as they are."""
-    with running_issuer(PEOPLE) as started:
-        yield started
-
-
-@pytest.fixture(scope="session")
-async def made_company(issuer: RunningIssuer, made_template: Callable[[str], Template]) -> MadeDatabase:
-    """Makes the URL of a database in which a small company stands: founded once, and copied from then on."""
-    template = made_template("small_company")
-    async with running(issuer, template.url) as started:
-        await found_company(started)
-    return template.copied
-
-
-@pytest.fixture(scope="module")
-def module_company(made_company: MadeDatabase) -> Iterator[str]:
-    """The URL of a database with a small company in it that the tests of a module share."""
-    with made_company() as url:
-        yield url
 
 
 @pytest.fixture(scope="module")

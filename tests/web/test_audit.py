@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import urlencode
@@ -12,13 +12,13 @@ from uuid import uuid4
 
 import pytest
 
-from demo.issuer import RunningIssuer, running_issuer
+from demo.issuer import RunningIssuer
 from muniment.core.ledger import Event
 from muniment.core.tellings import Telling
 from muniment.flows.seal_ledger import Sealer
 from muniment.identity.seal_keys import SealKeys
 from muniment.web.words import WORDS
-from tests.api.running import PEOPLE, Running, dataset, found_company, grant, refusal, running
+from tests.api.running import Running, dataset, grant, refusal, running
 from tests.tampering import tamper
 from tests.web.letting_in import Visitor, let_in, said
 
@@ -44,18 +44,11 @@ PAGES = ("/audit", "/audit/readers", "/audit/charts", "/audit/unusual", "/audit/
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
 async def service(
-    issuer: RunningIssuer, module_database: str, tmp_path_factory: pytest.TempPathFactory
+    issuer: RunningIssuer, module_company: str, tmp_path_factory: pytest.TempPathFactory
 ) -> AsyncIterator[Running]:
     """The company: Ann was given the orders twice and says that she loaded them; Sam audits sales, Audrey all."""
-    async with running(issuer, module_database) as started:
-        await found_company(started)
+    async with running(issuer, module_company) as started:
         root, ann = started.root, started.ann
         await root.make("/v1/grants/sam-audits-sales", grant("user:sam", ["audit"], on={"domain": "sales"}))
         described = dataset("s3://lake/hr/contacts.csv", columns=[{"name": "email"}], description="Whom we write to.")

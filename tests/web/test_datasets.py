@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import parse_qs, quote, urlsplit
@@ -13,8 +13,8 @@ from uuid import NAMESPACE_URL, uuid5
 import pytest
 import yaml
 
-from demo.issuer import RunningIssuer, running_issuer
-from tests.api.running import PEOPLE, Caller, Running, csv, dataset, found_company, grant, running
+from demo.issuer import RunningIssuer
+from tests.api.running import Caller, Running, csv, dataset, grant, running
 from tests.api.test_no_record_no_answer import no_ledger
 from tests.web.letting_in import Visitor, let_in, said
 from tests.web.visiting import SESSION
@@ -52,16 +52,9 @@ PAGES = (
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """The company, whose orders are described, read at one node beside salaries, and written into a report."""
-    async with running(issuer, module_database) as started:
-        await found_company(started)
+    async with running(issuer, module_company) as started:
         await _furnish(started)
         yield started
 

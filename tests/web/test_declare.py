@@ -7,14 +7,14 @@ refused form filled anew, and with the form held above a YAML that was changed t
 from __future__ import annotations
 
 import html
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 import httpx
 import pytest
 
-from demo.issuer import RunningIssuer, running_issuer
-from tests.api.running import PEOPLE, Running, csv, dataset, found_company, grant, running
+from demo.issuer import RunningIssuer
+from tests.api.running import Running, csv, dataset, grant, running
 from tests.api.test_no_record_no_answer import no_ledger
 from tests.web.letting_in import Visitor, let_in, said
 from tests.web.sending import sent_by
@@ -23,16 +23,9 @@ pytestmark = pytest.mark.anyio
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """The company; its analysts load what is classified as internal, too."""
-    async with running(issuer, module_database) as started:
-        await found_company(started)
+    async with running(issuer, module_company) as started:
         cedar = 'permit(principal in Group::"analysts", action == Action::"load", resource)\n'
         cedar += 'when { resource.classification == "open" };'
         await started.root.make("/v1/policies/open-to-analysts", {"cedar": cedar, "scope": "sales", "reason": "open"})

@@ -6,7 +6,7 @@ looked at again, with what was taken.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from html.parser import HTMLParser
 from http import HTTPStatus
@@ -15,8 +15,8 @@ from urllib.parse import urlencode
 import httpx
 import pytest
 
-from demo.issuer import RunningIssuer, running_issuer
-from tests.api.running import PEOPLE, Running, running
+from demo.issuer import RunningIssuer
+from tests.api.running import Running, running
 from tests.browser.looked_at import LOOKS
 from tests.browser.town import live
 from tests.web.letting_in import Visitor, let_in, said
@@ -104,12 +104,6 @@ class Forms(HTMLParser):
             self._text = None
         elif tag == "select":
             self._choice = None
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from demo.issuer import RunningIssuer, running_issuer
-from tests.api.running import PEOPLE, Running, found_company, grant, revision_of, running
+from demo.issuer import RunningIssuer
+from tests.api.running import PEOPLE, Running, grant, revision_of, running
 from tests.web.letting_in import Visitor, let_in, said
 
 pytestmark = pytest.mark.anyio
@@ -37,16 +37,9 @@ SENTENCE = "Members of analysts may load sales.targets, in dev."
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """The company, all of whom have been here, with rules of every kind."""
-    async with running(issuer, module_database) as started:
-        await found_company(started)
+    async with running(issuer, module_company) as started:
         root, hugo = started.root, started.hugo
         for name in PEOPLE:
             await getattr(started, name).read("/v1/whoami")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Mapping
 from datetime import UTC, datetime, timedelta
 from itertools import count
 from typing import Any
@@ -11,12 +11,12 @@ from uuid import uuid4
 
 import pytest
 
-from demo.issuer import RunningIssuer, running_issuer
+from demo.issuer import RunningIssuer
 from muniment.core.requests import AccessRequest, Terms, id_floor
 from muniment.core.schema import Action
 from muniment.core.subjects import Kind, Subject
 from muniment.store import requests
-from tests.api.running import PEOPLE, Running, dataset, found_company, grant, running
+from tests.api.running import Running, dataset, grant, running
 from tests.web.letting_in import Visitor, let_in, said
 
 pytestmark = pytest.mark.anyio
@@ -26,16 +26,9 @@ DAY = "%Y-%m-%d"
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """The company: analysts may know of all in sales; Sam and Theo approve there, and Vera in none of it."""
-    async with running(issuer, module_database, escalation_hours=24) as started:
-        await found_company(started)
+    async with running(issuer, module_company, escalation_hours=24) as started:
         root = started.root
         await root.make("/v1/grants/analysts-know-sales", grant("group:analysts", ["discover"], on={"domain": "sales"}))
         for name in ("sam", "theo"):

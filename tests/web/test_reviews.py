@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from demo.issuer import RunningIssuer, running_issuer
-from tests.api.running import PEOPLE, Running, found_company, grant, running
+from demo.issuer import RunningIssuer
+from tests.api.running import Running, grant, running
 from tests.web.letting_in import Visitor, let_in, said
 
 pytestmark = pytest.mark.anyio
@@ -27,16 +27,9 @@ READERS = {
 
 
 @pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
-
-
-@pytest.fixture(scope="module")
-async def service(issuer: RunningIssuer, module_database: str) -> AsyncIterator[Running]:
+async def service(issuer: RunningIssuer, module_company: str) -> AsyncIterator[Running]:
     """The company, with a policy and two grants to look at again; Ben owns a domain and is in a local group."""
-    async with running(issuer, module_database) as started:
-        await found_company(started)
+    async with running(issuer, module_company) as started:
         root = started.root
         await root.make("/v1/policies/readers", READERS)
         for name in ("ann-targets", "ann-leads"):

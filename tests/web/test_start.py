@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import html
 import re
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from uuid import UUID
 
 import httpx
 import pytest
 
-from demo.issuer import RunningIssuer, running_issuer
-from tests.api.running import PEOPLE, Running, grant, running
+from demo.issuer import RunningIssuer
+from tests.api.running import Running, grant, running
 from tests.browser.town import live
 from tests.web.letting_in import Visitor, let_in, said
 from tests.web.visiting import SESSION
@@ -19,12 +19,6 @@ from tests.web.visiting import SESSION
 pytestmark = pytest.mark.anyio
 
 EVERYBODYS = ["/datasets", "/requests", "/projects/new"]
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")

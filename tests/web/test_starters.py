@@ -7,7 +7,7 @@ import io
 import re
 import shlex
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -16,21 +16,15 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from demo.issuer import RunningIssuer, running_issuer
+from demo.issuer import RunningIssuer
 from kedro_muniment.command_line.starters import new
 from muniment.web import starters
-from tests.api.running import PEOPLE, Running, found_company, grant, running
+from tests.api.running import Running, grant, running
 from tests.web.letting_in import Visitor, let_in, said
 
 pytestmark = pytest.mark.anyio
 
 PAGE = "/projects/new"
-
-
-@pytest.fixture(scope="module")
-def issuer() -> Iterator[RunningIssuer]:
-    with running_issuer(PEOPLE) as started:
-        yield started
 
 
 @pytest.fixture(scope="module")
@@ -47,10 +41,9 @@ def write(file: Path, text: str) -> None:
 
 
 @pytest.fixture(scope="module")
-async def company(issuer: RunningIssuer, module_database: str, folder: Path) -> AsyncIterator[Running]:
+async def company(issuer: RunningIssuer, module_company: str, folder: Path) -> AsyncIterator[Running]:
     """The company; analysts know of the targets and may not use them."""
-    async with running(issuer, module_database, starters=folder) as started:
-        await found_company(started)
+    async with running(issuer, module_company, starters=folder) as started:
         know = grant("group:analysts", ["discover"], on={"dataset": "sales.targets"})
         await started.root.make("/v1/grants/analysts-know-targets", know)
         for name in ("ann", "eve"):
