@@ -7,6 +7,7 @@ a process that ended thrown away, and with a gauge of it kept.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -199,6 +200,14 @@ def test_what_a_process_counted_outlives_it_and_what_it_held_does_not(tmp_path: 
     assert left == {".json", ".owner"}
     assert len(list((tmp_path / "metrics").glob("*.json"))) == 1
     living.close()
+
+
+def test_a_process_may_leave_its_numbers_twice_at_once(tmp_path: Path) -> None:
+    """A scrape leaves them, beside the round that does so now and then."""
+    own = Shared(tmp_path / "metrics").own()
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(own.leave, [{("muniment_ledger_rows_total", ()): 1.0}] * 400))
+    own.close()
 
 
 def test_a_service_that_starts_again_begins_to_count_again(tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
+from threading import Lock
 from typing import Final, TypeAlias
 
 import orjson
@@ -236,11 +237,14 @@ class Own:
         self._file = file
         self._held = FileLock(file.with_suffix(".owner"), thread_local=False)
         self._held.acquire()
+        # Whoever asks for the metrics leaves them too, beside the round that leaves them now and then.
+        self._writing = Lock()
         self.leave({})
 
     def leave(self, numbers: Numbers) -> None:
         """What has been counted so far; what was left before is gone."""
-        _write(self._file, numbers)
+        with self._writing:
+            _write(self._file, numbers)
 
     def close(self) -> None:
         """The process ends; what it counted stays."""
