@@ -166,7 +166,7 @@ async def show_dataset(house: House, occasion: Occasion, name: str) -> Shown:
     async with house.db.begin() as tx:
         held = await kept.standing(tx, "dataset", [source])
         saved = await uses.last_saved(tx, name, shown.fresh, occasion.at - FRESH) if shown.fresh else {}
-    await _record(house, occasion, realm, name)
+    await house.record_reading(occasion, realm, name)
     fresh = {environment: saved.get(environment) for environment in shown.fresh}
     return replace(shown, seen=replace(shown.seen, kept=held.get(("dataset", source))), fresh=fresh)
 
@@ -200,7 +200,7 @@ async def read_dataset(house: House, occasion: Occasion, name: str) -> Seen:
     seen = await aside(lambda: _seen(realm, occasion, dataset))
     async with house.db.begin() as tx:
         held = await kept.standing(tx, "dataset", [name])
-    await _record(house, occasion, realm, name)
+    await house.record_reading(occasion, realm, name)
     return replace(seen, kept=held.get(("dataset", name)))
 
 
@@ -218,14 +218,14 @@ async def read_history(
                 raise NotFound
         source = await aside(lambda: _pattern(realm, occasion, name))
         if source is None:
-            await _record(house, occasion, realm, name)
+            await house.record_reading(occasion, realm, name)
             return [], None, realm.revision
         name = source
     dataset = await _declared(house, realm, occasion, name)
     async with house.db.begin() as tx:
         versions = await datasets.LINE.history(tx, name, limit=limit + 1, after=after)
     page = await aside(lambda: _cut_each(realm, occasion, dataset, versions[:limit]))
-    await _record(house, occasion, realm, name)
+    await house.record_reading(occasion, realm, name)
     return page, page[-1].version if len(versions) > limit else None, realm.revision
 
 
@@ -404,15 +404,3 @@ def _cut_each(
         )
         for found in versions
     ]
-
-
-async def _record(house: House, occasion: Occasion, realm: Realm, name: str) -> None:
-    await house.ledger.record(
-        row(
-            occasion,
-            Event.DATASET_READ,
-            Outcome.ALLOWED,
-            revision=realm.revision,
-            datasets=(name,),
-        )
-    )

@@ -97,16 +97,7 @@ async def draft_dataset(house: House, occasion: Occasion, name: str, proposed: D
         drafted = await aside(lambda: _drafted(house.types, realm, occasion, name, proposed))
     async with house.db.begin() as tx:
         held = await kept.standing(tx, "dataset", [name])
-    await house.ledger.record(
-        row(
-            occasion,
-            Event.DATASET_READ,
-            Outcome.ALLOWED,
-            revision=realm.revision,
-            datasets=(name,),
-            details={"read": "draft"},
-        )
-    )
+    await house.record_reading(occasion, realm, name, read="draft")
     return replace(drafted, kept=held.get(("dataset", name)))
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from muniment.core.datasets import Dataset
-from muniment.core.ledger import Event, Outcome, row
 from muniment.core.names import Pattern, domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotAllowed, NotFound
@@ -38,17 +37,7 @@ async def find_projects(house: House, occasion: Occasion, name: str, days: int) 
     realm = await house.realms.current()
     async with house.refusals_recorded(occasion, realm, name):
         dataset = await aside(lambda: _overseen(realm, occasion, name))
-    details = {"read": "projects", "days": days}
-    await house.ledger.record(
-        row(
-            occasion,
-            Event.DATASET_READ,
-            Outcome.ALLOWED,
-            revision=realm.revision,
-            datasets=(name,),
-            details=details,
-        )
-    )
+    await house.record_reading(occasion, realm, name, read="projects", days=days)
     since = occasion.at - timedelta(days=days)
     async with house.db.begin() as tx:
         made = Pattern(name).expression if dataset.is_pattern else None

@@ -134,6 +134,22 @@ class House:
         """Write down that the asker was refused, whatever the realm says."""
         await self.ledger.record(row(occasion, Event.ACCESS_DENIED, Outcome.DENIED, details={"problem": refused.title}))
 
+    async def record_reading(
+        self, occasion: Occasion, realm: Realm, dataset: str, environment: str | None = None, **details: object
+    ) -> None:
+        """Write down that the asker was told of a dataset; ``details`` say what, where it is not the dataset itself."""
+        await self.ledger.record(
+            row(
+                occasion,
+                Event.DATASET_READ,
+                Outcome.ALLOWED,
+                revision=realm.revision,
+                environment=environment,
+                datasets=(dataset,),
+                details=details,
+            )
+        )
+
     @asynccontextmanager
     async def refusals_recorded(self, occasion: Occasion, realm: Realm, *datasets: str) -> AsyncIterator[None]:
         """Write down that the asker was refused, or asked for what nothing has, before the refusal leaves."""

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import use_told
 from muniment.core.uses import DayOfUse
@@ -32,16 +31,7 @@ async def look_at_use(house: House, occasion: Occasion, name: str, days: int) ->
     realm = await house.realms.current()
     async with house.refusals_recorded(occasion, realm, name):
         use = await aside(lambda: use_told(realm, occasion.asker, occasion.at, name))
-    await house.ledger.record(
-        row(
-            occasion,
-            Event.DATASET_READ,
-            Outcome.ALLOWED,
-            revision=realm.revision,
-            datasets=(name,),
-            details={"read": "use", "days": days},
-        )
-    )
+    await house.record_reading(occasion, realm, name, read="use", days=days)
     since = (occasion.at - timedelta(days=days - 1)).replace(hour=0, minute=0, second=0, microsecond=0)
     async with house.db.begin() as tx:
         subject = None if use.of_all else str(occasion.subject)

@@ -12,7 +12,6 @@ from dataclasses import dataclass, replace
 from muniment.core.catalog import resolved
 from muniment.core.datasets import Dataset, Definition
 from muniment.core.environments import checked_known
-from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound
 from muniment.core.provenance import Traced, layer_of, trace
@@ -42,16 +41,7 @@ async def trace_definition(house: House, occasion: Occasion, name: str, environm
     checked_known([environment], realm.environment_names)
     async with house.refusals_recorded(occasion, realm, name):
         traced = await aside(lambda: _traced(realm, occasion, name, environment))
-    await house.ledger.record(
-        row(
-            occasion,
-            Event.DATASET_READ,
-            Outcome.ALLOWED,
-            revision=realm.revision,
-            environment=environment,
-            datasets=(name,),
-        )
-    )
+    await house.record_reading(occasion, realm, name, environment)
     return traced
 
 

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from functools import cache
 
-from muniment.core.ledger import Event, Outcome, row
 from muniment.core.lineages import Neighbour, Passage, Side, follow, neighbours_of
 from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
@@ -44,16 +43,7 @@ async def trace_lineage(house: House, occasion: Occasion, name: str, days: int, 
     since = occasion.at - timedelta(days=days)
     async with house.db.begin() as tx:
         found = await lineages.passages(tx, name, since, made=use.made)
-    await house.ledger.record(
-        row(
-            occasion,
-            Event.DATASET_READ,
-            Outcome.ALLOWED,
-            revision=realm.revision,
-            datasets=(name,),
-            details={"read": "lineage", "days": days, "steps": steps},
-        )
-    )
+    await house.record_reading(occasion, realm, name, read="lineage", days=days, steps=steps)
     neighbours: list[Neighbour] = []
     known = {side: {name} for side in Side}
     cut = False

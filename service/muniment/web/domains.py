@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
-from typing import Final, Literal
-
-from fastapi import Request, Response
+from typing import Final
 
 from muniment.core.domains import Domain
 from muniment.core.groups import parse_group, write_group
@@ -16,25 +14,9 @@ from muniment.core.occasions import Occasion
 from muniment.flows.browse_realm import list_domains
 from muniment.flows.edit_domain import draft_domain
 from muniment.flows.house import House
-from muniment.web.pages import go, page_router
-from muniment.web.plain_forms import (
-    LONGEST_TEXT,
-    Blank,
-    Drafted,
-    Listed,
-    PlainForm,
-    list_page,
-    looked_at,
-    saved,
-    thing_page,
-    variables_in,
-    written,
-)
+from muniment.web.plain_forms import LONGEST_TEXT, Blank, Drafted, Listed, PlainForm, pages_of, variables_in, written
 from muniment.web.typed import Reading
-from muniment.web.visiting import Housed, Posting, Visiting
 from muniment.web.words import WORDS
-
-router = page_router()
 
 _LONGEST_LOCATION: Final = 1_024
 _LONGEST_TYPE: Final = 200
@@ -42,35 +24,9 @@ _FEWEST_HOURS: Final = 0.25
 _MOST_HOURS: Final = LONGEST / timedelta(hours=1)
 
 
-@router.get("/declare/domains")
-async def get_domains(request: Request, house: Housed, visiting: Visiting, name: str = "") -> Response:
-    """The domains that somebody may know of; or on to the form of the one that is named."""
-    place, wrong = _FORM.named(name)
-    if place:
-        return go(place)
-    shelf = await list_domains(house, visiting.occasion)
-    listed = [Listed(each.name, write_group(each.owner), each.description) for _, each in sorted(shelf.things.items())]
-    return list_page(request, visiting, _FORM, listed, name, wrong)
-
-
-@router.get("/declare/domains/{name}")
-async def get_domain(
-    request: Request, house: Housed, visiting: Visiting, name: str, done: Literal["yes"] | None = None
-) -> Response:
-    """The form of a domain, as it stands or new."""
-    return await thing_page(request, house, visiting, _FORM, name, done=done is not None)
-
-
-@router.post("/declare/domains/{name}")
-async def post_domain(request: Request, house: Housed, visiting: Posting, name: str) -> Response:
-    """What a change would do; or the form again, as it was sent."""
-    return await looked_at(request, house, visiting, _FORM, name)
-
-
-@router.post("/declare/domains/{name}/save")
-async def post_save(request: Request, house: Housed, visiting: Posting, name: str) -> Response:
-    """What was seen, saved: if it still does what was seen."""
-    return await saved(request, house, visiting, _FORM, name)
+async def _listed(house: House, occasion: Occasion) -> Iterable[Listed]:
+    shelf = await list_domains(house, occasion)
+    return [Listed(each.name, write_group(each.owner), each.description) for _, each in sorted(shelf.things.items())]
 
 
 async def _drafted(house: House, occasion: Occasion, name: str) -> Drafted[Domain]:
@@ -118,19 +74,22 @@ def _fields(domain: Domain) -> Mapping[str, str]:
     }
 
 
-_FORM: Final = PlainForm(
-    word="domain",
-    blanks=(
-        Blank("description", rows=2),
-        Blank("variables", rows=5, code=True),
-        Blank("owner", optional=False, administered=True),
-        Blank("locations", rows=3, code=True, administered=True),
-        Blank("types", rows=3, code=True, administered=True),
-        Blank("lease_hours", administered=True, width="short", inputmode="decimal"),
-    ),
-    longest_name=200,
-    checked=checked_domain,
-    draft=_drafted,
-    read=_domain,
-    write=_fields,
+router = pages_of(
+    PlainForm(
+        word="domain",
+        blanks=(
+            Blank("description", rows=2),
+            Blank("variables", rows=5, code=True),
+            Blank("owner", optional=False, administered=True),
+            Blank("locations", rows=3, code=True, administered=True),
+            Blank("types", rows=3, code=True, administered=True),
+            Blank("lease_hours", administered=True, width="short", inputmode="decimal"),
+        ),
+        longest_name=200,
+        checked=checked_domain,
+        listed=_listed,
+        draft=_drafted,
+        read=_domain,
+        write=_fields,
+    )
 )

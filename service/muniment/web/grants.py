@@ -8,22 +8,23 @@ from typing import Annotated, Final
 from fastapi import Query, Request, Response
 
 from muniment.core.grants import Grant
-from muniment.core.problems import NotFound, Problem
+from muniment.core.problems import Problem
 from muniment.core.renewals import AGAIN
 from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS
 from muniment.core.sentences import sentence
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.browse_datasets import Filter, list_datasets
-from muniment.flows.browse_rules import Vocabulary, read_standing_rule, read_vocabulary
+from muniment.flows.browse_rules import Vocabulary, read_vocabulary
 from muniment.flows.edit_policy import edit_grant, end_grant, plan_grant, plan_grant_end
-from muniment.flows.house import House, aside
+from muniment.flows.house import House
 from muniment.flows.sign_in import Visit
 from muniment.web.drafts import GRANT_FIELDS, Typed, View, grant_of, switched_grant, typed_grant
 from muniment.web.pages import page_router, show, status_of
 from muniment.web.policies import choices_of
-from muniment.web.proposals import Proposal, errors_in, failing_of, preview, propose_end, step_on
-from muniment.web.rules import After, history_page, path_of, rule_page
-from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of
+from muniment.web.proposals import Proposal, errors_in, failing_of
+from muniment.web.rule_forms import RuleForm, serve
+from muniment.web.rules import path_of
+from muniment.web.visiting import Housed, Visiting, form_for
 
 router = page_router()
 
@@ -72,100 +73,6 @@ async def get_new(
     }
     id_ = f"{_NEW}{visiting.occasion.request_id}"  # Nobody has to think of it; a form sent twice has it twice.
     return _edit_page(request, visiting, words, Typed(view, {"id": id_, **fields}), None)
-
-
-@router.post("/policies/grants/new")
-async def post_new(request: Request, house: Housed, visiting: Posting) -> Response:
-    """A draft on its way: what it would do, or that it holds."""
-    return await _drafted(request, house, visiting, None)
-
-
-@router.post("/policies/grants/read")
-async def post_read(request: Request, house: Housed, visiting: Posting) -> Response:
-    """What a draft says, and what is wrong with it: asked for while somebody types."""
-    return await preview(request, house, visiting, lambda typed: grant_of("draft", typed).policy())
-
-
-@router.get("/policies/grants/{id}")
-async def get_grant(
-    request: Request,
-    house: Housed,
-    visiting: Visiting,
-    id: str,  # noqa: A002
-    done: str = "",
-) -> Response:
-    """One grant: what it says, whom it means, and what is doubtful about it."""
-    return await rule_page(request, house, visiting, _id_of(id), done)
-
-
-@router.get("/policies/grants/{id}/history")
-async def get_history(
-    request: Request,
-    house: Housed,
-    visiting: Visiting,
-    id: str,  # noqa: A002
-    after: After = None,
-) -> Response:
-    """What a grant said before, what was changed, when, by whom and why."""
-    return await history_page(request, house, visiting, _id_of(id), after)
-
-
-@router.get("/policies/grants/{id}/edit")
-async def get_edit(
-    request: Request,
-    house: Housed,
-    visiting: Visiting,
-    id: str,  # noqa: A002
-    view: Annotated[View, Query(alias="as")] = View.FORM,
-) -> Response:
-    """A grant as a draft of its next version."""
-    grant = await _grant(house, visiting, id)
-    words = await read_vocabulary(house, visiting.occasion.beside("words"))
-    found = await aside(lambda: typed_grant(grant, view))
-    says = sentence(grant)
-    return _edit_page(request, visiting, words, found.typed, grant, version=grant.version, says=says, why=found.why)
-
-
-@router.post("/policies/grants/{id}/edit")
-async def post_edit(request: Request, house: Housed, visiting: Posting, id: str) -> Response:  # noqa: A002
-    """The draft of a next version on its way."""
-    return await _drafted(request, house, visiting, await _grant(house, visiting, id))
-
-
-@router.get("/policies/grants/{id}/end")
-async def get_end(request: Request, house: Housed, visiting: Visiting, id: str) -> Response:  # noqa: A002
-    """What it would do to take the access away."""
-    grant = await _grant(house, visiting, id)
-    return await propose_end(request, house, visiting, _end(house, visiting, grant))
-
-
-@router.post("/policies/grants/{id}/end")
-async def post_end(request: Request, house: Housed, visiting: Posting, id: str) -> Response:  # noqa: A002
-    """Take the access away, as it was shown."""
-    grant, fields = await _grant(house, visiting, id), await form_of(request)
-    return await propose_end(request, house, visiting, _end(house, visiting, grant), fields.get("seal", ""))
-
-
-async def _grant(house: House, visiting: Visit, id_: str) -> Grant:
-    """The grant that somebody is about to change, if they read it."""
-    rule = await read_standing_rule(house, visiting.occasion.beside("read"), _id_of(id_))
-    if not isinstance(rule, Grant):
-        raise NotFound
-    return rule
-
-
-async def _drafted(request: Request, house: House, visiting: Visit, standing: Grant | None) -> Response:
-    """One step of a draft: to another view, to what it would do, or to its end: that it holds."""
-    words = await read_vocabulary(house, visiting.occasion.beside("words"))
-
-    def change(typed: Typed, version: int) -> Proposal:
-        id_ = standing.id if standing is not None else typed.value("id").strip()
-        return _change(house, visiting, grant_of(id_, typed), typed, version)
-
-    def page(typed: Typed, *, version: int, why: str = "", refused: Problem | None = None) -> Response:
-        return _edit_page(request, visiting, words, typed, standing, version=version, why=why, refused=refused)
-
-    return await step_on(request, house, visiting, turn=switched_grant, change=change, page=page)
 
 
 def _change(house: House, visiting: Visit, grant: Grant, typed: Typed, version: int) -> Proposal:
@@ -247,3 +154,19 @@ def _path(grant: Grant) -> str:
 def _id_of(text: str) -> str:
     """The id of a grant in an address, as decisions name it."""
     return f"{_KIND}{text.removeprefix(_KIND)}"
+
+
+serve(
+    router,
+    RuleForm(
+        kind=Grant,
+        here="/policies/grants",
+        id_in=_id_of,
+        read=grant_of,
+        typed=typed_grant,
+        turn=switched_grant,
+        change=_change,
+        end=_end,
+        page=_edit_page,
+    ),
+)

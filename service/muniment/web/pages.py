@@ -28,7 +28,7 @@ from muniment.core.codings import IDENTITY, OFFERED, encode, preferred
 from muniment.core.problems import Invalid, NotFound, NotSignedIn, Problem, SignInRefused, TokenRefused
 from muniment.flows.sign_in import Visit
 from muniment.web.places import places
-from muniment.web.visiting import SignedInAnew, form_for, unsent, visit_of
+from muniment.web.visiting import form_for, unsent, visit_of
 from muniment.web.words import WORDS
 
 logger = logging.getLogger("muniment")
@@ -256,7 +256,8 @@ _TEMPLATES.globals["parts"] = _TEMPLATES.get_template("parts.html").module
 
 async def _held_up(request: Request, problem: Problem) -> Response:
     """A refusal; what somebody typed and could not send, since their session has ended, stands on it to be sent."""
-    if type(problem) not in {NotSignedIn, SignedInAnew} or request.headers.get("hx-request") == "true":
+    begun_before = type(problem) is NotSignedIn or getattr(request.state, "signed_in_anew", False)
+    if not begun_before or request.headers.get("hx-request") == "true":
         return refusal(request, problem)
     fields = await unsent(request)
     if not fields:

@@ -1,4 +1,4 @@
-"""What a plain form puts: the list of such things, the form of one, what a change would do, and the change as seen.
+"""What a plain form puts: pages with the list of such things, the form of one, what a change would do, and its save.
 
 Domains and environments are such things; each says in a :class:`PlainForm` what is its own. Whoever begins from another
 version than the one that stands is shown both, whatever else is wrong: what they would change was another thing.
@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Final, Generic, TypeVar
+from typing import Final, Generic, Literal, TypeVar
 from urllib.parse import quote
 
-from fastapi import Request, Response
+from fastapi import APIRouter, Request, Response
 
 from muniment.core.bodies import body_of
 from muniment.core.catalog import dumped
@@ -27,9 +27,9 @@ from muniment.flows.try_changes import Tried
 from muniment.web import diffs
 from muniment.web.consequences import foreseen, look, reason_in, save
 from muniment.web.dataset_forms import plain
-from muniment.web.pages import go, show
+from muniment.web.pages import go, page_router, show
 from muniment.web.typed import Reading, errors_of
-from muniment.web.visiting import form_for, form_of
+from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of
 from muniment.web.words import WORDS
 
 Thing = TypeVar("Thing", Domain, Environment)
@@ -81,14 +81,15 @@ class Drafted(Generic[Thing]):
 class PlainForm(Generic[Thing]):
     """What is a kind's own: its word, its fields, and how a thing is found, read from them and written into them.
 
-    ``draft`` records that it was read, and refuses whoever may not put it; ``checked`` raises :class:`Invalid` for what
-    is no name.
+    ``listed`` gives those that somebody may know of; ``draft`` records that one was read, and refuses whoever may not
+    put it; ``checked`` raises :class:`Invalid` for what is no name.
     """
 
     word: str
     blanks: tuple[Blank, ...]
     longest_name: int
     checked: Callable[[str], str]
+    listed: Callable[[House, Occasion], Awaitable[Iterable[Listed]]]
     draft: Callable[[House, Occasion, str], Awaitable[Drafted[Thing]]]
     read: Callable[[str, Reading], Thing]
     write: Callable[[Thing], Mapping[str, str]]
@@ -125,56 +126,52 @@ class PlainForm(Generic[Thing]):
         return {name: fields.get(name, "") for name in ("version", *(blank.name for blank in self.blanks))}
 
 
-def list_page(
-    request: Request, visiting: Visit, form: PlainForm[Thing], listed: Iterable[Listed], said: str, error: str = ""
-) -> Response:
-    """The things of a kind that somebody may know of, and where another is named; ``error`` is of what is no name."""
-    return show(
-        "declare/things.html",
-        status=422 if error else 200,
-        here="datasets",
-        visiting=visiting,
-        form=form_for(request),
-        kind=form.word,
-        place=form.here,
-        things=list(listed),
-        longest=form.longest_name,
-        said=said,
-        errors={"name": error} if error else {},
-    )
+def pages_of(form: PlainForm[Thing]) -> APIRouter:
+    """The pages of a kind: its list, the form of one thing, what a change would do, and the change as it was seen."""
+    router = page_router()
 
+    @router.get(form.here)
+    async def get_list(request: Request, house: Housed, visiting: Visiting, name: str = "") -> Response:
+        """The things of a kind that somebody may know of; or on to the form of the one that is named."""
+        place, wrong = form.named(name)
+        if place:
+            return go(place)
+        return _list_page(request, visiting, form, await form.listed(house, visiting.occasion), name, wrong)
 
-async def thing_page(
-    request: Request, house: House, visiting: Visit, form: PlainForm[Thing], name: str, *, done: bool
-) -> Response:
-    """The form of a thing, as it stands or new."""
-    drafted = await form.draft(house, visiting.occasion, name)
-    fields = form.filled(drafted.standing) if drafted.standing is not None else {"version": "0"}
-    return _page(request, visiting, form, name, fields, drafted, done=done)
+    @router.get(form.here + "/{name}")
+    async def get_thing(
+        request: Request, house: Housed, visiting: Visiting, name: str, done: Literal["yes"] | None = None
+    ) -> Response:
+        """The form of a thing, as it stands or new."""
+        drafted = await form.draft(house, visiting.occasion, name)
+        fields = form.filled(drafted.standing) if drafted.standing is not None else {"version": "0"}
+        return _page(request, visiting, form, name, fields, drafted, done=done is not None)
 
+    @router.post(form.here + "/{name}")
+    async def post_thing(request: Request, house: Housed, visiting: Posting, name: str) -> Response:
+        """What a change would do; or the form again, as it was sent."""
+        fields = await form_of(request)
+        if fields.get("do") == "back":
+            return _page(request, visiting, form, name, fields, await form.draft(house, visiting.occasion, name))
+        try:
+            tried = await look(house, visiting.occasion, _together(form, name, fields))
+        except Problem as refused:
+            return await _refused(request, house, visiting, form, name, fields, refused)
+        return await _review(request, house, visiting, form, name, fields, tried)
 
-async def looked_at(request: Request, house: House, visiting: Visit, form: PlainForm[Thing], name: str) -> Response:
-    """What a change would do; or the form again, as it was sent."""
-    fields = await form_of(request)
-    if fields.get("do") == "back":
-        return _page(request, visiting, form, name, fields, await form.draft(house, visiting.occasion, name))
-    try:
-        tried = await look(house, visiting.occasion, _together(form, name, fields))
-    except Problem as refused:
-        return await _refused(request, house, visiting, form, name, fields, refused)
-    return await _review(request, house, visiting, form, name, fields, tried)
+    @router.post(form.here + "/{name}/save")
+    async def post_save(request: Request, house: Housed, visiting: Posting, name: str) -> Response:
+        """What was seen, saved: if it still does what was seen."""
+        fields = await form_of(request)
+        try:
+            tried = await save(house, visiting.occasion, _together(form, name, fields), fields.get("seal", ""))
+        except Problem as refused:
+            return await _refused(request, house, visiting, form, name, fields, refused)
+        if tried is not None:
+            return await _review(request, house, visiting, form, name, fields, tried, moved=True)
+        return go(form.place(name), done="yes")
 
-
-async def saved(request: Request, house: House, visiting: Visit, form: PlainForm[Thing], name: str) -> Response:
-    """What was seen, saved: if it still does what was seen."""
-    fields = await form_of(request)
-    try:
-        tried = await save(house, visiting.occasion, _together(form, name, fields), fields.get("seal", ""))
-    except Problem as refused:
-        return await _refused(request, house, visiting, form, name, fields, refused)
-    if tried is not None:
-        return await _review(request, house, visiting, form, name, fields, tried, moved=True)
-    return go(form.place(name), done="yes")
+    return router
 
 
 def variables_in(reading: Reading) -> Mapping[str, str]:
@@ -192,6 +189,25 @@ def variables_in(reading: Reading) -> Mapping[str, str]:
 def written(variables: Mapping[str, str]) -> str:
     """Variables as a form holds them."""
     return dumped(variables) if variables else ""
+
+
+def _list_page(
+    request: Request, visiting: Visit, form: PlainForm[Thing], listed: Iterable[Listed], said: str, error: str = ""
+) -> Response:
+    """The list, and where another one is named; ``error`` is of what is no name."""
+    return show(
+        "declare/things.html",
+        status=422 if error else 200,
+        here="datasets",
+        visiting=visiting,
+        form=form_for(request),
+        kind=form.word,
+        place=form.here,
+        things=list(listed),
+        longest=form.longest_name,
+        said=said,
+        errors={"name": error} if error else {},
+    )
 
 
 def _together(form: PlainForm[Thing], name: str, fields: Mapping[str, str]) -> Together:

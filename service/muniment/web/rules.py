@@ -116,7 +116,7 @@ async def rule_page(request: Request, house: House, visiting: Visit, id_: str, d
         form=form_for(request),
         read=read,
         rule=read.line.rule,
-        policy=_policy(read.line.rule),
+        policy=policy_in(read.line.rule),
         obligation=_obligation(read.line.rule),
         meant=_meant(read),
         path=path_of(id_),
@@ -190,7 +190,8 @@ def _obligation(rule: Written) -> str:
     return yaml_of(rule.obligation) if isinstance(rule, Policy) and rule.obligation else ""
 
 
-def _policy(rule: Written) -> Policy:
+def policy_in(rule: Written) -> Policy:
+    """The policy that a rule is, or that a grant stands for."""
     return rule.policy() if isinstance(rule, Grant) else rule
 
 
@@ -213,7 +214,7 @@ def _text(rule: Written | None) -> str:
     if rule is None:
         return ""
     body = body_of(rule)
-    cedar = str(body.pop("cedar", "")) or _policy(rule).cedar
+    cedar = str(body.pop("cedar", "")) or policy_in(rule).cedar
     return f"{cedar.rstrip()}\n\n{yaml_of({name: value for name, value in body.items() if value})}"
 
 

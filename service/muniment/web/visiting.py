@@ -30,11 +30,6 @@ _FORM = "application/x-www-form-urlencoded"
 _MOST_FIELDS = 500
 #: The largest form, in bytes, that is shown again to somebody who is not signed in, or read while others wait.
 _SMALL = 32 * 1024
-_FORGED = "This form did not come from a page of Muniment, so nothing was changed. Load the page again."
-
-
-class SignedInAnew(NotAllowed):
-    """A form of ours, from a page that was made for an earlier session of this browser."""
 
 
 def new_secret() -> str:
@@ -128,7 +123,9 @@ async def posted_by(request: Request, visiting: Annotated[Visit, Depends(visit_o
     check_origin(request)
     fields = await form_of(request)
     if not is_form_token(fields.get("form", ""), str(secret_in(request, SESSION))):
-        raise SignedInAnew(_FORGED) if _says_ours(request) else _forged()
+        # From a page that was made for an earlier session of this browser, if it says that it is ours.
+        request.state.signed_in_anew = _says_ours(request)
+        raise _forged()
     return visiting
 
 
@@ -195,7 +192,7 @@ async def _fields_of(request: Request) -> Sequence[tuple[str, str]]:
 
 
 def _forged() -> NotAllowed:
-    return NotAllowed(_FORGED)
+    return NotAllowed("This form did not come from a page of Muniment, so nothing was changed. Load the page again.")
 
 
 #: What a page takes to know who looks at it, or who sent a form; and what it calls its flow with.
