@@ -211,13 +211,13 @@ WORDS: Final[Texts] = {
         "more": "The first {most} of {count}; the file has all of them.",
         "export": "Take this table out (CSV)",
         "whole": "This answer is whole",
-        "whole_lead": "Every lease of this time was looked at and decided again from what was so then ({decided} that "
-        "differ), and every report of use was counted.",
+        "whole_lead": "Every lease of this time was looked at and decided again from what was so then (different ones: "
+        "{decided}), and every report of use was counted.",
         "cut": "This answer is not whole",
         "cut_many": "There are more reports than are told in one answer. Ask about a shorter time.",
         "cut_left": "All leases after {until} (UTC) were looked at; {left} until then were not.",
         "go_on": "Go on with those",
-        "cut_undecided": "{undecided} that differ could not be decided again: what was known of somebody is erased.",
+        "cut_undecided": "Not decided again, for what was known of somebody is erased: {undecided} different leases.",
         "cut_domain": "You audit this domain and not everything, so leases of whole catalogs were not looked at. "
         "Whoever audits everything can.",
         "sealed": "Every record of this time is sealed.",
