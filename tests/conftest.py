@@ -10,7 +10,6 @@ import logging
 import os
 import shutil
 import tempfile
-import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager, suppress
 from itertools import count
@@ -200,10 +199,6 @@ async def _undone(url: str) -> AsyncIterator[AsyncConnection]:
         await opened.close()
 
 
-#: How often it is tried to drop a database that something of the server's own still looks at.
-_DROPS = 20
-
-
 class _Undone(Exception):
     """Ends a transaction without committing it."""
 
@@ -213,25 +208,12 @@ def _made(postgres: EmbeddedPostgres, template: str) -> Iterator[str]:
     name = f"test_{next(_numbers)}"
     _create(postgres, name, template)
     yield postgres.database_url(name)
-    _drop(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    _in_maintenance(postgres, sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
 
 
 def _create(postgres: EmbeddedPostgres, name: str, template: str) -> None:
     make = sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template))
     _in_maintenance(postgres, make)
-
-
-def _drop(postgres: EmbeddedPostgres, statement: sql.Composed) -> None:
-    """Autovacuum may just be looking at the database, and only a superuser may end that: it is soon gone."""
-    for attempt in range(_DROPS):
-        try:
-            _in_maintenance(postgres, statement)
-        except psycopg.errors.InsufficientPrivilege:
-            if attempt == _DROPS - 1:
-                raise
-            time.sleep(0.5)
-        else:
-            return
 
 
 def _in_maintenance(postgres: EmbeddedPostgres, statement: sql.Composed) -> None:

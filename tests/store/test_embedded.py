@@ -160,11 +160,17 @@ def test_a_first_start_makes_a_database_whose_owner_and_service_are_two_and_no_s
 def test_what_was_committed_is_on_disk_and_nothing_listens_on_the_network(place):
     with embedded.start(place / "home") as server:
         settings = {
-            name: ask(server.url, f"SHOW {name}") for name in ("fsync", "synchronous_commit", "full_page_writes")
+            name: ask(server.url, f"SHOW {name}")
+            for name in ("fsync", "synchronous_commit", "full_page_writes", "autovacuum")
         }
         assert set(settings.values()) == {"on"}
         assert ask(server.url, "SHOW listen_addresses") == ""
         assert ask(server.url, "SHOW max_connections") == "100"
+
+
+def test_a_server_for_tests_opens_no_transaction_of_itself(postgres):
+    """Else what a test has just written would be kept from readers at moments of the server's choice."""
+    assert ask(postgres.url, "SHOW autovacuum") == "off"
 
 
 def test_the_owner_can_clone_a_database_from_a_template(home):

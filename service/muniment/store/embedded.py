@@ -218,7 +218,8 @@ def start(data_dir: Path, *, binaries: Provider | None = None, durable: bool = T
     """The server of this directory, accepting connections, with its database ``muniment``.
 
     Sets up what is not there yet, adopts a server without a supervisor, and connects to
-    one that has another. ``durable=False`` trades safety at a power cut for speed: for tests.
+    one that has another. ``durable=False`` is for tests: faster, not safe at a power cut, and
+    the server does nothing of itself.
     Must be called from the main thread on Linux.
     """
     data_dir = Path(data_dir).resolve()
@@ -609,6 +610,8 @@ def _settings(home: _Home, host: str, *, durable: bool) -> Iterator[str]:
         "fsync": safe,
         "synchronous_commit": safe,
         "full_page_writes": safe,
+        # Of itself it opens transactions, and what began after one of them is read only when that one has ended.
+        "autovacuum": safe,
         "logging_collector": "off",
         "log_timezone": "UTC",
         "timezone": "UTC",
