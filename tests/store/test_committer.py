@@ -336,6 +336,28 @@ async def test_what_is_not_answered_in_time_ends_its_connection_and_the_next_has
     held.close()
 
 
+async def test_a_statement_that_the_session_was_made_to_forget_is_told_again(db):
+    """Some poolers say ``DISCARD ALL`` between two who share a connection. What it had done stays done once."""
+    held = Held(db, "UPDATE realm_counter SET roster = roster + CAST($1 AS int) RETURNING roster")
+    (before,) = await held.execute(b"0")
+    held._line._pg.exec_(b"DISCARD ALL")
+    assert [await held.execute(b"1") for _ in range(2)] == [(b"%d" % (int(before) + more),) for more in (1, 2)]
+
+
+async def test_what_is_held_is_let_go_when_its_database_is_closed(database, db):
+    closing = Database.open(database)
+    held = Held(closing, "SELECT pg_backend_pid()")
+    (pid,) = await held.execute()
+    await closing.close()
+    async with db.begin() as tx:
+        left = text("SELECT count(*) FROM pg_stat_activity WHERE pid = :pid")
+        for _ in range(100):
+            if (await tx.execute(left, {"pid": int(pid)})).scalar_one() == 0:
+                break
+            await asyncio.sleep(0.05)
+        assert (await tx.execute(left, {"pid": int(pid)})).scalar_one() == 0
+
+
 async def test_a_connection_that_is_lost_in_the_middle_doubles_no_row_and_the_next_is_written(
     committer, database, owner_db
 ):

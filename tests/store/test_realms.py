@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from sqlalchemy import event, text
+from sqlalchemy import text
 
 from muniment.core.datasets import Dataset
 from muniment.core.domains import Domain
@@ -23,6 +23,7 @@ from muniment.core.schema import Action, schema_text
 from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.store import changes, revisions
 from muniment.store.databases import Database
+from muniment.store.held import Held
 from muniment.store.realms import Realms
 
 pytestmark = pytest.mark.anyio
@@ -167,27 +168,43 @@ async def test_a_change_acknowledged_before_a_request_began_is_honoured_by_it(db
     await elsewhere.close()
 
 
-async def test_requests_that_wait_together_share_one_question(db):
+@pytest.fixture
+def asked(monkeypatch):
+    """The connections that were asked what is so now; ``asked.as_it_leaves`` is called as a question leaves."""
+
+    class Asked(list):
+        as_it_leaves = staticmethod(lambda: None)
+
+    questions, send = Asked(), Held.execute
+
+    async def execute(held, *parameters):
+        questions.append(held)
+        questions.as_it_leaves()
+        return await send(held, *parameters)
+
+    monkeypatch.setattr(Held, "execute", execute)
+    return questions
+
+
+async def test_requests_that_wait_together_share_one_question(db, asked):
     realms = Realms(db, SCHEMA)
     await realms.current()
-    asked = []
-    event.listen(db._engine.sync_engine, "before_cursor_execute", lambda *call: asked.append(call[2]))
+    asked.clear()
     await asyncio.gather(*(realms.current() for _ in range(200)))
     assert len(asked) == 1
 
 
-async def test_a_request_that_comes_while_a_question_is_under_way_waits_for_the_next(db):
+async def test_a_request_that_comes_while_a_question_is_under_way_waits_for_the_next(db, asked):
     realms = Realms(db, SCHEMA)
     await realms.current()
-    asked = []
+    asked.clear()
     later = []
 
-    def more_come(*call):
-        asked.append(call[2])
+    def more_come():
         if len(asked) == 1:
             later.extend(asyncio.ensure_future(realms.current()) for _ in range(20))
 
-    event.listen(db._engine.sync_engine, "before_cursor_execute", more_come)
+    asked.as_it_leaves = more_come
     await realms.current()
     await asyncio.gather(*later)
     assert (len(asked), len(later)) == (2, 20)

@@ -23,7 +23,7 @@ import asyncio
 import select
 import socket
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -69,6 +69,7 @@ class Database:
         self._most = most
         self._known: tuple[Any, ...] | None = None
         self._reached: tuple[int, str] | None = None
+        self._before_close: list[Callable[[], None]] = []
         #: Set once the database is another than it was when it was opened.
         self.replaced = asyncio.Event()
 
@@ -161,7 +162,13 @@ class Database:
         async with self.begin() as tx:
             self._reached = tuple((await tx.exec_driver_sql(_REACHED)).one())
 
+    def before_close(self, let_go: Callable[[], None]) -> None:
+        """Have those who hold a connection beside the pool let it go when this is closed."""
+        self._before_close.append(let_go)
+
     async def close(self) -> None:
+        for let_go in self._before_close:
+            let_go()
         await self._engine.dispose()
 
     def _hold_pooled(self, connection: Any, _record: Any) -> None:

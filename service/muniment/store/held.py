@@ -12,6 +12,7 @@ committed: nothing here tries it again.
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Sequence
 from typing import Final
 
 import psycopg
@@ -37,18 +38,24 @@ class StatementRefused(Exception):
         self.constraint = constraint
 
 
+#: What Postgres says of a prepared statement that the session does not know any more.
+_FORGOTTEN: Final = "26000"
+
+
 class Held:
-    """A prepared statement of one parameter (``$1``), executed by one caller at a time."""
+    """A prepared statement of parameters (``$1``), executed by one caller at a time."""
 
     def __init__(self, db: Database, statement: str, *, seconds: float = 15) -> None:
         self._db = db
         self._statement = statement.encode()
         self._seconds = seconds
         self._line: _Line | None = None
+        db.before_close(self.close)
 
-    async def execute(self, parameter: bytes) -> Answer:
+    async def execute(self, *parameters: bytes) -> Answer:
         """The first row that the statement gives; what it has done is committed then.
 
+        Where a pooler between here and Postgres has made it forget the statement, it is told it again.
         :class:`StatementRefused` when Postgres refuses it, and nothing was done.
         :class:`DatabaseUnavailable` when it cannot be reached, or does not answer in time:
         then it is not known what was done.
@@ -60,7 +67,13 @@ class Held:
         try:
             if not line.is_prepared:
                 await line.prepare(self._statement)
-            return await line.execute(parameter)
+            try:
+                return await line.execute(parameters)
+            except StatementRefused as refused:
+                if refused.state != _FORGOTTEN:
+                    raise
+            await line.prepare(self._statement)
+            return await line.execute(parameters)
         except psycopg.Error as error:
             line.end()
             raise DatabaseUnavailable("PostgreSQL does not answer; try again in a moment.") from error
@@ -105,9 +118,9 @@ class _Line:
         await self._answered()
         self.is_prepared = True
 
-    async def execute(self, parameter: bytes) -> Answer:
+    async def execute(self, parameters: Sequence[bytes]) -> Answer:
         """The first row that the prepared statement gives."""
-        self._pg.send_query_prepared(_NAME, (parameter,))
+        self._pg.send_query_prepared(_NAME, parameters)
         result = await self._answered()
         return tuple(result.get_value(0, column) for column in range(result.nfields)) if result.ntuples else ()
 

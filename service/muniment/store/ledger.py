@@ -21,10 +21,12 @@ from uuid import UUID
 from sqlalchemy import (
     ARRAY,
     ColumnElement,
+    Date,
     DateTime,
     Select,
     Uuid,
     any_,
+    bindparam,
     cast,
     func,
     literal,
@@ -220,11 +222,18 @@ async def last_settled(tx: AsyncConnection, events: Iterable[Event], since: date
     return {row.policy: row.at for row in await tx.execute(question)}
 
 
+#: Written once: each change asks it.
+_STATES: Final = (
+    select(ledger.c.subject_state)
+    .distinct()
+    .where(ledger.c.subject == bindparam("of"), ledger.c.at >= bindparam("since"))
+)
+
+
 async def states_of(tx: AsyncConnection, subject: str, since: datetime) -> frozenset[str]:
     """The digests of all states in which a subject has been recorded since a moment."""
-    question = select(ledger.c.subject_state).distinct().where(ledger.c.subject == subject, ledger.c.at >= since)
     with needed():
-        return frozenset((await tx.execute(question)).scalars())
+        return frozenset((await tx.execute(_STATES, {"of": subject, "since": since})).scalars())
 
 
 async def leases_running(
@@ -308,10 +317,13 @@ async def _append(tx: AsyncConnection, rows: Sequence[str]) -> None:
     await tx.execute(_APPEND, {"rows": f"[{','.join(rows)}]"})
 
 
+_PARTITION: Final = select(func.ledger_partition(bindparam("month", type_=Date)))
+
+
 async def make_partitions(tx: AsyncConnection, moments: Iterable[datetime]) -> None:
     """Make room for the months of these moments."""
     for month in sorted({moment.astimezone(UTC).date().replace(day=1) for moment in moments}):
-        await tx.execute(select(func.ledger_partition(month)))
+        await tx.execute(_PARTITION, {"month": month})
 
 
 def _asked(question: Question, reader: Reader | None, limit: int, after: str | None, before: str | None) -> Select[Any]:

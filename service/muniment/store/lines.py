@@ -16,10 +16,25 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import cache
 from typing import Any, Generic, TypeVar
 
 import anyio.to_thread
-from sqlalchemy import BigInteger, Integer, Row, Select, Table, Text, any_, bindparam, cast, func, select, true
+from sqlalchemy import (
+    BigInteger,
+    Executable,
+    Integer,
+    Row,
+    Select,
+    Table,
+    Text,
+    any_,
+    bindparam,
+    cast,
+    func,
+    select,
+    true,
+)
 from sqlalchemy.dialects.postgresql import ARRAY, JSON, distinct_on, insert
 from sqlalchemy.ext.asyncio import AsyncConnection
 
@@ -79,6 +94,41 @@ class _Newest:
 
 
 _NEVER = _Newest(0, ended=True)
+
+
+# Each change waits for these two: they are written once for a table, not each time.
+
+
+@cache
+def _ends(table: Table) -> Select[Any]:
+    """How far the lines at some ``keys`` have come."""
+    return (
+        select(table.c.key, table.c.version, table.c.body.is_(None).label("ended"))
+        .ext(distinct_on(table.c.key))
+        .where(table.c.key == any_(bindparam("keys", type_=ARRAY(Text))))
+        .order_by(table.c.key, table.c.version.desc())
+    )
+
+
+@cache
+def _insertion(table: Table) -> Executable:
+    """Adds the versions that nobody has added meanwhile, and gives their keys."""
+    given = (
+        func.unnest(
+            bindparam("keys", type_=ARRAY(Text)),
+            bindparam("versions", type_=ARRAY(Integer)),
+            bindparam("bodies", type_=ARRAY(Text)),
+        )
+        .table_valued("key", "version", "body", name="given")
+        .render_derived()
+    )
+    rows = select(given.c.key, given.c.version, bindparam("revision", type_=BigInteger), cast(given.c.body, JSON))
+    return (
+        insert(table)
+        .from_select(["key", "version", "revision", "body"], rows)
+        .on_conflict_do_nothing()
+        .returning(table.c.key)
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,25 +242,13 @@ class Line(Generic[N]):
         self, tx: AsyncConnection, edits: Sequence[Edit[N]], versions: Sequence[int], revision: int
     ) -> set[str]:
         """Insert the versions that nobody has inserted meanwhile; gives their keys."""
-        given = (
-            func.unnest(
-                bindparam("keys", [edit.key for edit in edits], ARRAY(Text)),
-                bindparam("versions", list(versions), ARRAY(Integer)),
-                bindparam("bodies", [self._body(edit) for edit in edits], ARRAY(Text)),
-            )
-            .table_valued("key", "version", "body", name="given")
-            .render_derived()
-        )
-        rows = select(
-            given.c.key, given.c.version, bindparam("revision", revision, BigInteger), cast(given.c.body, JSON)
-        )
-        statement = (
-            insert(self.table)
-            .from_select(["key", "version", "revision", "body"], rows)
-            .on_conflict_do_nothing()
-            .returning(self.table.c.key)
-        )
-        return set((await tx.execute(statement)).scalars())
+        given = {
+            "keys": [edit.key for edit in edits],
+            "versions": list(versions),
+            "bodies": [self._body(edit) for edit in edits],
+            "revision": revision,
+        }
+        return set((await tx.execute(_insertion(self.table), given)).scalars())
 
     def _body(self, edit: Edit[N]) -> str | None:
         if edit.value is None:
@@ -238,14 +276,8 @@ class Line(Generic[N]):
         return StaleEdit(f"{happened}: reload it and try again.", version=newest.version)
 
     async def _newest_of(self, tx: AsyncConnection, keys: Iterable[str]) -> dict[str, _Newest]:
-        table = self.table
-        question = (
-            select(table.c.key, table.c.version, table.c.body.is_(None).label("ended"))
-            .ext(distinct_on(table.c.key))
-            .where(table.c.key == any_(bindparam("keys", list(keys), ARRAY(Text))))
-            .order_by(table.c.key, table.c.version.desc())
-        )
-        return {row.key: _Newest(row.version, row.ended) for row in await tx.execute(question)}
+        rows = await tx.execute(_ends(self.table), {"keys": list(keys)})
+        return {row.key: _Newest(row.version, row.ended) for row in rows}
 
     def _newest(self, key: str) -> Select[Any]:
         table = self.table

@@ -3,7 +3,8 @@
 A change that was acknowledged before a request began is honoured by that request, so every
 request asks. Requests share a question, and one joins only a question whose statement has
 not been sent yet; an answer that was under way when it came may be older than the request.
-Nothing here has a time to live.
+Nothing here has a time to live. Whatever is asked of the service asks this, so it has a
+connection of its own, and no transaction around it.
 """
 
 from __future__ import annotations
@@ -13,14 +14,12 @@ from collections.abc import Iterable, Iterator
 from copy import copy
 from typing import Final, NamedTuple
 
-from sqlalchemy import select
-from sqlalchemy.ext.asyncio import AsyncConnection
-
 from muniment.core.problems import DatabaseUnavailable
 from muniment.store.databases import Database
-from muniment.store.tables import realm_counter
+from muniment.store.held import Held, StatementRefused
 
 _PATIENCE_SECONDS: Final = 10
+_NUMBERS: Final = "SELECT revision, roster FROM realm_counter"
 
 
 class Now(NamedTuple):
@@ -34,7 +33,7 @@ class Present:
     """Answers what is so now, for one process."""
 
     def __init__(self, db: Database) -> None:
-        self._db = db
+        self._held = Held(db, _NUMBERS, seconds=_PATIENCE_SECONDS)
         self._waiting: list[asyncio.Future[Now]] = []
         self._asking: asyncio.Task[None] | None = None
 
@@ -54,11 +53,9 @@ class Present:
     async def _ask_until_all_know(self) -> None:
         """Ask for those who wait when the statement leaves; whoever comes later gets the next one."""
         while self._waiting:
-            asked: list[asyncio.Future[Now]] = []
+            asked, self._waiting = self._waiting, []
             try:
-                async with self._db.begin() as tx:
-                    asked, self._waiting = self._waiting, []
-                    now = await _read(tx)
+                now = await self._read()
             except Exception as error:  # noqa: BLE001  whatever it is, it is the answer of those who wait
                 asked, self._waiting = [*asked, *self._waiting], []
                 for answer in _open(asked):
@@ -70,10 +67,13 @@ class Present:
                 for answer in _open(asked):
                     answer.cancel()
 
-
-async def _read(tx: AsyncConnection) -> Now:
-    found = (await tx.execute(select(realm_counter.c.revision, realm_counter.c.roster))).one()
-    return Now(found.revision, found.roster)
+    async def _read(self) -> Now:
+        try:
+            revision, roster = (int(number or 0) for number in await self._held.execute())
+        except StatementRefused as refused:
+            message = f"PostgreSQL does not say what is so now ({refused.state}); try again in a moment."
+            raise DatabaseUnavailable(message) from refused
+        return Now(revision, roster)
 
 
 def _open(answers: Iterable[asyncio.Future[Now]]) -> Iterator[asyncio.Future[Now]]:

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import Uuid, bindparam, func, select, text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
 from muniment.core.occasions import Occasion
@@ -30,15 +31,31 @@ class Revision:
     reason: str
 
 
+# Each change waits for these statements: they are written once, not each time.
+_NEWEST: Final = select(realm_counter.c.revision)
+_LOCKED: Final = _NEWEST.with_for_update()
+_NEXT: Final = text(
+    """
+    WITH made AS (
+      UPDATE realm_counter SET revision = revision + 1 RETURNING revision
+    )
+    INSERT INTO revisions (revision, at, subject, subject_state, request_id, reason)
+    SELECT made.revision, greatest(previous.at, clock_timestamp()), :subject, :subject_state, :request_id, :reason
+    FROM made LEFT JOIN revisions AS previous ON previous.revision = made.revision - 1
+    RETURNING revision
+    """
+).bindparams(bindparam("request_id", type_=Uuid))
+
+
 async def newest(tx: AsyncConnection) -> int:
     """The revision that is current."""
-    found: int = (await tx.execute(select(realm_counter.c.revision))).scalar_one()
+    found: int = (await tx.execute(_NEWEST)).scalar_one()
     return found
 
 
 async def lock(tx: AsyncConnection) -> int:
     """The revision that is current, and stays so until this transaction ends."""
-    found: int = (await tx.execute(select(realm_counter.c.revision).with_for_update())).scalar_one()
+    found: int = (await tx.execute(_LOCKED)).scalar_one()
     return found
 
 
@@ -47,19 +64,17 @@ async def next(tx: AsyncConnection, occasion: Occasion, reason: str) -> int:  # 
 
     Time never runs backwards from one revision to the next.
     """
-    count = update(realm_counter).values(revision=realm_counter.c.revision + 1).returning(realm_counter.c.revision)
-    made: int = (await tx.execute(count)).scalar_one()
-    previous = select(revisions.c.at).where(revisions.c.revision == made - 1).scalar_subquery()
-    await tx.execute(
-        insert(revisions).values(
-            revision=made,
-            at=func.greatest(previous, func.clock_timestamp()),
-            subject=str(occasion.subject),
-            subject_state=occasion.asker.digest,
-            request_id=occasion.request_id,
-            reason=reason,
+    made: int = (
+        await tx.execute(
+            _NEXT,
+            {
+                "subject": str(occasion.subject),
+                "subject_state": occasion.asker.digest,
+                "request_id": occasion.request_id,
+                "reason": reason,
+            },
         )
-    )
+    ).scalar_one()
     return made
 
 

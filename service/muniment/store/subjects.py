@@ -216,10 +216,18 @@ async def _store(tx: AsyncConnection, state: SubjectState, digest: str, at: date
     )
 
 
+#: Written once: each change asks it.
+_OF_DIGESTS: Final = select(subject_states).where(
+    subject_states.c.digest == any_(bindparam("digests", type_=ARRAY(Text)))
+)
+
+
 async def of_digests(tx: AsyncConnection, digests: Iterable[str]) -> dict[str, SubjectState]:
     """The states that have these addresses, by address."""
-    wanted = bindparam("digests", sorted(digests), ARRAY(Text))
-    rows = await tx.execute(select(subject_states).where(subject_states.c.digest == any_(wanted)))
+    wanted = sorted(digests)
+    if not wanted:
+        return {}
+    rows = await tx.execute(_OF_DIGESTS, {"digests": wanted})
     return {row.digest: _state(row) for row in rows}
 
 
