@@ -20,6 +20,7 @@ from uuid import UUID
 
 import click
 
+from muniment.core.exports import Format
 from muniment.core.occasions import Occasion
 from muniment.core.problems import CannotStart, Problem, Unavailable
 from muniment.safe_start import banner, refuse_danger
@@ -585,8 +586,20 @@ def holds_of_ledger(as_json: bool) -> None:
 @audit.command("retire")
 @click.option("--before", help="Months before this one, as 2026-01; absent: as MUNIMENT_RETENTION says.")
 @click.option("--because", default="their time is over", show_default=True, help="Why; it stands in the ledger.")
+@click.option(
+    "--to",
+    "folder",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep each month as a file in this folder, with its proofs, before it goes.",
+)
+@click.option(
+    "--format",
+    "format_",
+    type=click.Choice([each.value for each in Format if each is not Format.OCSF]),
+    help="How the files of --to are written; else jsonl.",
+)
 @click.option("--dry-run", is_flag=True, help="Only say which months would go.")
-def retire_months(before: str | None, because: str, dry_run: bool) -> None:
+def retire_months(before: str | None, because: str, folder: Path | None, format_: str | None, dry_run: bool) -> None:
     """Let whole months of the ledger go; their seals stay.
 
     Those that are over, sealed, proven and not held. The oldest go first. Interrupted, it goes on when it is run again.
@@ -599,13 +612,18 @@ def retire_months(before: str | None, because: str, dry_run: bool) -> None:
         raise CannotStart("Nothing says how long rows are kept, so none go. Set MUNIMENT_RETENTION, or give --before.")
     moment = retention.month_of(before) if before is not None else retention.kept_since(now, months or 0)
     retention.checked(moment, now, months)
-    gone = _keep("muniment audit retire", lambda kept: _retire(kept, moment, because, dry_run=dry_run))
+    if format_ is not None and folder is None:
+        raise click.UsageError("--format is of the files of --to: say where they go.")
+    into = (folder, Format(format_ or Format.JSONL)) if folder is not None else None
+    gone = _keep("muniment audit retire", lambda kept: _retire(kept, moment, because, into, dry_run=dry_run))
     if not gone:
         click.echo(f"Nothing before {moment:%Y-%m} is there any more.")
 
 
-async def _retire(kept: Keeping, before: datetime, because: str, *, dry_run: bool) -> int:
-    """Retire months, and tell of each as it goes; gives how many."""
+async def _retire(
+    kept: Keeping, before: datetime, because: str, into: tuple[Path, Format] | None, *, dry_run: bool
+) -> int:
+    """Retire months, each kept in a folder before if one is given, and tell of each as it goes; gives how many."""
     from muniment.flows.retire_months import Retiring, due, retire_months
 
     count = 0
@@ -616,6 +634,7 @@ async def _retire(kept: Keeping, before: datetime, because: str, *, dry_run: boo
             click.echo(f"{each.month.name}: {each.rows:,} rows{held}")
         return count
     retiring = Retiring(before, _account(), because)
+    archive = kept.archive(*into, retiring.account) if into is not None else None
     async for each in retire_months(
         kept.db,
         kept.maintenance,
@@ -624,9 +643,11 @@ async def _retire(kept: Keeping, before: datetime, because: str, *, dry_run: boo
         retiring,
         proof=kept.proven_until,
         sealing=kept.seal,
+        archive=archive,
     ):
         count += 1
-        click.echo(f"{each.month.name} is retired: {each.rows:,} rows.")
+        where = f" They are kept in {archive.path(each.month)}" if archive is not None else ""
+        click.echo(f"{each.month.name} is retired: {each.rows:,} rows.{where}")
     return count
 
 

@@ -10,9 +10,12 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Final
 
 from muniment.api.identifiers import new_id
+from muniment.archiving import Archive
+from muniment.core.exports import Format
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Conflict
 from muniment.core.subjects import ITSELF
@@ -42,6 +45,10 @@ class Keeping:
     async def seal(self) -> None:
         """Seal what is not sealed yet, unless the service's sealer just does; refuses another key than the ledger's."""
         await seal_once(self.db, self.keys, self.auditing.witnesses)
+
+    def archive(self, folder: Path, format_: Format, account: str) -> Archive:
+        """A folder in which months are kept that go."""
+        return Archive(self.db, self.keys, self.occasion, folder, format_, account)
 
     async def proven_until(self) -> datetime | None:
         """Until when the ledger is proven; refuses one that something speaks against."""

@@ -5,15 +5,18 @@ import os
 import signal
 import subprocess
 import sys
+import tracemalloc
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from uuid import UUID, uuid4
 
+import psycopg
 import pytest
 
 from muniment.core.checkpoints import Note, VerifierKey
-from muniment.core.ledger import Event, Outcome, Row
+from muniment.core.ledger import Event, Outcome, Place, Row
 from muniment.core.occasions import Occasion
+from muniment.core.seals import leaf
 from muniment.core.subjects import ITSELF
 from muniment.core.verdicts import Kind
 from muniment.flows.seal_ledger import Sealer, SealingStopped, seal_once
@@ -22,6 +25,7 @@ from muniment.identity.seal_keys import SealKey, SealKeys, holds
 from muniment.store import ledger, ledger_order, seals
 from muniment.store.witnesses import FileWitness
 from tests.ledgers import fill
+from tests.owning import libpq
 from tests.tampering import tamper, unguarded
 
 pytestmark = pytest.mark.anyio
@@ -114,6 +118,40 @@ async def test_many_rows_are_sealed_in_parts_and_the_tree_goes_on_after_a_restar
     verdict = await proven(db, keys)
     assert verdict.holds, verdict.faults
     assert verdict.rows == 5300
+
+
+async def test_however_long_rows_are_few_of_them_are_held_at_once(db, database, keys):
+    """Seen to fail with all rows of a seal fetched at once: 600 of these take some 20 MB."""
+    fill(database, 1, 600)
+    wide = "SELECT array_agg('sales.orders.table_' || n) FROM generate_series(1, 300) AS n"
+    tamper(database, f"UPDATE ledger SET datasets = ({wide})")
+    sealer = Sealer(db, keys)
+    tracemalloc.start()
+    try:
+        sealed = await sealer.seal()
+        _, most = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert sealed.size == 600
+    assert most < 6_000_000
+    assert (await proven(db, keys)).rows == 600
+
+
+async def test_a_row_that_is_no_text_is_sealed_in_its_place_and_those_behind_it_once_each(db, database, keys):
+    """It lies in the second part that is fetched, and from there on rows are read in another way."""
+    fill(database, 1, 200)
+    with psycopg.connect(libpq(database).replace("//muniment@", "//postgres@"), autocommit=True) as superuser:
+        superuser.execute("CREATE CAST (bytea AS text) WITHOUT FUNCTION")
+        superuser.execute("SET session_replication_role = replica")
+        last = "(SELECT seq FROM ledger ORDER BY seq OFFSET 99 LIMIT 1)"
+        superuser.execute(f"UPDATE ledger SET purpose = '\\xff41'::bytea::text WHERE seq = {last}")
+        superuser.execute("DROP CAST (bytea AS text)")
+    sealed = await Sealer(db, keys).seal()
+    async with db.begin() as tx:
+        rows = await seals.rows_between(tx, await ledger_order.clusters(tx), Place(0, 0, 0), None)
+    assert "\0" in rows[99].purpose
+    assert sealed.leaves == b"".join(map(leaf, rows))
+    assert [sealed.id_at(index) for index in range(200)] == [UUID(each.id) for each in rows]
 
 
 async def test_two_sealers_at_once_seal_each_row_once(db, database, keys, witness):

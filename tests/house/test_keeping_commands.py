@@ -124,6 +124,17 @@ def test_what_would_go_is_said_before_it_goes(keeper: Keeper) -> None:
         owner.execute("SELECT ledger_partition('2020-01-01')")
     assert keeper.told("audit", "retire", "--before", "2020-02", "--dry-run") == "2020-01: 0 rows\n"
     assert keeper.told("audit", "retire", "--before", "2020-01") == "Nothing before 2020-01 is there any more.\n"
+    kept = keeper.data_dir / "kept"
+    keeper.told("audit", "release", keeper.told("audit", "hold", *BECAUSE).strip(), *BECAUSE)
+    told = keeper.told("audit", "retire", "--before", "2020-02", "--to", str(kept))
+    file = kept / "muniment-ledger-2020-01.jsonl"
+    assert told == f"2020-01 is retired: 0 rows. They are kept in {file}\n"
+    assert "0 rows are as they were sealed" in keeper.told("audit", "verify", str(file))
+
+
+def test_a_format_without_a_folder_retires_nothing(keeper: Keeper) -> None:
+    done = keeper.run("audit", "retire", "--before", "2020-02", "--format", "csv")
+    assert (done.exit_code, "say where they go" in done.stderr) == (2, True)
 
 
 def test_nothing_is_retired_unless_somebody_says_how_long_rows_are_kept(keeper: Keeper) -> None:

@@ -2,6 +2,7 @@
 
 import psycopg
 import pytest
+from alembic import command
 from psycopg.errors import InsufficientPrivilege, RestrictViolation
 from sqlalchemy import create_engine, text
 
@@ -82,6 +83,36 @@ def test_the_service_reaches_nothing_beside_the_tables(serving, statement):
     refused(serving, statement)
 
 
+#: What the database says of a row, or an erasure does: where it stands, and what hides or replaces fields of it.
+NOT_TOLD = {
+    "seq": "1",
+    "xact": "'3'",
+    "salt": "'\\x00'",
+    "who_sha256": "'\\x00'",
+    "details_sha256": "'\\x00'",
+}
+_ROW = """
+    INSERT INTO {}
+      (id, at, event, outcome, subject, issuer, subject_state, address, client, datasets, policies, details {})
+      VALUES (gen_random_uuid(), '2026-03-02', 'lease.served', 'allowed', 'user:eve', '', '', '', '', '{{}}', '{{}}',
+        '{{}}' {})
+"""
+
+
+@pytest.mark.parametrize("column", NOT_TOLD)
+def test_where_a_row_stands_in_the_order_is_not_for_the_service_to_say(serving, column):
+    """A row of an old transaction would stand among those that are sealed, one of a coming one would never be."""
+    serving.execute(_ROW.format("ledger", "", ""))
+    serving.rollback()
+    refused(serving, _ROW.format("ledger", f", {column}", f", {NOT_TOLD[column]}"))
+    refused(serving, f"COPY ledger (id, at, {column}) FROM STDIN")
+
+
+def test_the_service_writes_into_no_month_past_the_ledger(serving):
+    refused(serving, _ROW.format("ledger_2026_03", "", ""))
+    refused(serving, _ROW.format("ledger_2026_03", ", xact", ", '3'"))
+
+
 def test_an_issuer_that_the_service_may_lock_is_changed_by_nobody(serving):
     serving.execute("SELECT * FROM issuers FOR UPDATE")
     serving.rollback()
@@ -98,7 +129,10 @@ GIVEN = {
     "GRANT ALL ON ledger_2026_03 TO muniment_service": "on ledger_2026_03",
     "GRANT EXECUTE ON FUNCTION ledger_erase(jsonb) TO muniment_service": "may call ledger_erase(jsonb)",
     "GRANT UPDATE ON SEQUENCE ledger_seq TO muniment_service": "may set the number",
+    "GRANT INSERT ON ledger TO muniment_service": "write seq, xact, salt, who_sha256, details_sha256 of ledger",
+    "GRANT INSERT (xact) ON ledger TO PUBLIC": "may write xact of ledger itself",
     "REVOKE INSERT ON ledger FROM muniment_service": "lacks INSERT on ledger",
+    "REVOKE INSERT (details, run) ON ledger FROM muniment_service": "lacks INSERT (details, run) on ledger",
     "REVOKE EXECUTE ON FUNCTION ledger_partition(date) FROM muniment_service": "may not make room",
 }
 
@@ -144,6 +178,22 @@ def test_a_member_of_the_owners_role_is_too_much(postgres, module_database):
 def test_an_upgrade_as_the_service_says_whose_it_is(empty_database):
     with pytest.raises(CannotStart, match="MUNIMENT_DATABASE_OWNER_URL"):
         migrations.upgrade(empty_database.replace("//muniment@", "//muniment_service@"))
+
+
+def test_whoever_might_name_each_column_before_names_none_of_the_databases_own_since(empty_database):
+    """Also where the upgrade is not told who serves; and back."""
+    config = migrations.configured(empty_database)
+    command.upgrade(config, "0011")
+    asked = "SELECT has_column_privilege('muniment_service', 'ledger', name, 'INSERT') FROM unnest(%s::text[]) AS name"
+    with psycopg.connect(libpq(empty_database), autocommit=True) as owner:
+        for given, command_, may in (
+            ("GRANT INSERT ON ledger TO muniment_service, PUBLIC", command.upgrade, False),
+            ("SELECT 1", command.downgrade, True),
+        ):
+            owner.execute(given)
+            command_(config, "0012" if command_ is command.upgrade else "0011")
+            found = [held for (held,) in owner.execute(asked, [["details", "run", *NOT_TOLD]])]
+            assert found == [True, True, *[may] * len(NOT_TOLD)]
 
 
 def test_a_directory_that_an_earlier_release_set_up_gets_the_second_role(postgres):

@@ -1,5 +1,7 @@
 """An auditor takes rows out of the ledger with the proof of each; everybody their own. That they did is recorded.
 
+Whoever keeps the ledger takes out a month before it goes.
+
 What comes out is what was sealed when the export began: one checkpoint proves all of it. It is read some seals at a
 time, each time in a transaction that has ended before they are handed on, so that a slow reader holds none open and a
 ledger of any length needs the memory of a few.
@@ -8,11 +10,12 @@ ledger of any length needs the memory of a few.
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 from muniment.core.catalog import write_moment
 from muniment.core.exports import Format, Head, Line
+from muniment.core.identifiers import derived
 from muniment.core.ledger import Event, Outcome, Place, Question, row
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import Reader
@@ -21,9 +24,10 @@ from muniment.core.seals import Seal, Stored
 from muniment.flows.house import House, aside
 from muniment.flows.review_ledger import admitted_reader
 from muniment.post.export_files import MEDIA, Sending, file_name, written
-from muniment.store import exports, ledger_order, seals
-from muniment.store.databases import Transaction
+from muniment.store import exports, ledger, ledger_order, partitions, seals
+from muniment.store.databases import Database, Transaction
 from muniment.store.exports import Paths
+from muniment.store.partitions import Month
 
 #: About how many rows are read at once.
 _AT_ONCE = 2048
@@ -39,6 +43,11 @@ class Export:
     name: str
     media: str
     revision: int
+
+
+def of_month(month: Month) -> Question:
+    """What asks for the rows of a month."""
+    return Question(since=month.begin, until=month.end)
 
 
 async def export_ledger(house: House, occasion: Occasion, question: Question, format_: Format) -> Export:
@@ -65,9 +74,51 @@ async def export_ledger(house: House, occasion: Occasion, question: Question, fo
         checkpoint=newest.checkpoint,
         announcements=announcements,
     )
-    reading = _Reading(house, None if head.complete else question, reader, newest)
+    reading = _Reading(house.db, None if head.complete else question, reader, newest.size, Span(0, newest.number))
     parts = _sent(Sending(head, file), reading.lines())
     return Export(parts, file_name(format_, newest.number), MEDIA[format_], realm.revision)
+
+
+async def export_month(
+    db: Database, occasion: Occasion, month: Month, format_: Format, account: str
+) -> AsyncIterator[bytes]:
+    """The parts of a file of a whole month, all of which must be sealed; that it is taken out is recorded before any.
+
+    What was sealed before its first row and after its last is not read.
+    """
+    file = await aside(lambda: written(format_))
+    question = of_month(month)
+    async with db.begin() as tx:
+        newest = await seals.head(tx)
+        span = await _span(tx, month)
+        if newest is None or span is None:
+            raise Conflict(f"{month.name} cannot be taken out: not all of it is sealed. See: muniment audit verify")
+        told = {"format": format_.value, "checkpoint": newest.number, **question.told, "account": account}
+        made = row(occasion, Event.LEDGER_EXPORTED, Outcome.ALLOWED, details=told)
+        await ledger.append(tx, [replace(made, id=derived(occasion.request_id, f"exported {month.name}"))])
+        head = Head(
+            made_at=write_moment(occasion.at),
+            asked=question.told,
+            reader=str(occasion.subject),
+            complete=False,
+            checkpoint=newest.checkpoint,
+            announcements=await exports.announcements(tx),
+        )
+    keeper = Reader(head.reader, everything=True, audited=frozenset())
+    async for part in _sent(Sending(head, file), _Reading(db, question, keeper, newest.size, span).lines()):
+        yield part
+
+
+async def _span(tx: Transaction, month: Month) -> Span | None:
+    """The seals in which a month's rows stand; None where not all of them are sealed."""
+    ends = await partitions.ends(tx, month, await ledger_order.clusters(tx))
+    if ends is None:
+        return Span(0, 0)
+    begin, end = ends
+    first, last = await seals.holding(tx, begin), await seals.holding(tx, end)
+    if first is None or last is None:
+        return None
+    return Span(first.number - 1, last.number, Place(begin.cluster, begin.xact, begin.seq - 1))
 
 
 async def _sent(file: Sending, lines: AsyncIterator[Sequence[Line]]) -> AsyncIterator[bytes]:
@@ -79,25 +130,35 @@ async def _sent(file: Sending, lines: AsyncIterator[Sequence[Line]]) -> AsyncIte
 
 
 @dataclass(frozen=True, slots=True)
-class _Reading:
-    """What is read: all up to a seal, or what answers a question."""
+class Span:
+    """The seals behind the number ``after``, up to ``last``, of which the rows behind a place are read."""
 
-    house: House
+    after: int
+    last: int
+    place: Place = _BEGINNING
+
+
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """What is read of some seals, as rows of the tree of a size: all of it, or what answers a question."""
+
+    db: Database
     question: Question | None
     reader: Reader
-    newest: seals.Head
+    size: int
+    span: Span
 
     async def lines(self) -> AsyncIterator[Sequence[Line]]:
         """The lines, some at a time."""
-        paths = Paths(self.newest.size)
-        after, number = _BEGINNING, 0
-        while number < self.newest.number:
+        paths = Paths(self.size)
+        after, number = self.span.place, self.span.after
+        while number < self.span.last:
             read: list[Line] = []
-            async with self.house.db.begin() as tx:
+            async with self.db.begin() as tx:
                 clusters = await ledger_order.clusters(tx)
                 found = await seals.following(tx, number, _AT_ONCE)
                 for seal in found:
-                    if seal.number > self.newest.number:
+                    if seal.number > self.span.last:
                         break
                     rows = await seals.rows_between(tx, clusters, after, seal.place)
                     read += await self._of_seal(tx, paths, seal, rows)

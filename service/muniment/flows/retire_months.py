@@ -2,7 +2,8 @@
 
 A month goes only when all of it is sealed and proven, and nothing in it is held. That it
 goes is signed and sealed first; then it is taken out without anybody waiting, and dropped.
-Its seals stay for ever. Interrupted anywhere, the next attempt goes on from there.
+Its seals stay for ever. Interrupted anywhere, the next attempt goes on from there. Where
+its rows are to be kept elsewhere, they are written and proven there before anything is said.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Protocol
 
 from muniment.core.catalog import write_moment
 from muniment.core.holds import Hold
@@ -33,8 +35,15 @@ Sealing = Callable[[], Awaitable[None]]
 _ATTEMPTS = 30
 _PAUSE = 1.0
 
-#: Writes the rows of a month to a file, before they go.
-Export = Callable[[Month], Awaitable[None]]
+
+class Archive(Protocol):
+    """Keeps the rows of months that go."""
+
+    async def write(self, month: Month, rows: int) -> str:
+        """Keep a month of so many rows, all of them and proven; gives the SHA-256 of what is kept, in hex."""
+
+    async def require(self, month: Month, rows: int) -> None:
+        """Refuse where a month of so many rows, which is out of the ledger already, is not kept whole."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,9 +90,9 @@ async def retire_months(
     *,
     proof: Proof,
     sealing: Sealing,
-    export: Export | None = None,
+    archive: Archive | None = None,
 ) -> AsyncIterator[Retired]:
-    """Retire months, the oldest first; gives each that is gone."""
+    """Retire months, the oldest first; gives each that is gone. With an archive, each is kept there before it goes."""
     months = await due(db, retiring.before)
     whole = [each for each in months if each.month.stands is Stands.WHOLE]
     if whole:
@@ -99,22 +108,26 @@ async def retire_months(
         if month.stands is Stands.WHOLE:
             if proven is None or proven < month.end:
                 raise Conflict(f"{month.name} stays: not all of it is sealed and proven. See: muniment audit verify")
-            if export is not None:
-                await export(month)
-            told = await _record(db, keys, occasion, retiring, each)
+            kept = await archive.write(month, each.rows) if archive is not None else None
+            told = await _record(db, keys, occasion, retiring, each, kept)
             await _await_seal(db, told, sealing)
+        elif archive is not None:
+            await archive.require(month, each.rows)
         await maintenance.remove(month)
         yield each
 
 
-async def _record(db: Database, keys: SealKeys, occasion: Occasion, retiring: Retiring, each: Retired) -> Row:
-    """Say, signed, that the rows before the end of a month are retired."""
+async def _record(
+    db: Database, keys: SealKeys, occasion: Occasion, retiring: Retiring, each: Retired, kept: str | None
+) -> Row:
+    """Say, signed, that the rows before the end of a month are retired, and by which digest they are kept."""
     told = {
         "before": write_moment(each.month.end),
         "month": each.month.name,
         "count": each.rows,
         "because": retiring.because,
         "account": retiring.account,
+        **({} if kept is None else {"file_sha256": kept}),
     }
     made = row(occasion, Event.LEDGER_RETIRED, Outcome.DONE, details=keys.signed(told))
     made = replace(made, id=derived(occasion.request_id, f"retired {each.month.name}"))

@@ -12,7 +12,8 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from contextlib import aclosing
+from dataclasses import asdict, dataclass, field, replace
 from typing import Final
 from uuid import UUID
 
@@ -67,6 +68,21 @@ class _Standing:
         return self.head.place if self.head else _NOTHING
 
 
+@dataclass(slots=True)
+class _Taken:
+    """What a seal keeps of the rows that it is of, taken one by one: a row itself is needed no longer."""
+
+    through: Place
+    ids: bytearray = field(default_factory=bytearray)
+    leaves: list[bytes] = field(default_factory=list)
+
+    def add(self, place: Place, row: Stored) -> None:
+        """Take the next row in the order of commits."""
+        self.through = place
+        self.ids += UUID(row.id).bytes
+        self.leaves.append(core.leaf(row))
+
+
 class Sealer:
     """Seals one ledger with one key, and tells its witnesses."""
 
@@ -93,8 +109,12 @@ class Sealer:
             standing = await self._standing(tx)
             where = await seals.snapshot(tx)
             clusters = await ledger_order.clusters(tx)
-            rows = await seals.rows_between(tx, clusters, standing.place, None, settled=where.settled, limit=LARGEST)
-            seal = await self._append(tx, standing, rows) if rows else None
+            taken = _Taken(standing.place)
+            settled = seals.rows_settled(tx, clusters, standing.place, where.settled, LARGEST)
+            async with aclosing(settled) as rows:
+                async for place, each in rows:
+                    taken.add(place, each)
+            seal = await self._append(tx, standing, taken) if taken.leaves else None
         if seal is not None:
             # Committed: from now on this process is a witness, too.
             self._made = Note.parse(seal.checkpoint)
@@ -121,7 +141,7 @@ class Sealer:
             if standing.head is None:
                 raise SealingStopped("Nothing is sealed yet, so no key has to follow on another.")
             following = self._keys.prepare_next()
-            await self._append(tx, standing, (), following=following)
+            await self._append(tx, standing, _Taken(standing.place), following=following)
             told = {"key": following.public.text, "before": standing.key.public.text}
             await _record(tx, occasion, Event.SEAL_KEY_ROTATED, {**told, "because": because, "account": account})
         return self._keys.follow().public.text
@@ -149,7 +169,7 @@ class Sealer:
                 note_sha256=newest.sha256.hex(),
                 because=because,
             )
-            await self._append(tx, standing, (), restored=told)
+            await self._append(tx, standing, _Taken(standing.place), restored=told)
             await _record(tx, occasion, Event.RESTORE_ACCEPTED, {**asdict(told), "account": account})
         return told
 
@@ -235,17 +255,16 @@ class Sealer:
         self,
         tx: Transaction,
         standing: _Standing,
-        rows: Sequence[Stored],
+        taken: _Taken,
         following: SealKey | None = None,
         restored: Restored | None = None,
     ) -> Seal:
         where = await seals.snapshot(tx)
         cluster = (await ledger_order.clusters(tx))[-1]
         before, key = standing.note, standing.key
-        leaves = [core.leaf(row) for row in rows]
-        ids = b"".join(UUID(row.id).bytes for row in rows)
+        leaves, ids = b"".join(taken.leaves), bytes(taken.ids)
         tree = standing.tree.copy()
-        tiles = tree.grow(leaves)
+        tiles = tree.grow(taken.leaves)
         announced = following.public if following else key.public if before is None else None
         checkpoint = Checkpoint(
             origin=before.checkpoint.origin if before else key.public.name,
@@ -254,8 +273,8 @@ class Sealer:
             number=restored.last_lost + 1 if restored else standing.number + 1,
             at=max(where.at, before.checkpoint.at) if before else where.at,
             ids=hashlib.sha256(ids).digest(),
-            leaves=hashlib.sha256(b"".join(leaves)).digest(),
-            through=await _place_of(tx, rows[-1]) if rows else standing.place,
+            leaves=hashlib.sha256(leaves).digest(),
+            through=taken.through,
             next_xact=where.next_xact,
             cluster=cluster.number,
             after_seq=cluster.after_seq,
@@ -272,7 +291,7 @@ class Sealer:
             first=standing.tree.size,
             size=tree.size,
             ids=ids,
-            leaves=b"".join(leaves),
+            leaves=leaves,
             checkpoint=note.text,
             place=checkpoint.through,
         )
@@ -326,11 +345,6 @@ async def make_ready(db: Database, keys: SealKeys | None) -> None:
         logger.info(
             "The key that seals the ledger was made: %s. Keep a copy. Note its public half: %s", keys.path, public
         )
-
-
-async def _place_of(tx: Transaction, row: Stored) -> Place:
-    cluster = next(each for each in await ledger_order.clusters(tx) if each.holds(row.seq))
-    return Place(cluster.number, row.xact, row.seq)
 
 
 async def seal_once(db: Database, keys: SealKeys, witnesses: Sequence[Witness] = ()) -> int:

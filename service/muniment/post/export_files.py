@@ -45,9 +45,14 @@ def written(format_: Format) -> Written:
     return _WRITTEN[format_]()
 
 
+def ending(format_: Format) -> str:
+    """What the names of such files end with."""
+    return _ENDINGS[format_]
+
+
 def file_name(format_: Format, number: int) -> str:
     """What a file is called that is proven by the checkpoint of a number."""
-    return f"muniment-ledger-{number}.{_ENDINGS[format_]}"
+    return f"muniment-ledger-{number}.{ending(format_)}"
 
 
 class Sending:

@@ -22,7 +22,9 @@ from psycopg.errors import LockNotAvailable
 from sqlalchemy import text
 from sqlalchemy.ext.asyncio import AsyncConnection
 
+from muniment.core.ledger import Place
 from muniment.core.problems import CannotStart, DatabaseUnavailable
+from muniment.store.ledger_order import Cluster
 
 #: How long a step waits for others before it is tried again, how often, and after how long.
 _LOCK_TIMEOUT: Final = "3s"
@@ -85,6 +87,23 @@ async def count(tx: AsyncConnection, month: Month) -> int:
     # The name is of the pattern that found it.
     question = text(f"SELECT count(*) FROM {month.table}")  # noqa: S608
     return int((await tx.execute(question)).scalar_one())
+
+
+async def ends(tx: AsyncConnection, month: Month, clusters: Sequence[Cluster]) -> tuple[Place, Place] | None:
+    """The places of a month's first row and of its last in the order of commits; None where it holds none."""
+    found: list[Place] = []
+    for cluster in clusters:
+        values = {"low": cluster.after_seq, "high": cluster.until}
+        for way in ("", " DESC"):
+            # The name is of the pattern that found it. Ordered by the column, not by the text that is read of it.
+            question = text(
+                f"SELECT stands.xact::text AS number, seq FROM {month.table} AS stands "  # noqa: S608
+                "WHERE (:low = 0 OR seq > :low) AND (CAST(:high AS bigint) IS NULL OR seq <= :high) "
+                f"ORDER BY stands.xact{way}, seq{way} LIMIT 1"
+            )
+            placed = await tx.execute(question, values)
+            found += [Place(cluster.number, int(each.number), each.seq) for each in placed]
+    return (found[0], found[-1]) if found else None
 
 
 class Maintenance:

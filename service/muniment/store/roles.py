@@ -3,8 +3,10 @@
 What guards the ledger are triggers, and whoever owns a table may switch its triggers off.
 So the service works as a role that owns nothing: it may ``INSERT`` and ``SELECT``, and
 change or remove rows only where a table's own page says that they move
-(:mod:`muniment.store.tables`). The rights that a role has are compared with these, and what
-differs is told with the SQL that mends it.
+(:mod:`muniment.store.tables`). Of the ledger's rows it may not name the columns that the
+database fills: with an old transaction's number a row would stand among those that were
+sealed before it. The rights that a role has are compared with these, and what differs is
+told with the SQL that mends it.
 """
 
 from __future__ import annotations
@@ -74,6 +76,12 @@ _HELD: Final = text(
       has_table_privilege(CAST(:role AS name), to_regclass(tables.name), rights.word)
       OR rights.word IN ('SELECT', 'INSERT', 'UPDATE', 'REFERENCES')
         AND has_any_column_privilege(CAST(:role AS name), to_regclass(tables.name), rights.word))
+    """
+)
+_TOLD: Final = text(
+    """
+    SELECT attname AS name, has_column_privilege(CAST(:role AS name), attrelid, attnum, 'INSERT') AS may
+    FROM pg_attribute WHERE attrelid = to_regclass(:table) AND attnum > 0 AND NOT attisdropped ORDER BY attnum
     """
 )
 _STANDING: Final = text(
@@ -153,6 +161,15 @@ def wanted() -> dict[str, frozenset[str]]:
         for name, table in metadata.tables.items()
     }
     return {**rights, "alembic_version": frozenset({"SELECT"})}
+
+
+def not_told() -> dict[str, frozenset[str]]:
+    """The columns that the service's role may not name in a row that it adds, by table."""
+    columns = {
+        name: frozenset(column.name for column in table.columns if not column.info.get("told", True))
+        for name, table in metadata.tables.items()
+    }
+    return {name: own for name, own in columns.items() if own}
 
 
 def role_of(url: str) -> str:
@@ -263,6 +280,7 @@ def _differences(
             yield Difference(words, (f"ALTER ROLE {quoted} NO{word}",), too_much=True, by_owner=False)
     yield from _of_schema(connection, service, quoted)
     yield from _of_tables(service, quoted, rights)
+    yield from _of_columns(connection, service, quoted)
     yield from _of_functions(connection, service, quoted)
 
 
@@ -282,9 +300,10 @@ def _of_schema(connection: Connection, service: str, quoted: str) -> Iterator[Di
 
 
 def _of_tables(service: str, quoted: str, rights: dict[str, tuple[str, ...]]) -> Iterator[Difference]:
-    should = wanted()
+    should, by_column = wanted(), not_told().keys()
     for name, held in rights.items():
-        lacks = [right for right in _RIGHTS if right in should.get(name, ()) and right not in held]
+        beside = {"INSERT"} if name in by_column else set()
+        lacks = [right for right in _RIGHTS if right in should.get(name, frozenset()) - beside and right not in held]
         surplus = [right for right in held if right not in should.get(name, ())]
         if lacks:
             words = f"The service's role {service} lacks {', '.join(lacks)} on {name}."
@@ -293,6 +312,25 @@ def _of_tables(service: str, quoted: str, rights: dict[str, tuple[str, ...]]) ->
             words = f"The service's role {service} has {', '.join(surplus)} on {name}."
             mending = f"REVOKE {', '.join(surplus)} ON {name} FROM PUBLIC, {quoted}"
             yield Difference(words, (mending,), too_much=True)
+
+
+def _of_columns(connection: Connection, service: str, quoted: str) -> Iterator[Difference]:
+    """Where rows are added whose columns are not all for the service to say. Columns of later releases are theirs."""
+    for name, own in not_told().items():
+        known = metadata.tables[name].columns
+        columns = [each for each in connection.execute(_TOLD, {"role": service, "table": name}) if each.name in known]
+        told = [each for each in columns if each.name not in own]
+        lacks = [each.name for each in told if not each.may]
+        surplus = [each.name for each in columns if each.name in own and each.may]
+        given = f"GRANT INSERT ({', '.join(each.name for each in told)}) ON {name} TO {quoted}"
+        if surplus:
+            words = f"The service's role {service} may write {', '.join(surplus)} of {name} itself."
+            # What was given for the whole table takes each column's with it when it is taken.
+            mending = (f"REVOKE INSERT ON {name} FROM PUBLIC, {quoted}", given)
+            yield Difference(words, mending, too_much=True)
+        elif lacks:
+            what = "INSERT" if len(lacks) == len(told) else f"INSERT ({', '.join(lacks)})"
+            yield Difference(f"The service's role {service} lacks {what} on {name}.", (given,), too_much=False)
 
 
 def _of_functions(connection: Connection, service: str, quoted: str) -> Iterator[Difference]:

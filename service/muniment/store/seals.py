@@ -7,8 +7,8 @@ when a ledger is verified.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
+from contextlib import aclosing, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -34,6 +34,9 @@ _TURN: Final = 6_864_636_469
 
 #: The largest number of a row.
 _LAST_SEQ: Final = 2**63 - 1
+
+#: How many rows are fetched at once where they are taken as they come.
+_FETCHED: Final = 64
 
 #: Classes of SQLSTATE that PostgreSQL gives to data that it cannot make sense of, and to files that it cannot read.
 _DAMAGED: Final = ("XX", "58")
@@ -306,37 +309,81 @@ async def rows_between(
     after: Place,
     until: Place | None,
     *,
-    settled: int | None = None,
     limit: int | None = None,
 ) -> list[Stored]:
-    """The rows behind a place, up to another and with it, in the order of commits.
-
-    ``settled`` leaves out rows of transactions from that one on, in the present cluster: others could come before.
-    """
+    """The rows behind a place, up to another and with it, in the order of commits."""
     found: list[Stored] = []
     for cluster in clusters:
         left = None if limit is None else limit - len(found)
         if left == 0:
             break
-        if cluster.number < after.cluster or (until is not None and cluster.number > until.cluster):
-            continue
-        begin = after if cluster.number == after.cluster else Place(cluster.number, 0, 0)
-        end = until if until is not None and cluster.number == until.cluster else None
-        found += await _stored(
-            tx,
-            _BETWEEN,
-            {
-                "after_xact": str(begin.xact),
-                "after_seq": begin.seq,
-                "xact": _LAST_XACT if end is None else str(end.xact),
-                "seq": _LAST_SEQ if end is None else end.seq,
-                "low": cluster.after_seq or -_LAST_SEQ,
-                "high": _LAST_SEQ if cluster.until is None else cluster.until,
-                "before": None if settled is None or cluster.until is not None else str(settled),
-                "limit": left,
-            },
-        )
+        if _is_asked(cluster, after, until):
+            found += await _stored(tx, _BETWEEN, _between(cluster, after, until, left, None))
     return found
+
+
+async def rows_settled(
+    tx: AsyncConnection, clusters: Iterable[Cluster], after: Place, settled: int, limit: int
+) -> AsyncGenerator[tuple[Place, Stored]]:
+    """The rows behind a place in the order of commits, as they come: a row may be long, and few are here at once.
+
+    Rows of transactions from ``settled`` on are left out, in the present cluster: others could come before them. It is
+    to be closed before the transaction ends.
+    """
+    left = limit
+    for cluster in clusters:
+        if left and _is_asked(cluster, after, None):
+            async with aclosing(_streamed(tx, cluster, after, settled, left)) as rows:
+                async for placed in rows:
+                    left -= 1
+                    yield placed
+
+
+def _is_asked(cluster: Cluster, after: Place, until: Place | None) -> bool:
+    return cluster.number >= after.cluster and (until is None or cluster.number <= until.cluster)
+
+
+def _between(
+    cluster: Cluster, after: Place, until: Place | None, limit: int | None, settled: int | None
+) -> dict[str, object]:
+    """What is asked of one cluster."""
+    begin = after if cluster.number == after.cluster else Place(cluster.number, 0, 0)
+    end = until if until is not None and cluster.number == until.cluster else None
+    return {
+        "after_xact": str(begin.xact),
+        "after_seq": begin.seq,
+        "xact": _LAST_XACT if end is None else str(end.xact),
+        "seq": _LAST_SEQ if end is None else end.seq,
+        "low": cluster.after_seq or -_LAST_SEQ,
+        "high": _LAST_SEQ if cluster.until is None else cluster.until,
+        "before": None if settled is None or cluster.until is not None else str(settled),
+        "limit": limit,
+    }
+
+
+async def _streamed(
+    tx: AsyncConnection, cluster: Cluster, after: Place, settled: int, limit: int
+) -> AsyncGenerator[tuple[Place, Stored]]:
+    """The rows of one cluster, fetched some at a time; from one that is no text on, as :func:`_stored` reads such."""
+    driver: Any = (await tx.get_raw_connection()).driver_connection
+    place, left, loaders = after, limit, list[type[Loader]]()
+    while True:
+        try:
+            async with driver.cursor("muniment_rows", binary=True) as cursor:
+                for loader in loaders:
+                    cursor.adapters.register_loader("text", loader)
+                await cursor.execute(_BETWEEN, _between(cluster, place, None, left, settled))
+                while fetched := await cursor.fetchmany(_FETCHED):
+                    for found in fetched:
+                        row = _row(found)
+                        place, left = Place(cluster.number, row.xact, row.seq), left - 1
+                        yield place, row
+        except UnicodeDecodeError:
+            if loaders:
+                raise
+            loaders = [_NoText]
+        else:
+            return
 
 
 async def rows_of_ids(tx: AsyncConnection, ids: Sequence[UUID], limit: int) -> list[Stored]:

@@ -79,6 +79,9 @@ def _kept(
     return {"moves": moves, "person": person, "other": other, "grows": grows}
 
 
+#: Of a column that the database fills, or an erasure: the service's role may not name it in a row that it adds.
+_NOT_TOLD: Final = {"told": False}
+
 revisions = Table(
     "revisions",
     metadata,
@@ -427,13 +430,18 @@ ledger = Table(
     Column("credential", Text, server_default=text("''"), nullable=False),
     Column("run", Text),
     # A sequence and not GENERATED AS IDENTITY, which PostgreSQL 16 refuses on a partitioned table.
-    Column("seq", BigInteger, server_default=text("nextval('ledger_seq')"), nullable=False),
-    Column("xact", TransactionId, server_default=text("pg_current_xact_id()"), nullable=False),
+    Column("seq", BigInteger, server_default=text("nextval('ledger_seq')"), nullable=False, info=_NOT_TOLD),
+    Column("xact", TransactionId, server_default=text("pg_current_xact_id()"), nullable=False, info=_NOT_TOLD),
     # Half of it hides who, half of it the details, in what is sealed; rows from before have none.
-    Column("salt", LargeBinary, server_default=text("uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())")),
+    Column(
+        "salt",
+        LargeBinary,
+        server_default=text("uuid_send(gen_random_uuid()) || uuid_send(gen_random_uuid())"),
+        info=_NOT_TOLD,
+    ),
     # Stand for what was erased.
-    Column("who_sha256", LargeBinary),
-    Column("details_sha256", LargeBinary),
+    Column("who_sha256", LargeBinary, info=_NOT_TOLD),
+    Column("details_sha256", LargeBinary, info=_NOT_TOLD),
     PrimaryKeyConstraint("at", "id"),
     Index(None, "subject", "at", "id"),
     Index(None, "event", "at", "id"),
