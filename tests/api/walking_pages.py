@@ -101,6 +101,7 @@ PAGES: Final[Mapping[str, tuple[str, ...]]] = {
     "/reviews/leavers/{subject:path}": (f"/reviews/leavers/user:{HIDDEN_PERSON}", "/reviews/leavers/user:bob"),
     "/declare": ("/declare", "/declare?domain=finance", "/declare?domain=finance.secret", "/declare?domain=board"),
     "/declare/import": ("/declare/import", "/declare/import?domain=finance", "/declare/import?domain=board"),
+    "/declare/imported/{id}": ("/declare/imported/{row}",),
     "/declare/domains": ("/declare/domains",),
     "/declare/domains/{name}": tuple(f"/declare/domains/{name}" for name in ("finance", "nothing", *HIDDEN_DOMAINS)),
     "/declare/environments": ("/declare/environments",),

@@ -5,16 +5,19 @@ The pictures are kept under ``build/pages``: whoever sees nothing else knows wha
 
 from __future__ import annotations
 
+import asyncio
 import os
 from pathlib import Path
 
 import pytest
+from playwright.async_api import Browser, Route, expect
 
 from tests.browser.chromium import NARROW, WIDE, Window, Windows
 from tests.browser.looked_at import LOOKS, NOWHERE, Look
 from tests.browser.tending import a_package_is_added, a_package_is_taken
 from tests.browser.town import Town
 from tests.browser.walking import Signed, Walk
+from tests.web.visiting import SESSION
 
 pytestmark = pytest.mark.anyio
 
@@ -219,3 +222,70 @@ async def test_an_auditor_learns_who_read_customers_emails_under_which_rule_and_
 async def test_a_platform_engineer_adds_a_package_to_the_project_page(signed_in: Signed, town: Town, pictures: Path):
     await a_package_is_added(signed_in, town, pictures)
     await a_package_is_taken(signed_in, town, pictures)
+
+
+# --- what scripts add, and what a session leaves behind ---------------------------------------------------------------
+
+
+async def test_what_a_search_finds_is_told_to_who_does_not_see_it(windows: Windows):
+    """In one place that was there before: a screen reader does not hear of one that comes with its text."""
+    window = await windows.opened("ann", "/datasets")
+    told = window.page.locator("#content > [role=status]").last
+    await expect(told).to_have_text("")
+    await window.page.evaluate("document.querySelector('#content > [role=status]:last-of-type').stayed = true")
+    await window.page.locator("#find").press_sequentially("targets")
+    await expect(told).to_have_text("1 dataset")
+    assert await told.evaluate("(place) => place.stayed")
+    assert await window.page.evaluate("document.activeElement.id") == "find"
+    assert window.complaints == []
+
+
+async def test_who_presses_twice_asks_once(windows: Windows):
+    """While the answer is on its way: else the second press is the one that is answered, as asked for already."""
+    window = await windows.opened("ann", "/requests/new?dataset=sales.emea.leads&action=save&environment=dev")
+    page, sent, pressed = window.page, list[str](), asyncio.Event()
+
+    async def held(route: Route) -> None:
+        sent.append(route.request.method)
+        await pressed.wait()
+        await route.continue_()
+
+    await page.route(f"{window.base}/requests", held)
+    await page.get_by_label("Why you need it").fill("Leads are corrected here.")
+    button = page.get_by_role("button", name="Ask", exact=True)
+    await button.scroll_into_view_if_needed()
+    place = await button.bounding_box()
+    assert place is not None
+    for _ in range(2):
+        await page.mouse.click(place["x"] + 5, place["y"] + 5)
+        await asyncio.sleep(0.1)
+    pressed.set()
+    await expect(page.locator("main")).to_contain_text("You have asked.")
+    assert sent == ["POST"]
+    await page.unroute(f"{window.base}/requests", held)
+
+
+async def test_what_was_typed_is_sent_once_somebody_has_signed_in_again(
+    signed_in: Signed, chromium: Browser, town: Town
+):
+    """Their session has ended meanwhile: nothing is lost, and nothing is sent before they say so."""
+    context = await chromium.new_context(storage_state=await signed_in["ann"].storage_state())
+    try:
+        window = await Window.of(context, town.base)
+        page = window.page
+        await window.go("/requests/new?dataset=sales.emea.leads&action=save&environment=prod")
+        await page.get_by_label("Why you need it").fill("Typed for an hour.")
+        await context.clear_cookies(name=SESSION)
+        await page.get_by_role("button", name="Ask", exact=True).click()
+        await expect(page.locator("main")).to_contain_text("Typed for an hour.")
+        async with context.expect_page() as opened:
+            await page.get_by_role("link", name="Sign in").click()
+        other = await opened.value
+        # The provider knows her yet, and asks nothing.
+        await other.wait_for_url(f"{town.base}/**")
+        await page.get_by_role("main").get_by_role("button").first.click()
+        await page.get_by_role("main").get_by_role("button").first.click()
+        await expect(page.locator("main")).to_contain_text("You have asked.")
+        await expect(page.locator("main")).to_contain_text("Typed for an hour.")
+    finally:
+        await context.close()

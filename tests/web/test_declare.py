@@ -370,12 +370,22 @@ async def test_a_pasted_catalog_is_seen_entry_by_entry_and_declared_together(ser
     assert refused.status_code == 422
     assert "sales.far" in said(refused)
     review = await sam.post("/declare/import", {**pasted, "take": ["sales.bills"], "do": "check"})
-    done = await sam.post("/declare/import/save", form_of(review, "/declare/import/save"))
-    assert done.status_code == 200, said(done)
-    assert "Bills: sales.bills" in said(done)
+    saved = await sam.post("/declare/import/save", form_of(review, "/declare/import/save"))
+    assert saved.status_code == 303, said(saved)
+    for _ in range(2):
+        done = await sam.get(saved.headers["location"])
+        assert done.status_code == 200, said(done)
+        assert "Bills: sales.bills" in said(done)
+        assert "What came over (1) sales.bills" in said(done)
+        assert "What did not come over (4)" in said(done)
+        for told in ("far It was to be mended first.", "orders It was not chosen.", "leaky It holds a secret."):
+            assert told in said(done)
+    with no_ledger(service, "its disk is full"):
+        assert (await sam.get(saved.headers["location"])).status_code == 503
+    assert (await (await let_in(service, "user:root")).get(saved.headers["location"])).status_code == 404
     stands = await standing(service, "sales.bills")
     assert stands["definitions"]["base"] == csv("s3://lake/sales/bills.csv")
-    assert (await standing(service, "sales.orders"))["version"] == 1
+    assert stands["version"] == (await standing(service, "sales.orders"))["version"] == 1
     rows = await service.audrey.read("/v1/ledger?limit=1000")
     assert "hush-4712" not in str(rows)
 
@@ -400,7 +410,7 @@ async def test_a_long_catalog_of_several_files_comes_over_and_what_stands_so_alr
     some = [f"sales.one_{number}" for number in range(10)]
     review = await sam.post("/declare/import", {**pasted, "take": some, "do": "check"})
     done = await sam.post("/declare/import/save", {**form_of(review, "/declare/import/save"), "take": some})
-    assert done.status_code == 200, said(done)
+    assert done.status_code == 303, said(done)
     again = await sam.post("/declare/import", {**pasted, "do": "read"})
     assert "294 new, 10 standing so already" in said(again)
     assert 'value="sales.one_9"' not in again.text

@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from demo.issuer import RunningIssuer
-from tests.api.running import PEOPLE, Running, grant, revision_of, running
+from tests.api.running import PEOPLE, Running, dataset, grant, revision_of, running
 from tests.web.letting_in import Visitor, let_in, said
 
 pytestmark = pytest.mark.anyio
@@ -313,6 +313,35 @@ async def test_a_draft_says_the_same_as_a_form_as_a_sentence_and_as_cedar(people
     )
     for field in ("principals", "names", "environments", "scope", "reason"):
         assert value_in(as_form.text, field) == FORM[field]
+
+
+async def test_a_mask_is_picked_from_the_columns_that_the_named_datasets_declare_and_of_hidden_ones_nothing_is_shown(
+    service: Running, people: Mapping[str, Visitor]
+) -> None:
+    """Seen to fail with what is hidden offered, and with the columns lost that were typed."""
+    sam = people["sam"]
+    told = [{"name": "email", "type": "string", "tags": ["personal"]}, {"name": "amount <b>", "type": "int"}]
+    hidden = dataset("s3://lake/hr/badges.csv", columns=[{"name": "badge", "type": "string"}])
+    await service.sam.make("/v1/datasets/sales.masked", dataset("s3://lake/sales/masked.csv", columns=told))
+    await service.hugo.make("/v1/datasets/hr.badges", hidden)
+    draft = {**FORM, "id": "masks", "names": "sales.masked\r\nhr.badges\r\nhr.nothing", "step": "mask"}
+    shown = await sam.post("/policies/new", draft)
+    assert shown.status_code == 200, said(shown)
+    offered = [html.unescape(each) for each in re.findall(r'name="mask_columns" value="([^"]*)"', shown.text)]
+    assert offered == ["email", "amount <b>"]
+    assert "sales.masked, personal" in said(shown)
+    assert "badge" not in shown.text.replace("hr.badges", "")
+    assert value_in(shown.text, "obligation") == ""
+    typed = "columns: [phone, email]\naction: replace-with-null\n"
+    picking = {**draft, "obligation": typed, "mask_offered": offered, "mask_columns": ["amount <b>", "badge"]}
+    put = await sam.post("/policies/new", {**picking, "mask_action": "show-last-4"})
+    assert put.status_code == 200, said(put)
+    assert value_in(put.text, "obligation") == 'columns:\n- "amount <b>"\n- phone\naction: show-last-4\n'
+    assert re.findall(r'name="mask_columns" value="([^"]*)" checked', put.text) == ["amount &lt;b&gt;"]
+    assert '<option value="mask" selected>' in put.text
+    refused = await sam.post("/policies/new", {**picking, "obligation": "type: eq"})
+    assert refused.status_code == 422, said(refused)
+    assert value_in(refused.text, "obligation").strip() == "type: eq"
 
 
 @pytest.mark.parametrize(

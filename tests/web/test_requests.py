@@ -185,6 +185,26 @@ async def test_what_one_may_do_already_is_refused_in_words(ann: Visitor):
 # --- deciding -------------------------------------------------------------------------------------------------------
 
 
+async def test_the_page_of_a_dataset_leads_to_the_request_for_it_and_so_does_asking_twice(
+    service: Running, ann: Visitor, people: Mapping[str, Visitor]
+):
+    """Seen to fail for requests that are withdrawn, for those of others, and for every environment."""
+    name = await declared(service)
+    assert f"/requests/new?dataset={name}&amp;action=load&amp;environment=dev" in await ann.read(f"/datasets/{name}")
+    path = await asked(ann, name)
+    page = await ann.read(f"/datasets/{name}")
+    assert page.count(f'href="{path}"') == 2
+    assert "You have asked for this" in page
+    assert f"/requests/new?dataset={name}&amp;action=load&amp;environment=dev" not in page
+    assert f"/requests/new?dataset={name}&amp;action=save&amp;environment=dev" in page
+    assert path not in await people["vera"].read(f"/datasets/{name}")
+    twice = await ann.post("/requests", wish(name))
+    assert twice.status_code == 409, said(twice)
+    assert f'href="{path}"' in twice.text
+    assert (await ann.post(f"{path}/withdraw", {"version": "1"})).status_code == 303
+    assert path not in await ann.read(f"/datasets/{name}")
+
+
 async def test_who_decides_sees_what_it_would_give_and_approves_with_an_end(
     service: Running, ann: Visitor, sam: Visitor
 ):

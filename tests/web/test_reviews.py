@@ -87,6 +87,26 @@ async def test_a_sitting_does_what_may_be_done_and_says_of_each_other_why_not(se
     assert "ann-targets" in refused["details"]["detail"]
 
 
+async def test_one_choice_is_set_for_all_that_are_marked_and_decides_nothing_yet(
+    service: Running, root: Visitor
+) -> None:
+    """Seen to fail with the marks not looked at, and with the choice saved at once."""
+    before = (await service.root.read("/v1/grants"))["items"]
+    ended = 'name="do.grant.1.{}" value="end" checked'
+    marked = {"mark": ["grant.1.ann-targets"], "do.grant.1.ann-leads": "", "reason": "looked at", "all": "end"}
+    answer = await root.post("/reviews", marked)
+    assert answer.status_code == 200, said(answer)
+    assert "Set to “End it now” for 1." in said(answer)
+    assert ended.format("ann-targets") in answer.text
+    assert ended.format("ann-leads") not in answer.text
+    assert 'value="looked at"' in answer.text
+    assert "2 marked." in said(await root.post("/reviews", {"all": "mark"}))
+    assert "mark at least one rule first" in said(await root.post("/reviews", {"all": "keep"}))
+    stale = await root.post("/reviews", {"mark": ["grant.7.ann-targets"], "all": "end"})
+    assert ended.format("ann-targets") not in stale.text
+    assert (await service.root.read("/v1/grants"))["items"] == before
+
+
 async def test_a_sitting_that_decides_all_goes_back_to_the_list_and_says_what_came_of_it(
     service: Running, root: Visitor
 ) -> None:

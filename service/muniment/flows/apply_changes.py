@@ -5,7 +5,7 @@ from __future__ import annotations
 from muniment.core.occasions import Occasion
 from muniment.core.problems import StaleEdit
 from muniment.core.realm import Realm
-from muniment.flows.change_realm import Changed, Judged, carry_out
+from muniment.flows.change_realm import Changed, Judge, Judged, carry_out
 from muniment.flows.change_together import Together, judge_of
 from muniment.flows.house import House
 
@@ -13,6 +13,20 @@ from muniment.flows.house import House
 async def apply_changes(house: House, occasion: Occasion, together: Together, tried: int) -> Changed:
     """Make one revision of the changes, if the realm is still at the revision ``tried``."""
     judge = await judge_of(house, occasion, together)
+    return await carry_out(house, occasion, _at(tried, judge))
+
+
+async def apply_as_tried(house: House, occasion: Occasion, judged: Judged) -> Changed:
+    """Make one revision of changes as they were judged within the same request, if the realm is still the same.
+
+    A judgement follows from the realm, the changes, who makes them and when; those are what they were. So it is not
+    made again: of a whole catalog it takes seconds.
+    """
+    return await carry_out(house, occasion, _at(judged.before.revision, lambda _: judged))
+
+
+def _at(tried: int, judge: Judge) -> Judge:
+    """The judge, of the realm at the revision ``tried`` and of no other."""
 
     def judge_as_tried(before: Realm) -> Judged:
         if before.revision != tried:
@@ -23,4 +37,4 @@ async def apply_changes(house: House, occasion: Occasion, together: Together, tr
             raise StaleEdit(detail, revision=before.revision)
         return judge(before)
 
-    return await carry_out(house, occasion, judge_as_tried)
+    return judge_as_tried

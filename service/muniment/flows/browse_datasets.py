@@ -23,7 +23,7 @@ from muniment.core.ledger import Event, Outcome, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import NotFound
 from muniment.core.realm import Realm
-from muniment.core.requests import REQUESTABLE, command
+from muniment.core.requests import EXPIRES_AFTER, MOST_UNDECIDED, REQUESTABLE, State, command, id_floor
 from muniment.core.schema import Action
 from muniment.core.visibility import (
     find,
@@ -34,7 +34,8 @@ from muniment.core.visibility import (
     visible_successor,
 )
 from muniment.flows.house import House, aside
-from muniment.store import datasets, kept, uses
+from muniment.store import datasets, kept, requests, uses
+from muniment.store.databases import Transaction
 from muniment.store.lines import Version
 
 #: Within which time the last save of a dataset is looked for.
@@ -121,7 +122,8 @@ class Shown:
     ``entries`` are those that the asker may read, ``compared`` their values side by side; ``asking`` is by environment
     what the asker is not given and could ask for. ``pattern`` made the name, for those who may know of it; ``made``
     says that one did. ``fresh`` is by environment when a run last reported within :data:`FRESH` that it saved it: for
-    those who may read or write the data there, or oversee its use.
+    those who may read or write the data there, or oversee its use. ``asked`` are the asker's own undecided requests, by
+    environment and action.
     """
 
     seen: Seen
@@ -132,6 +134,7 @@ class Shown:
     made: bool
     pattern: str | None
     fresh: Mapping[str, datetime | None]
+    asked: Mapping[tuple[str, Action], str] = field(default_factory=dict)
 
 
 async def search_datasets(house: House, occasion: Occasion, looked: Looked, first: int, limit: int) -> Searched:
@@ -166,9 +169,23 @@ async def show_dataset(house: House, occasion: Occasion, name: str) -> Shown:
     async with house.db.begin() as tx:
         held = await kept.standing(tx, "dataset", [source])
         saved = await uses.last_saved(tx, name, shown.fresh, occasion.at - FRESH) if shown.fresh else {}
+        asked = await _asked(tx, realm, occasion, name) if any(shown.asking.values()) else {}
     await house.record_reading(occasion, realm, name)
     fresh = {environment: saved.get(environment) for environment in shown.fresh}
-    return replace(shown, seen=replace(shown.seen, kept=held.get(("dataset", source))), fresh=fresh)
+    return replace(shown, seen=replace(shown.seen, kept=held.get(("dataset", source))), fresh=fresh, asked=asked)
+
+
+async def _asked(tx: Transaction, realm: Realm, occasion: Occasion, name: str) -> dict[tuple[str, Action], str]:
+    """The requests of the asker's own for a dataset that nobody has decided on, the newest of each kind."""
+    since = id_floor(occasion.at - EXPIRES_AFTER)
+    own = await requests.older(tx, limit=MOST_UNDECIDED, since=since, requester=occasion.subject)
+    return {
+        (environment, action): each.id
+        for each in reversed(own)
+        if each.state(occasion.at) is State.PENDING and name in each.terms.datasets
+        for environment in each.terms.environments or realm.environment_names
+        for action in each.terms.actions
+    }
 
 
 async def list_datasets(

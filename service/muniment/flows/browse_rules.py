@@ -6,19 +6,21 @@ that named what is hidden from them today is told without its words.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime
+from itertools import islice
 from typing import Final
 
 from muniment.core.cases import CaseResult, results
+from muniment.core.datasets import Dataset
 from muniment.core.decisions import Wanted, list_all
 from muniment.core.delegation import check_rule
 from muniment.core.grants import Grant
 from muniment.core.groups import is_builtin, write_group
 from muniment.core.kept import Kept
 from muniment.core.ledger import Event, Outcome, row
-from muniment.core.names import ROOT, lineage
+from muniment.core.names import ROOT, is_dataset, lineage
 from muniment.core.occasions import Occasion
 from muniment.core.policies import Policy
 from muniment.core.problems import Invalid, NotAllowed, NotFound
@@ -27,7 +29,7 @@ from muniment.core.rule_filters import Facets, Line, Looked, about, facets, foun
 from muniment.core.rulebook import Written, all_readable, readable
 from muniment.core.schema import Action, attributes
 from muniment.core.subjects import Subject, SubjectState
-from muniment.core.visibility import knowledge, roles
+from muniment.core.visibility import find_each, knowledge, roles
 from muniment.flows.house import House, aside
 from muniment.store import grants, kept, policies, subjects
 from muniment.store.lines import Standing, Version
@@ -38,6 +40,11 @@ _READERS: Final = _WRITERS | {Action.AUDIT}
 
 #: How many of those whom a rule means are named.
 MOST_NAMED: Final = 50
+
+#: How many columns are offered to be masked, and of how many of the datasets that somebody named: fewer than a form has
+#: fields.
+MOST_COLUMNS: Final = 200
+_MOST_DATASETS: Final = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +101,10 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class Vocabulary:
-    """What a writer of rules may know and name: ``scopes`` are the domains in which they may write rules."""
+    """What a writer of rules may know and name: ``scopes`` are the domains in which they may write rules.
+
+    ``columns`` are those that the datasets declare which they named, each with where it is declared and its tags.
+    """
 
     scopes: tuple[str, ...]
     domains: tuple[str, ...]
@@ -102,6 +112,15 @@ class Vocabulary:
     environments: tuple[str, ...]
     attributes: tuple[str, ...]
     administers: bool
+    columns: Mapping[str, DeclaredColumn] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class DeclaredColumn:
+    """A column that datasets declare: which of them do, and what it is tagged as there."""
+
+    datasets: tuple[str, ...]
+    tags: tuple[str, ...]
 
 
 async def find_rules(house: House, occasion: Occasion, looked: Looked, limit: int, first: int) -> Found:
@@ -158,17 +177,45 @@ async def read_rule_history(
     return rule, page, versions[limit - 1].version if len(versions) > limit else None
 
 
-async def read_vocabulary(house: House, occasion: Occasion) -> Vocabulary:
-    """What the asker may name in a rule; :class:`NotAllowed` for those who may write none."""
+async def read_vocabulary(house: House, occasion: Occasion, names: Sequence[str] = ()) -> Vocabulary:
+    """What the asker may name in a rule; :class:`NotAllowed` for those who may write none.
+
+    With the columns of the datasets of these ``names`` that they may know of; any other has none.
+    """
     realm = await house.realms.current()
     async with house.refusals_recorded(occasion, realm):
         words = await aside(lambda: _vocabulary(realm, occasion))
         if not words.scopes:
             raise NotAllowed("You may write rules in no domain; ask somebody who grants or administers.")
+    known = await aside(lambda: _known_of(realm, occasion, names[:_MOST_DATASETS])) if names else ()
     await house.ledger.record(
-        row(occasion, Event.RULES_READ, Outcome.ALLOWED, revision=realm.revision, details={"read": "vocabulary"})
+        row(
+            occasion,
+            Event.RULES_READ,
+            Outcome.ALLOWED,
+            revision=realm.revision,
+            datasets=tuple(each.name for each in known),
+            details={"read": "vocabulary"},
+        )
     )
-    return words
+    return replace(words, columns=_columns(known))
+
+
+def _known_of(realm: Realm, occasion: Occasion, names: Sequence[str]) -> Sequence[Dataset]:
+    """Those of the datasets that the asker may know of, in the order of their names."""
+    found = find_each(realm, occasion.asker, occasion.at, sorted({name for name in names if is_dataset(name)}))
+    return [dataset for dataset in found.values() if dataset is not None]
+
+
+def _columns(datasets: Sequence[Dataset]) -> Mapping[str, DeclaredColumn]:
+    """The first columns that datasets declare, by name."""
+    found: dict[str, DeclaredColumn] = {}
+    for dataset in datasets:
+        for column in dataset.columns:
+            before = found.get(column.name, DeclaredColumn((), ()))
+            tags = tuple(dict.fromkeys((*before.tags, *sorted(column.tags))))
+            found[column.name] = DeclaredColumn((*before.datasets, dataset.name), tags)
+    return dict(islice(found.items(), MOST_COLUMNS))
 
 
 async def _known(house: House, who: str | None) -> SubjectState | None:

@@ -589,7 +589,8 @@ async def _check_not_asked_yet(tx: Transaction, request: AccessRequest) -> None:
         raise Conflict(f"You have {len(undecided)} undecided requests. Withdraw some, or wait for their decisions.")
     for each in undecided:
         if replace(each.terms, until=request.asked.until) == request.asked and each.purpose == request.purpose:
-            raise Conflict(f"You have asked for this: see request {each.id}, or withdraw it and ask again.")
+            detail = f"You have asked for this: see request {each.id}, or withdraw it and ask again."
+            raise Conflict(detail, request=each.id)
 
 
 async def _newest_state(house: House, request: AccessRequest) -> SubjectState:

@@ -40,7 +40,7 @@ class Tried:
 
     ``seen_at`` says how old the knowledge of each subject is; ``since`` from when on runs were
     looked at, not all of them if ``complete`` is false; ``findings`` what would be doubtful about a rule, where
-    the change is of one.
+    the change is of one. ``judged`` is told to nobody: by it the changes are made just as they were tried.
     """
 
     author: str
@@ -52,6 +52,7 @@ class Tried:
     seen_at: Mapping[str, datetime]
     since: datetime
     complete: bool
+    judged: Judged
     findings: Sequence[Finding] = ()
 
 
@@ -79,15 +80,14 @@ async def try_change(house: House, occasion: Occasion, plan_of: Planner, days: i
         return judged
 
     found = await _try(house, occasion, judge, days)
-    return replace(found.tried, findings=await aside(lambda: _findings(found.judged, occasion, found.seen)))
+    return replace(found.tried, findings=await aside(lambda: _findings(found.tried.judged, occasion, found.seen)))
 
 
 @dataclass(frozen=True, slots=True)
 class _Trial:
-    """A trial, what it was made of, and who was known at it."""
+    """A trial, and who was known at it."""
 
     tried: Tried
-    judged: Judged
     seen: Sequence[Known]
 
 
@@ -137,8 +137,9 @@ async def _try(house: House, occasion: Occasion, judging: Callable[[], Awaitable
         seen_at={str(each.state.subject): each.seen_at for each in seen},
         since=since,
         complete=recorded.complete,
+        judged=judged,
     )
-    return _Trial(tried, judged, seen)
+    return _Trial(tried, seen)
 
 
 def _findings(judged: Judged, occasion: Occasion, seen: Sequence[Known]) -> tuple[Finding, ...]:

@@ -20,7 +20,7 @@ from muniment.core.lint import Finding
 from muniment.core.occasions import Occasion
 from muniment.core.problems import StaleEdit
 from muniment.core.runs import Broken, Ending
-from muniment.flows.apply_changes import apply_changes
+from muniment.flows.apply_changes import apply_as_tried
 from muniment.flows.change_together import Together
 from muniment.flows.house import House
 from muniment.flows.try_changes import Tried, try_changes
@@ -143,25 +143,25 @@ async def save(house: House, occasion: Occasion, together: Together, sealed: str
     async def tried_again(beside: str) -> Tried:
         return await try_changes(house, occasion.beside(beside), together, DAYS)
 
-    async def made(revision: int) -> None:
-        await apply_changes(house, occasion, together, revision)
+    async def made(tried: Tried) -> None:
+        await apply_as_tried(house, occasion, tried.judged)
 
     return await made_as_seen(tried_again, made, sealed)
 
 
 async def made_as_seen(
-    try_it: Callable[[str], Awaitable[Tried]], make_it: Callable[[int], Awaitable[object]], sealed: str
+    try_it: Callable[[str], Awaitable[Tried]], make_it: Callable[[Tried], Awaitable[object]], sealed: str
 ) -> Tried | None:
     """Make a change, at the revision at which it was tried once more, if it does what was sealed.
 
     Else nothing is made, and here is what it would do now. ``try_it`` takes what its occasion is called beside the
-    change's own. Raises :class:`StaleEdit` where the very thing was changed meanwhile.
+    change's own; ``make_it`` takes the trial. Raises :class:`StaleEdit` where the very thing was changed meanwhile.
     """
     tried = await try_it("tried")
     if seal(tried) != sealed:
         return tried
     try:
-        await make_it(tried.revision)
+        await make_it(tried)
     except StaleEdit as stale:
         if "revision" not in stale.members:
             raise

@@ -320,7 +320,9 @@ async def _overview(request: Request, visiting: Visit, name: str, **filling: dic
     alike: dict[str, list[Entry]] = {}
     for entry in shown.entries:
         alike.setdefault(entry.text, []).append(entry)
-    asking = [(name, action, each) for each, actions in shown.asking.items() for action in actions]
+    asking = [(each, action) for each, actions in shown.asking.items() for action in actions]
+    asked = next((shown.asked[each] for each in asking if each in shown.asked), None)
+    ask = next(((name, action, there) for there, action in asking if (there, action) not in shown.asked), None)
     return _tab(
         request,
         visiting,
@@ -333,7 +335,8 @@ async def _overview(request: Request, visiting: Visit, name: str, **filling: dic
         entries=list(alike.values()),
         compared=shown.compared if len(alike) > 1 else (),
         fresh_days=FRESH.days,
-        ask=_ask(*asking[0]) if asking and not shown.seen.actions else None,
+        ask=_ask(*ask) if ask and not asked and not shown.seen.actions else None,
+        asked=asked if not shown.seen.actions else None,
         edits=Action.DECLARE in shown.seen.governing,
         placeholders=placeholders(name),
         given=filling.get("given", {}),

@@ -6,7 +6,7 @@ and only where that view says the very same; a text that has no place in a form 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
@@ -18,6 +18,7 @@ from muniment.core.forms import Comparison, Demand, Form
 from muniment.core.grant_readings import grant_in, grant_said
 from muniment.core.grants import Grant
 from muniment.core.groups import is_builtin, parse_group, write_group
+from muniment.core.masks import Mask, MaskAction, read_mask, write_mask
 from muniment.core.names import ROOT, checked_dataset, checked_domain, checked_id
 from muniment.core.policies import Policy, PolicyKind
 from muniment.core.problems import Fault, Invalid
@@ -192,6 +193,30 @@ def switched(typed: Typed, view: View) -> Switched:
     It may have no name yet.
     """
     return _turned(typed, typed_of(policy_of(_UNNAMED, typed), view))
+
+
+def mask_in(typed: Typed) -> Mask | None:
+    """The mask that a draft demands, if it demands one; :class:`Invalid` for anything else that stands there."""
+    reading = Reading(typed.fields)
+    stands = reading.plain_data("obligation")
+    reading.check()
+    return read_mask(stands) if stands else None
+
+
+def masking(typed: Typed, picked: Collection[str], offered: Collection[str], action: str) -> Typed:
+    """The draft with these columns in its mask, beside those of it that were not offered to be picked.
+
+    A draft that demands nothing yet becomes a mask, which is about loading and takes no action of its own.
+    """
+    stands = mask_in(typed)
+    chosen = MaskAction(action) if action in set(MaskAction) else MaskAction.REPLACE_WITH_NULL
+    if stands is None and not picked:
+        return typed
+    others, tags = ((*stands.columns,), stands.column_tags) if stands is not None else ((), ())
+    columns = sorted({*picked, *(each for each in others if each not in offered)})
+    written = write_mask(Mask(chosen, tuple(columns), tags))
+    mask = {"kind": PolicyKind.MASK.value, "actions": "", "obligation": yaml_of(written)}
+    return replace(typed, fields={**typed.fields, **mask})
 
 
 def _turned(typed: Typed, into: Switched) -> Switched:

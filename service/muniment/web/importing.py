@@ -6,6 +6,7 @@ import re
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
+from uuid import UUID
 
 from fastapi import Request, Response
 
@@ -15,20 +16,21 @@ from muniment.core.dataset_types import KnownTypes
 from muniment.core.environments import BASE
 from muniment.core.names import is_environment
 from muniment.core.problems import Invalid, NotAllowed, NotFound, Problem, StaleEdit, Unavailable
-from muniment.core.projects.conf import REASONS, Left
+from muniment.core.projects.conf import REASONS, Left, Reason
 from muniment.core.projects.written import settings_text
 from muniment.flows.declare_dataset import Desk, begin_to_declare
 from muniment.flows.house import House
-from muniment.flows.import_catalog import Entry, ReadCatalog, read_catalog
+from muniment.flows.import_catalog import SAVED, Entry, ReadCatalog, read_brought, read_catalog
 from muniment.flows.sign_in import Visit
 from muniment.flows.try_changes import Tried
 from muniment.web import diffs
 from muniment.web.consequences import foreseen, look, reason_in, save
 from muniment.web.dataset_forms import plain
 from muniment.web.diffs import Line
-from muniment.web.pages import page_router, show
+from muniment.web.pages import go, page_router, show
 from muniment.web.visiting import Housed, Posting, Visiting, all_of, form_for, form_of
 from muniment.web.words import WORDS
+from muniment.web.words.texts import one_of
 
 router = page_router()
 
@@ -100,10 +102,10 @@ async def post_import(request: Request, house: Housed, visiting: Posting) -> Res
 
 @router.post("/declare/import/save")
 async def post_save(request: Request, house: Housed, visiting: Posting) -> Response:
-    """The chosen entries declared, all or none, if that still does what was seen."""
+    """The chosen entries declared, all or none, if that still does what was seen; then on to what came of it."""
     fields = await form_of(request)
     chosen = frozenset(await all_of(request, "take"))
-    read = await _read(house, visiting, fields)
+    read = await _read(house, visiting, fields, chosen)
     try:
         together = read.together(chosen, reason_in(fields))
         tried = await save(house, visiting.occasion, together, fields.get("seal", ""))
@@ -111,25 +113,38 @@ async def post_save(request: Request, house: Housed, visiting: Posting) -> Respo
         return await _refused(request, house, visiting, fields, read, chosen, refused)
     if tried is not None:
         return _review(request, visiting, fields, read, chosen, tried, moved=True)
+    return go(f"/declare/imported/{visiting.occasion.request_id}")
+
+
+@router.get("/declare/imported/{id}")
+async def get_imported(request: Request, house: Housed, visiting: Visiting, id: UUID) -> Response:  # noqa: A002
+    """What came over of a catalog, and what did not, by the request that saved it."""
+    brought = await read_brought(house, visiting.occasion, id)
     return show(
         "declare/imported.html",
         here="datasets",
         visiting=visiting,
         form=form_for(request),
-        names=sorted(chosen & {each.name for each in read.entries}),
-        domain=read.domain.name,
+        names=sorted(brought.imported.names.values()),
+        domain=brought.domain,
+        left=[(name, _why(why)) for name, why in brought.left],
+        further=brought.further,
         settings=settings_text(
-            read.only(chosen),
-            KnownTypes.newest(),
-            domain=fields.get("domain", ""),
-            url=request.app.state.public_url,
+            brought.imported, KnownTypes.newest(), domain=brought.domain, url=request.app.state.public_url
         ),
     )
 
 
-async def _read(house: House, visiting: Visit, fields: Mapping[str, str]) -> ReadCatalog:
-    occasion = visiting.occasion.beside("read")
-    return await read_catalog(house, occasion, fields.get("domain", ""), _texts(fields))
+def _why(why: Reason | str) -> str:
+    """Why an entry did not come over, in words."""
+    return REASONS[why] if isinstance(why, Reason) else one_of(WORDS["import"]["whys"], why)
+
+
+async def _read(
+    house: House, visiting: Visit, fields: Mapping[str, str], chosen: Collection[str] | None = None
+) -> ReadCatalog:
+    occasion = visiting.occasion.beside(SAVED)
+    return await read_catalog(house, occasion, fields.get("domain", ""), _texts(fields), chosen)
 
 
 def _texts(fields: Mapping[str, str]) -> dict[str, str]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
+from dataclasses import dataclass
 from typing import Annotated
 
 from fastapi import Query, Request, Response
 
+from muniment.core.masks import MaskAction
 from muniment.core.policies import Policy, PolicyKind
-from muniment.core.problems import Problem
+from muniment.core.problems import Invalid, Problem
 from muniment.core.schema import DATA_ACTIONS, GOVERNING_ACTIONS, Action
-from muniment.core.sentences import sentence
+from muniment.core.sentences import MASKED, sentence
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.browse_rules import Vocabulary, read_vocabulary
 from muniment.flows.edit_policy import edit_policy, end_policy, plan_policy, plan_policy_end
 from muniment.flows.house import House
 from muniment.flows.sign_in import Visit
-from muniment.web.drafts import FIELDS, Typed, View, policy_of, switched, typed_of
+from muniment.web.drafts import FIELDS, Typed, View, mask_in, policy_of, switched, typed_of
 from muniment.web.pages import page_router, show, status_of
 from muniment.web.proposals import Proposal, errors_in, failing_of
 from muniment.web.rule_forms import RuleForm, serve
@@ -102,6 +104,7 @@ def _edit_page(
         view=typed.view.value,
         views=[each.value for each in View],
         known=words,
+        mask=_mask_offered(words, typed) if typed.view is View.FORM else None,
         kinds=[(kind.value, KINDS[kind]) for kind in PolicyKind],
         data_choices=choices_of(DATA_ACTIONS),
         governing_choices=choices_of(GOVERNING_ACTIONS),
@@ -113,6 +116,28 @@ def _edit_page(
         errors=errors_in(refused, typed.view, FIELDS[typed.view]),
         failing=failing_of(refused),
     )
+
+
+@dataclass(frozen=True)
+class MaskOffered:
+    """What can be picked for a mask: the columns, those that are in it, what becomes of them, and how."""
+
+    columns: Sequence[tuple[str, str, str]]
+    picked: Collection[str]
+    actions: Sequence[tuple[str, str]]
+    action: str
+
+
+def _mask_offered(words: Vocabulary, typed: Typed) -> MaskOffered:
+    """The columns of the datasets that are named, as boxes to tick."""
+    try:
+        mask = mask_in(typed)
+    except Invalid:
+        mask = None  # What stands there is told of once somebody picks, or looks.
+    columns = [(name, name, ", ".join((*each.datasets, *each.tags))) for name, each in words.columns.items()]
+    actions = [(each.value, MASKED[each]) for each in MaskAction]
+    picked = mask.columns if mask is not None else ()
+    return MaskOffered(columns, picked, actions, mask.action.value if mask is not None else "")
 
 
 def choices_of(actions: Iterable[Action]) -> list[tuple[str, str]]:

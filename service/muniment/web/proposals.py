@@ -77,7 +77,7 @@ async def propose(
     try_it = partial(_tried, house, visiting, proposal)
     if sealed is None:
         return _page(request, visiting, proposal, foreseen(await try_it("tried")))
-    tried = await made_as_seen(try_it, proposal.make, sealed)
+    tried = await made_as_seen(try_it, lambda tried: proposal.make(tried.revision), sealed)
     if tried is not None:
         return _page(request, visiting, proposal, foreseen(tried), moved=True)
     return go(proposal.leads_to, done=proposal.done)

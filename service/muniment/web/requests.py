@@ -354,6 +354,7 @@ def _asking(
         first_day=f"{visiting.occasion.at + timedelta(days=1):%Y-%m-%d}",
         last_day=f"{visiting.occasion.at + LONGEST:%Y-%m-%d}",
         made=made,
+        asked_before=refused.members.get("request") if refused is not None else None,
         errors=_errors(refused, _FIELDS),
     )
 

@@ -1,9 +1,13 @@
-"""``/reviews``: rules whose day has come, kept or ended in one sitting; and what somebody who leaves leaves behind."""
+"""``/reviews``: rules whose day has come, kept or ended in one sitting; and what somebody who leaves leaves behind.
+
+One choice can be set for several rules at once, those that are marked. That saves nothing: the page comes back with it,
+and each of them can still be decided otherwise.
+"""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Final, Literal, cast
@@ -23,8 +27,9 @@ from muniment.flows.house import House, aside
 from muniment.flows.review_access import ToReview, list_due, sit
 from muniment.web.pages import go, page_router, show
 from muniment.web.typed import Reading, errors_of
-from muniment.web.visiting import Housed, Posting, Visiting, form_for, form_of
+from muniment.web.visiting import Housed, Posting, Visiting, all_of, form_for, form_of
 from muniment.web.words import WORDS
+from muniment.web.words.texts import one_of
 
 router = page_router()
 
@@ -34,6 +39,8 @@ _LONGEST_REASON: Final = 500
 _MOST_USES: Final = 100
 
 _WORDS: Final = WORDS["reviews"]
+#: What can be set for several rules at once: that they are marked, or what becomes of those that are.
+_SET: Final = frozenset({"mark", "keep", "end"})
 #: How a field says which rule it is about, in which version: as the page showed it.
 _OF: Final = re.compile(r"do\.(policy|grant)\.(\d{1,9})\.(.{1,220})", re.DOTALL)
 
@@ -51,11 +58,33 @@ class Card:
     cedar: str
     chosen: str
     reason: str
+    marked: bool
 
     @property
     def key(self) -> str:
         """How the fields of this rule end."""
         return f"{self.kind}.{self.version}.{self.id}"
+
+
+@dataclass(frozen=True)
+class Marking:
+    """Which rules are marked, and what is set for all of them at once: ``keep``, ``end``, or that they are marked."""
+
+    keys: Collection[str] = ()
+    what: str = ""
+
+    def choice(self, key: str, typed: str) -> str:
+        """What is chosen for a rule for which this was typed."""
+        return self.what if self.what in {"keep", "end"} and key in self.keys else typed
+
+    def marks(self, key: str) -> bool:
+        """Whether a rule is marked from now on: what is set for it needs no mark any more."""
+        return self.what == "mark" or (not self.what and key in self.keys)
+
+    def says(self, cards: Sequence[Card]) -> str:
+        """What was set for how many of the rules on the page; nothing, if nothing was."""
+        count = len(cards) if self.what == "mark" else sum(card.key in self.keys for card in cards)
+        return one_of(_WORDS["set"], self.what if count else "none").format(count=count) if self.what else ""
 
 
 @router.get("/reviews")
@@ -66,8 +95,14 @@ async def get_reviews(request: Request, house: Housed, visiting: Visiting) -> Re
 
 @router.post("/reviews")
 async def post_reviews(request: Request, house: Housed, visiting: Posting) -> Response:
-    """What was decided in one sitting: what may be is done, and each of the others says why it is not."""
+    """What was decided in one sitting: what may be is done, and each of the others says why it is not.
+
+    Or one choice for all that are marked: then nothing is decided yet.
+    """
     typed = await form_of(request)
+    marking = Marking(await all_of(request, "mark"), typed.get("all", ""))
+    if marking.what in _SET:
+        return await _due(request, house, visiting, typed, {}, marking=marking)
     verdicts, errors = _verdicts(typed)
     if errors:
         return await _due(request, house, visiting, typed, errors)
@@ -123,6 +158,7 @@ async def _due(
     typed: Mapping[str, str],
     errors: Mapping[str, str],
     decided: int | None = None,
+    marking: Marking | None = None,
 ) -> Response:
     """The page of what is due, with what was typed."""
     reading = Reading(typed)
@@ -130,7 +166,8 @@ async def _due(
     after = reading.line("after", 220)
     faults = {**errors, **errors_of(reading.faults, ("scope", "by"))}
     due = await list_due(house, visiting.occasion.beside("list"), scope, by, _MOST_RULES, after)
-    cards = await aside(lambda: [_card(each, typed) for each in due.found])
+    marked = marking or Marking(await all_of(request, "mark") if request.method == "POST" else ())
+    cards = await aside(lambda: [_card(each, typed, marked) for each in due.found])
     return show(
         "reviews/due.html",
         status=422 if faults else 200,
@@ -144,6 +181,7 @@ async def _due(
         total=due.total,
         decided=decided,
         refused=len(errors),
+        marking=marked.says(cards),
         kept=_count(typed, "kept"),
         ended=_count(typed, "ended"),
     )
@@ -167,7 +205,7 @@ def _placed(errors: Mapping[str, str], cards: Sequence[Card]) -> dict[str, str]:
     return found
 
 
-def _card(each: ToReview, typed: Mapping[str, str]) -> Card:
+def _card(each: ToReview, typed: Mapping[str, str], marking: Marking) -> Card:
     rule = each.due.rule
     kind: Literal["policy", "grant"] = "grant" if isinstance(rule, Grant) else "policy"
     key = f"{kind}.{rule.version}.{rule.id}"
@@ -179,8 +217,9 @@ def _card(each: ToReview, typed: Mapping[str, str]) -> Card:
         sentence(rule),
         reason_of(rule),
         _cedar(rule),
-        typed.get(f"do.{key}", ""),
+        marking.choice(key, typed.get(f"do.{key}", "")),
         typed.get(f"why.{key}", ""),
+        marking.marks(key),
     )
 
 

@@ -13,15 +13,15 @@ from fastapi import APIRouter, Query, Request, Response
 
 from muniment.core.grants import Grant
 from muniment.core.policies import Policy
-from muniment.core.problems import NotFound, Problem
+from muniment.core.problems import Invalid, NotFound, Problem
 from muniment.core.sentences import sentence
 from muniment.flows.browse_rules import Vocabulary, read_standing_rule, read_vocabulary
 from muniment.flows.house import House, aside
 from muniment.flows.sign_in import Visit
-from muniment.web.drafts import Switched, Typed, View
-from muniment.web.proposals import Proposal, preview, propose_end, step_on
+from muniment.web.drafts import Switched, Typed, View, masking
+from muniment.web.proposals import Page, Proposal, preview, propose_end, step_on, typed_in, version_in
 from muniment.web.rules import After, history_page, policy_in, rule_page
-from muniment.web.visiting import Housed, Posting, Visiting, form_of
+from muniment.web.visiting import Housed, Posting, Visiting, all_of, form_of
 
 Rule = TypeVar("Rule", Policy, Grant)
 #: The same, where it is only taken.
@@ -73,7 +73,8 @@ class RuleForm(Generic[Rule]):
 
     async def drafted(self, request: Request, house: House, visiting: Visit, standing: Rule | None) -> Response:
         """One step of a draft: to another view, to what it would do, or to its end: that it holds."""
-        words = await read_vocabulary(house, visiting.occasion.beside("words"))
+        sent = await typed_in(request)
+        words = await read_vocabulary(house, visiting.occasion.beside("words"), sent.value("names").split())
 
         def change(typed: Typed, version: int) -> Proposal:
             id_ = standing.id if standing is not None else typed.value("id").strip()
@@ -82,7 +83,23 @@ class RuleForm(Generic[Rule]):
         def page(typed: Typed, *, version: int, why: str = "", refused: Problem | None = None) -> Response:
             return self.page(request, visiting, words, typed, standing, version=version, why=why, refused=refused)
 
+        if (await form_of(request)).get("step") == "mask":
+            return await _masked(request, sent, words, page)
         return await step_on(request, house, visiting, turn=self.turn, change=change, page=page)
+
+
+async def _masked(request: Request, typed: Typed, words: Vocabulary, page: Page) -> Response:
+    """The draft with the columns that were picked in its mask; where none were offered yet, they are now."""
+    fields = await form_of(request)
+    version = version_in(fields)
+    try:
+        offered = words.columns.keys() & (await all_of(request, "mask_offered"))
+        picked = words.columns.keys() & (await all_of(request, "mask_columns"))
+        return page(
+            masking(typed, picked, offered, fields.get("mask_action", "")) if offered else typed, version=version
+        )
+    except Invalid as refused:
+        return page(typed, version=version, refused=refused)
 
 
 def serve(router: APIRouter, form: RuleForm[Rule]) -> None:
@@ -130,8 +147,9 @@ def serve(router: APIRouter, form: RuleForm[Rule]) -> None:
     ) -> Response:
         """A rule as a draft of its next version."""
         rule = await form.standing(house, visiting, id)
-        words = await read_vocabulary(house, visiting.occasion.beside("words"))
         found = await aside(lambda: form.typed(rule, view))
+        named = found.typed.value("names").split()
+        words = await read_vocabulary(house, visiting.occasion.beside("words"), named)
         says = sentence(rule)
         return form.page(request, visiting, words, found.typed, rule, version=rule.version, says=says, why=found.why)
 

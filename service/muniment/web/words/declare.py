@@ -247,6 +247,11 @@ WORDS: Final[Texts] = {
         "back": "Back to the entries",
         "done": "They are declared",
         "done_lead": "All of them, in one change. Who can use them is up to grants and policies.",
+        "came": "What came over",
+        "stayed": "What did not come over",
+        "stayed_lead": "The project goes on with these as they are.",
+        "stayed_further": "and {count} more",
+        "whys": {"wrong": "It was to be mended first.", "left": "It was not chosen."},
         "give": "Give access to the domain",
         "settings": "In the project",
         "settings_lead": "With this file the project runs on what was declared. Take the entries out of its own "

@@ -230,6 +230,13 @@ WORDS: Final[Texts] = {
         "valid_from": "From",
         "valid_to": "Until",
         "day_hint": "A day, such as 2027-03-31. It begins at 00:00 UTC.",
+        "mask": "Mask columns",
+        "mask_lead": "Pick from the columns that the datasets named above declare. Others can be written below.",
+        "mask_none": "Name datasets above, each on a line of its own. Those that declare columns show them here.",
+        "mask_columns": "Columns that are masked",
+        "mask_action": "What becomes of them",
+        "mask_show": "Show the columns of these datasets",
+        "mask_put": "Put them into the mask",
         "obligation": "The mask or the row filter",
         "obligation_hint": "As YAML. A mask: columns: [email] and action: replace-with-null. A row filter: type: eq, "
         "term: region and value: EU.",

@@ -90,6 +90,7 @@ WORDS: Final[Texts] = {
         "unknown_names": "These do not exist, or you may not know of them:",
         "unknown": "Some of these do not exist, or you may not know of them.",
         "made": "Asked for already:",
+        "asked_before": "Your request from before",
         "renews": "You ask for longer what you have already. Where it is approved, it goes on as it is.",
         "because_missing": "Say why you need it.",
         "dataset_missing": "Name at least one dataset.",
