@@ -14,6 +14,7 @@ from muniment.core.problems import Busy, Invalid
 from muniment.core.realm import Realm
 from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.store import changes, ledger, realms, revisions, subjects
+from muniment.store.present import Present
 from muniment.store.realms import Realms
 from muniment.store.subjects import Known, Sightings
 from tests.store.test_realms import REVISIONS, SCHEMA, change, dataset, edits_that_fit
@@ -28,13 +29,19 @@ AS_ANALYST = SubjectState(ANN, "corp", frozenset({"analysts"}), {"clearance": 3}
 AS_LEAD = SubjectState(ANN, "corp", frozenset({"analysts", "leads"}), {"clearance": 4})
 
 
+@pytest.fixture
+def present(db):
+    """One connection for many realms: what asks what is so now holds it until its database is closed."""
+    return Present(db)
+
+
 @settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(REVISIONS, min_size=1, max_size=5), st.lists(st.integers(0, 6), max_size=8))
-async def test_an_earlier_realm_is_the_one_that_stood_whatever_it_is_made_of(db, drawn, ages):
+async def test_an_earlier_realm_is_the_one_that_stood_whatever_it_is_made_of(db, present, drawn, ages):
     """In any order of asking, so that one is made of an earlier and of a later one; and read whole."""
     for wanted in drawn:
-        await change(db, *edits_that_fit(await Realms(db, SCHEMA).current(), wanted))
-    asking = Realms(db, SCHEMA)
+        await change(db, *edits_that_fit(await Realms(db, SCHEMA, present).current(), wanted))
+    asking = Realms(db, SCHEMA, present)
     async with db.begin() as tx:
         newest = await revisions.newest(tx)
     for revision in (max(0, newest - age) for age in ages):

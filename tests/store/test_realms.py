@@ -24,6 +24,7 @@ from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.store import changes, revisions
 from muniment.store.databases import Database
 from muniment.store.held import Held
+from muniment.store.present import Present
 from muniment.store.realms import Realms
 
 pytestmark = pytest.mark.anyio
@@ -102,20 +103,26 @@ CHANGES = st.one_of([changes_of(kind) for kind in PUTS])
 REVISIONS = st.lists(CHANGES, min_size=1, max_size=4, unique_by=lambda change: (change.kind, change.key))
 
 
+@pytest.fixture
+def present(db):
+    """One connection for many realms: what asks what is so now holds it until its database is closed."""
+    return Present(db)
+
+
 @settings(max_examples=settings.default.max_examples // 2)
 @given(st.lists(REVISIONS, max_size=4))
-async def test_a_realm_brought_forward_is_the_one_built_afresh(db, drawn):
-    watching = Realms(db, SCHEMA)
+async def test_a_realm_brought_forward_is_the_one_built_afresh(db, present, drawn):
+    watching = Realms(db, SCHEMA, present)
     await watching.current()
     passed = []
     for wanted in drawn:
-        realm = await Realms(db, SCHEMA).current()
+        realm = await Realms(db, SCHEMA, present).current()
         await change(db, *edits_that_fit(realm, wanted))
         passed.append(await watching.current())
     async with db.begin() as tx:
         for realm in passed:
             assert realm == await watching.load(tx, realm.revision)
-        assert await watching.current() == await Realms(db, SCHEMA).load(tx)
+        assert await watching.current() == await Realms(db, SCHEMA, present).load(tx)
 
 
 def edits_that_fit(realm, wanted):

@@ -30,7 +30,7 @@ class Now(NamedTuple):
 
 
 class Present:
-    """Answers what is so now, for one process."""
+    """Answers what is so now, for one process: it holds a connection until the database is closed."""
 
     def __init__(self, db: Database) -> None:
         self._held = Held(db, _NUMBERS, seconds=_PATIENCE_SECONDS)
