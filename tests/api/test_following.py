@@ -21,6 +21,7 @@ from muniment.core.selections import Selection
 from muniment.core.subjects import Kind, Subject, SubjectState
 from muniment.flows.follow_ledger import MOST_OF_ONE, begin_following, follow_ledger
 from muniment.store import ledger
+from tests.api.meanwhile import before_the_next_page
 from tests.api.running import Caller, Running, grant, refusal
 from tests.tampering import tamper
 
@@ -210,6 +211,29 @@ async def test_a_stream_ends_with_the_sign_in_and_when_the_service_stops(company
         async with stream(http, company.audrey) as told:
             stopping.append("now")
             assert [each async for each in told] == []
+
+
+async def test_a_row_of_after_a_right_ended_is_judged_by_what_is_so_then(
+    company: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen to fail with the rights asked before the page was read."""
+    house, at = company.app.state.house, datetime.now(UTC)
+    await company.sam.get("/v1/whoami")
+    await company.root.make("/v1/grants/sam-audits", grant("user:sam", ["audit"], on={"domain": "sales"}))
+    sam = Occasion(SubjectState(Subject(Kind.USER, "sam"), "corp"), at, new_id(at), until=at + timedelta(hours=1))
+    following = await begin_following(house, sam, Selection(), None, goes_on=True)
+
+    async def ended() -> None:
+        assert (await company.root.delete("/v1/grants/sam-audits", after=1)).status_code == 204
+        await written(company, "sales.orders")
+        await written(company, "sales.orders", subject="user:sam")
+
+    async with aclosing(follow_ledger(house, sam, following, lambda: at, lambda: False)) as pages:
+        before_the_next_page(monkeypatch, ended)
+        async for page in pages:
+            assert {row.subject for _, row in page} <= {"user:sam"}
+            if page:
+                break
 
 
 async def test_a_stream_ends_with_the_token(company: Running) -> None:

@@ -28,6 +28,7 @@ from muniment.flows.send_webhooks import Pace, Sender
 from muniment.post.webhooks import Messenger
 from muniment.store import ledger
 from muniment.store.ledger_tail import Tail
+from tests.api.meanwhile import before_the_next_page
 from tests.api.receiving import TAKEN, Answered, Message, Receiver, receiving
 from tests.api.running import Caller, Running, grant, refusal, running
 
@@ -372,6 +373,24 @@ async def test_nothing_is_sent_for_whoever_may_not_sign_in_any_more(calling: Run
     assert (await calling.root.post("/v1/subjects/user:leaver/end", {"reason": "leaves"})).status_code == 200
     await written(calling, 1)
     assert "may not sign in" in await stopped(calling.root, f"{path}?subject=user:leaver")
+    assert receiver.came == []
+
+
+async def test_a_row_of_after_a_right_ended_is_judged_by_what_is_so_then(
+    calling: Running, receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Seen to fail with rows sent in the turn that read them, by a standing from before they were written."""
+    late = calling.somebody("eve", sub="late")
+    await late.get("/v1/whoami")
+    await calling.root.make("/v1/grants/late-audits", grant("user:late", ["audit"], on={"domain": "sales"}))
+
+    async def ended() -> None:
+        assert (await calling.root.post("/v1/subjects/user:late/end", {"reason": "leaves"})).status_code == 200
+        await written(calling, 1)
+
+    path, _ = await hooked(late, receiver)
+    before_the_next_page(monkeypatch, ended)
+    assert "may not sign in" in await stopped(calling.root, f"{path}?subject=user:late")
     assert receiver.came == []
 
 

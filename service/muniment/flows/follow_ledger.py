@@ -130,6 +130,8 @@ async def follow_ledger(
     async with house.tail.following():
         heard = clock()
         while not leaving():
+            # Read before it is asked who may read: a right that ended before a row was written gives no sight of it.
+            page = await house.tail.after(place, _PAGE)
             at = clock()
             if occasion.until is not None and at >= occasion.until:
                 return
@@ -138,7 +140,6 @@ async def follow_ledger(
                 right = await _right(house, occasion, right, now, at)
             except TokenRefused:
                 return
-            page = await house.tail.after(place, _PAGE)
             told = [each for each in page if right.reader.may_read(each[1]) and following.selection.takes(each[1])]
             if told or not timedelta(0) <= at - heard < _SILENCE:
                 yield told

@@ -227,11 +227,13 @@ class Sender:
         """The next row to send, what waits before what is new; None where there is none yet."""
         if standing.waiting is not None:
             return await self._waiting(turn, standing, standing.waiting, reader, at)
-        place = turn.seen or standing.place
         if not turn.ahead:
+            place = turn.seen or standing.place
             turn.ahead.extend(await self._house.tail.after(place, self._pace.page))
             if not turn.ahead:
                 await self._house.tail.news(place, standing.now, self._pace.look.total_seconds())
+            # These may have been written after a right had ended that stood when it was asked: asked anew, then sent.
+            return None
         while turn.ahead:
             stands, found = turn.ahead[0]
             if reader.may_read(found) and standing.webhook.selection.takes(found):
