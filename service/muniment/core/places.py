@@ -7,8 +7,11 @@ dataset on a path gives what the first one does, to whoever may load the second.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.datasets import Dataset
@@ -28,6 +31,9 @@ _PLACEHOLDER = re.compile(r"\{(?:\*|[a-z][a-z0-9_]*)\}")
 #: Where types of which no more is known than their name say that their data lies.
 _USUAL_PATHS = ("filepath", "path")
 
+#: By what places are sorted: how they begin, up to the first placeholder.
+_FIXED: Callable[[_Named], str] = attrgetter("fixed")
+
 
 @dataclass(frozen=True, slots=True)
 class _Read:
@@ -38,8 +44,27 @@ class _Read:
 
     dataset: Dataset
     places: frozenset[str]
-    segments: tuple[Sequence[str], ...]
     texts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Setting:
+    """What variables stand for in one domain, by environment; one object for each that differs."""
+
+    variables: Mapping[str, Mapping[str, str]]
+    environments: tuple[str, ...]
+
+
+class _Named(NamedTuple):
+    """A place that a dataset names; where a variable stands in it, in this setting.
+
+    ``fixed`` are the segments before the first that holds a placeholder, each with a slash behind it.
+    """
+
+    fixed: str
+    place: str
+    dataset: Dataset
+    setting: _Setting | None
 
 
 class Written:
@@ -49,6 +74,10 @@ class Written:
         self._types = types
         self._paths: dict[object, tuple[str, ...]] = {}
         self._known: dict[int, _Read] = {}
+        self._settings: dict[object, _Setting] = {}
+        self._filled: dict[tuple[int, _Setting], frozenset[str]] = {}
+        self._indexed: set[int | tuple[int, _Setting]] = set()
+        self._index: list[_Named] = []
 
     def of(self, dataset: Dataset) -> _Read:
         """What this very dataset writes."""
@@ -57,12 +86,61 @@ class Written:
             known = self._known[id(dataset)] = self._read(dataset)
         return known
 
+    def setting(self, realm: Realm, domain: str) -> _Setting:
+        """What variables stand for in a domain of a realm: the same object wherever they stand for the same."""
+        names = realm.environment_names
+        variables = {name: realm.variables_of(domain, name) for name in (BASE, *names)}
+        key = tuple((name, frozenset(values.items())) for name, values in variables.items())
+        return self._settings.setdefault(key, _Setting(variables, names))
+
+    def filled(self, read: _Read, setting: _Setting) -> frozenset[str]:
+        """The places in which a variable stands, as they are served."""
+        key = (id(read.dataset), setting)
+        known = self._filled.get(key)
+        if known is None:
+            texts = (text for layer, text in read.texts for text in _filled(text, read.dataset, layer, setting))
+            known = self._filled[key] = _placed(texts)
+        return known
+
+    def hold(self, datasets: Iterable[tuple[Dataset, _Setting]]) -> None:
+        """Take care that the places of these can be met, each dataset's as they are in a setting."""
+        new: list[_Named] = []
+        for dataset, setting in datasets:
+            if id(dataset) not in self._indexed:
+                self._indexed.add(id(dataset))
+                new += [_Named(_fixed(place), place, dataset, None) for place in self.of(dataset).places]
+            read = self._known[id(dataset)]
+            if read.texts and (id(dataset), setting) not in self._indexed:
+                self._indexed.add((id(dataset), setting))
+                new += [_Named(_fixed(place), place, dataset, setting) for place in self.filled(read, setting)]
+        if new:
+            self._index += new
+            self._index.sort(key=_FIXED)
+
+    def meeting(self, place: str) -> Iterator[_Named]:
+        """Whatever may be the same place as this one, lie inside it, or around it, of all that is held.
+
+        Where two may meet, what is fixed at the beginning of one continues what is fixed at the beginning of the
+        other. So it is looked for among those that begin so, and at each place around.
+        """
+        segments, fixed = place.split("/"), _fixed(place)
+        around = [fixed[:end] for end, character in enumerate(fixed, start=1) if character == "/"]
+        for prefix in around[:-1]:
+            yield from self._between(segments, prefix, bisect_right(self._index, prefix, key=_FIXED))
+        yield from self._between(segments, fixed, bisect_left(self._index, f"{fixed[:-1]}0", key=_FIXED))
+
+    def _between(self, segments: Sequence[str], first: str, end: int) -> Iterator[_Named]:
+        """Those that do meet, from the first on whose fixed beginning is this one."""
+        for number in range(bisect_left(self._index, first, key=_FIXED), end):
+            named = self._index[number]
+            if coincide(segments, named.place.split("/")):
+                yield named
+
     def _read(self, dataset: Dataset) -> _Read:
         layers = dataset.environments.items()
         found = [(layer, text) for layer, definition in layers for text in self._texts(definition)]
         places = _placed(text for _, text in found if "${" not in text)
-        texts = tuple((layer, text) for layer, text in found if "${" in text)
-        return _Read(dataset, places, tuple(place.split("/") for place in places), texts)
+        return _Read(dataset, places, tuple((layer, text) for layer, text in found if "${" in text))
 
     def _texts(self, definition: Mapping[str, object]) -> Iterator[str]:
         """Whatever may be a place: the arguments that hold one, and each text that begins as an address does."""
@@ -88,38 +166,61 @@ class Places:
     def __init__(self, realm: Realm, written: Written) -> None:
         self._realm = realm
         self._written = written
-        self._variables: dict[tuple[str, str], Mapping[str, str]] = {}
+        self._settings: dict[str, _Setting] = {}
+        self._held = False
 
     def of(self, dataset: Dataset) -> frozenset[str]:
         """Every place that the definition in force in some environment names; what runs choose in it is left open."""
         read = self._written.of(dataset)
-        return read.places | self._open(read) if read.texts else read.places
+        return read.places | self._written.filled(read, self._setting(dataset.domain)) if read.texts else read.places
 
-    def sharing(self, places: Iterable[str], datasets: Iterable[Dataset]) -> Iterator[Dataset]:
-        """Those of the datasets that name one of these places, one inside it, or one around it."""
-        sought = [place.split("/") for place in places]
-        for dataset in datasets if sought else ():
-            read = self._written.of(dataset)
-            there = [*read.segments, *(place.split("/") for place in self._open(read))] if read.texts else read.segments
-            if any(_coincide(one, other) for one in sought for other in there):
-                yield dataset
+    def sharing(self, places: Iterable[str], *, but: str) -> Sequence[Dataset]:
+        """The datasets of the realm ``but`` one that name one of these places, one inside it, or one around it."""
+        sought = list(places)
+        if not sought:
+            return ()
+        self._hold_all()
+        meeting = (named for place in sought for named in self._written.meeting(place))
+        found = {named.dataset.name: named.dataset for named in meeting if self._stands(named)}
+        found.pop(but, None)
+        return tuple(found.values())
 
-    def _open(self, read: _Read) -> frozenset[str]:
-        """The places in which a variable stands, as they are served."""
-        return _placed(filled for layer, text in read.texts for filled in self._filled(text, read.dataset, layer))
+    def _hold_all(self) -> None:
+        if not self._held:
+            datasets = self._realm.datasets.values()
+            self._written.hold((dataset, self._setting(dataset.domain)) for dataset in datasets)
+            self._held = True
 
-    def _filled(self, text: str, dataset: Dataset, layer: str) -> Iterator[str]:
-        """The text as it is served; of a variable without a value nothing is served."""
-        for environment in self._realm.environment_names if layer == BASE else (layer,):
-            if layer == BASE and environment in dataset.environments:
-                continue
-            key = (dataset.domain, environment)
-            if key not in self._variables:
-                self._variables[key] = self._realm.variables_of(*key)
-            try:
-                yield str(with_variables({"place": text}, self._variables[key])["place"])
-            except InvalidDefinition:
-                continue
+    def _stands(self, named: _Named) -> bool:
+        """Whether it is named in this realm, and not only in another one that was read before."""
+        dataset, setting = named.dataset, named.setting
+        stands = self._realm.datasets.get(dataset.name) is dataset
+        return stands and (setting is None or setting is self._setting(dataset.domain))
+
+    def _setting(self, domain: str) -> _Setting:
+        known = self._settings.get(domain)
+        if known is None:
+            known = self._settings[domain] = self._written.setting(self._realm, domain)
+        return known
+
+
+def _filled(text: str, dataset: Dataset, layer: str, setting: _Setting) -> Iterator[str]:
+    """The text as it is served; of a variable without a value nothing is served."""
+    for environment in setting.environments if layer == BASE else (layer,):
+        if layer == BASE and environment in dataset.environments:
+            continue
+        # Of an environment that is none any more, only what stands for all counts.
+        variables = setting.variables.get(environment, setting.variables[BASE])
+        try:
+            yield str(with_variables({"place": text}, variables)["place"])
+        except InvalidDefinition:
+            continue
+
+
+def _fixed(place: str) -> str:
+    """The segments before the first that holds a placeholder, each with a slash behind it."""
+    placeholder = place.find("{")
+    return f"{place}/" if placeholder < 0 else place[: place.rfind("/", 0, placeholder) + 1]
 
 
 def _placed(texts: Iterable[str]) -> frozenset[str]:
@@ -139,7 +240,7 @@ def spelled(text: str) -> str:
     return f"{scheme}://{rest}"
 
 
-def _coincide(one: Sequence[str], other: Sequence[str]) -> bool:
+def coincide(one: Sequence[str], other: Sequence[str]) -> bool:
     """Whether two places may be the same, or the longer one may lie in the shorter; by their segments.
 
     From the end of the shorter one on: most places begin alike.

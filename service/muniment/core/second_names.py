@@ -32,8 +32,7 @@ def check_declared(written: Written, realm: Realm, proposed: Dataset, asker: Sub
     current = realm.datasets.get(proposed.name)
     places = Places(realm, written)
     named = places.of(current) if current else frozenset()
-    others = [dataset for name, dataset in realm.datasets.items() if name != proposed.name]
-    _refuse_withheld(realm, asker, at, places.sharing(places.of(proposed) - named, others))
+    _refuse_withheld(realm, asker, at, places.sharing(places.of(proposed) - named, but=proposed.name))
 
 
 def check_filled(types: KnownTypes, before: Realm, after: Realm, asker: SubjectState, at: datetime) -> None:
@@ -47,9 +46,8 @@ def check_filled(types: KnownTypes, before: Realm, after: Realm, asker: SubjectS
             continue
         stood = before.datasets.get(name)
         named = then.of(stood) if stood else frozenset()
-        others = [other for other_name, other in after.datasets.items() if other_name != name]
-        sharing = list(now.sharing(now.of(dataset) - named, others))
-        already = {other.name for other in then.sharing(named, [o for o in sharing if o.name in before.datasets])}
+        sharing = now.sharing(now.of(dataset) - named, but=name)
+        already = {other.name for other in then.sharing(named, but=name)} if sharing else set()
         _refuse_withheld(after, asker, at, (other for other in sharing if other.name not in already))
 
 
