@@ -110,7 +110,7 @@ async def test_the_catalog_comes_in_the_media_that_is_asked_for(rich: Running, a
 
 
 async def test_yaml_and_json_say_the_same_to_every_reader(rich: Running) -> None:
-    """Seen to fail with texts written bare in `core/catalog.py`: 12:30 became 750."""
+    """Seen to fail with texts written bare in `core/yaml_texts.py`: 12:30 became 750."""
     from omegaconf import OmegaConf
 
     as_yaml = (await rich.ann.get(CATALOG)).text

@@ -13,7 +13,7 @@ from muniment.api.bodies import Body, Label, Line
 from muniment.api.grants import OnBody
 from muniment.api.versions import stamp
 from muniment.core.break_glass import Emergency
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.names import checked_dataset, checked_domain
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action

@@ -14,12 +14,12 @@ from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Label, Limit, Line, Name
 from muniment.api.versions import stamp
 from muniment.core.bodies import KINDS
-from muniment.core.catalog import write_moment
 from muniment.core.consequences import Effect
 from muniment.core.datasets import Dataset, Lifecycle
 from muniment.core.grants import Grant
 from muniment.core.groups import Group
 from muniment.core.kept import Keeping
+from muniment.core.moments import write_moment
 from muniment.core.policies import Policy
 from muniment.core.problems import Fault, Invalid, VersionNeeded
 from muniment.core.realm import Noun

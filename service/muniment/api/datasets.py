@@ -11,10 +11,10 @@ from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Label, Limit, Line, Name, Page, Text
 from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
-from muniment.core.catalog import write_moment
 from muniment.core.datasets import Column, Dataset, Lifecycle
 from muniment.core.directory import Facet, Looked, May, Order
 from muniment.core.groups import parse_group, write_group
+from muniment.core.moments import write_moment
 from muniment.core.names import domain_of
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action

@@ -10,8 +10,8 @@ from pydantic import Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Line, Moment
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.deputies import Deputyship
+from muniment.core.moments import write_moment
 from muniment.core.subjects import Subject
 from muniment.flows.name_deputy import end_deputy, name_deputy, read_deputies
 

@@ -11,9 +11,9 @@ from muniment.api.bodies import Body
 from muniment.api.catalogs import Environment, Project, Purpose
 from muniment.api.past import At, read_point
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.decisions import Wanted
 from muniment.core.groups import write_group
+from muniment.core.moments import write_moment
 from muniment.core.schema import Action
 from muniment.core.subjects import Subject
 from muniment.core.visibility import LONGEST_ASKED

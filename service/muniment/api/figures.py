@@ -11,8 +11,8 @@ from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body
 from muniment.api.ledger import Asked
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.figures import By
+from muniment.core.moments import write_moment
 from muniment.flows.count_ledger import count_ledger
 
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])

@@ -13,10 +13,10 @@ from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import After, Body, Label, Limit, Line, Moment, Name, Page
 from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import AfterVersion, stamp
-from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.groups import parse_group, write_group
 from muniment.core.kept import Kept
+from muniment.core.moments import write_moment
 from muniment.core.names import checked_dataset, checked_domain
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import Action

@@ -7,7 +7,7 @@ from fastapi import APIRouter, Response
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Page
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.flows.hold_rows import read_holds
 
 router = APIRouter(prefix="/v1/ledger/holds", tags=["ledger"])

@@ -12,8 +12,8 @@ from pydantic import Field, StringConstraints
 from muniment.api.asking import Asking, Doorkeeper, Housed
 from muniment.api.bodies import Body, Limit, Line, Moment, Name, Page
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.keys import RANDOM_BYTES, Key
+from muniment.core.moments import write_moment
 from muniment.core.sign_ins import Bounds, Use
 from muniment.core.subjects import Subject
 from muniment.flows.hold_keys import Wish, list_keys, make_key, read_key, revoke_key, revoke_shown_key

@@ -11,10 +11,10 @@ from pydantic import ConfigDict, Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Moment, Page
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.decisions import EVALUATOR
 from muniment.core.judgements import Judged
 from muniment.core.ledger import Event, Outcome, Question, Row
+from muniment.core.moments import write_moment
 from muniment.core.replays import moment_of, state_of
 from muniment.core.schema import Action
 from muniment.core.tellings import Telling, events_that

@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.lineages import MOST_STEPS, Neighbour, Passage, Side
+from muniment.core.moments import write_moment
 from muniment.flows.trace_lineage import trace_lineage
 
 router = APIRouter(prefix="/v1/datasets", tags=["datasets"])

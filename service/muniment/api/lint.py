@@ -9,8 +9,8 @@ from fastapi import APIRouter, Query, Response
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.lint import Doubt
+from muniment.core.moments import write_moment
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.lint_rules import Asked, lint_rules
 

@@ -12,7 +12,7 @@ from pydantic import Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Page
 from muniment.api.versions import AfterVersion, stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.notices import NoticeKind, Pace
 from muniment.core.webhooks import LONGEST_URL, SECRET_BYTES
 from muniment.flows.choose_notices import (

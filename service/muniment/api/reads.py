@@ -10,7 +10,7 @@ from pydantic import Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Moment
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.reads import ReadBy, Times
 from muniment.core.visibility import LONGEST_ASKED
 from muniment.flows.find_readers import find_readers

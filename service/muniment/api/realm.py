@@ -12,7 +12,7 @@ from muniment.api.bodies import After, Body, Limit
 from muniment.api.kept import KeptInBody, kept_in
 from muniment.api.versions import stamp
 from muniment.core.bodies import body_of, key_of
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.flows.house import aside
 from muniment.flows.read_realm import Gone, Piece, read_realm
 

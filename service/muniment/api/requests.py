@@ -11,7 +11,7 @@ from pydantic import Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Label, Limit, Line, Moment, Name, Page
 from muniment.api.versions import IfMatch, stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.requests import LONGEST, MOST_DATASETS, Narrowing, State, Terms
 from muniment.core.schema import Action

@@ -11,9 +11,9 @@ from pydantic import Field, StringConstraints
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Name, Page
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.groups import write_group
+from muniment.core.moments import write_moment
 from muniment.core.problems import Fault, Invalid
 from muniment.core.reviews import MOST_DECISIONS, End, Keep, Verdict, reason_of
 from muniment.core.rulebook import Written

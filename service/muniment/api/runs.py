@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.runs import UsedIn, UsingProject
 from muniment.flows.find_projects import find_projects
 

@@ -10,7 +10,7 @@ from fastapi import APIRouter, Query, Response
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Page
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.flows import prove_rows
 
 router = APIRouter(prefix="/v1/ledger", tags=["ledger"])

@@ -10,9 +10,9 @@ from pydantic import StringConstraints
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Name
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.groups import parse_group, write_group
+from muniment.core.moments import write_moment
 from muniment.core.rulebook import Written
 from muniment.core.schema import Action
 from muniment.core.sentences import sentence

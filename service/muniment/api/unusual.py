@@ -9,7 +9,7 @@ from fastapi import APIRouter, Response
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Moment
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.unusual import Kind, Unusual
 from muniment.flows.look_at_unusual import look_at_unusual
 

@@ -11,7 +11,7 @@ from pydantic import Field
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Line, Moment, Name, Run
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.uses import MOST_USES, Ended, Use
 from muniment.flows.look_at_use import look_at_use
 from muniment.flows.report_use import report_use

@@ -11,7 +11,7 @@ from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body
 from muniment.api.ledger import Asked
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.views import LONGEST_DAYS, View
 from muniment.flows.keep_views import list_views, remove_view, save_view
 

@@ -12,8 +12,8 @@ from pydantic import Field, StringConstraints
 from muniment.api.asking import Asking, Housed
 from muniment.api.bodies import Body, Limit, Line, Moment, Name, Page
 from muniment.api.versions import AfterVersion, stamp
-from muniment.core.catalog import write_moment
 from muniment.core.ledger import Event, Place
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid
 from muniment.core.selections import MOST_NAMES, checked_selection

@@ -11,8 +11,8 @@ from muniment.api.bodies import After, Body, Limit
 from muniment.api.catalogs import Project, Purpose
 from muniment.api.past import At, read_point
 from muniment.api.versions import stamp
-from muniment.core.catalog import write_moment
 from muniment.core.decisions import Wanted
+from muniment.core.moments import write_moment
 from muniment.core.problems import Fault, Invalid
 from muniment.core.schema import DATA_ACTIONS, Action
 from muniment.core.visibility import LONGEST_ASKED

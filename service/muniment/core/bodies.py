@@ -10,12 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from muniment.core.catalog import write_moment
 from muniment.core.datasets import Dataset
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.grants import Grant
 from muniment.core.groups import Group, is_builtin, write_group
+from muniment.core.moments import write_moment
 from muniment.core.policies import Policy
 from muniment.core.realm import Noun
 

@@ -8,7 +8,6 @@ version they were declared, actions and obligations, so a new renderer changes n
 from __future__ import annotations
 
 import hashlib
-import re
 from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -19,20 +18,17 @@ from types import MappingProxyType
 from typing import TypeVar, cast
 
 import orjson
-import yaml
 
 from muniment.core.datasets import Dataset
 from muniment.core.decisions import Decided, Listing, Wanted
 from muniment.core.definitions import variables_of, with_variables
 from muniment.core.environments import BASE
+from muniment.core.moments import write_moment
 from muniment.core.names import ROOT
 from muniment.core.problems import InvalidDefinition
 from muniment.core.realm import Realm
 from muniment.core.schema import Action
-
-#: A text that no YAML reader takes for anything else, unless it is one of the words below.
-_PLAIN = re.compile(r"[A-Za-z_/][A-Za-z0-9_]*(?:[./=:-]+[A-Za-z0-9_]+)*\Z", re.ASCII)
-_NOT_TEXT = frozenset({"y", "n", "yes", "no", "on", "off", "true", "false", "null", "nan", "inf"})
+from muniment.core.yaml_texts import dumped
 
 #: Which renderer writes the bodies: part of their tags, raised when the same decision is written otherwise.
 RENDERER = 1
@@ -45,9 +41,6 @@ _Said = TypeVar("_Said")
 
 #: Writes an entry: of its name and its definition.
 _Write = Callable[[str, Mapping[str, object]], bytes]
-
-#: The width at which YAML is folded: never, so that a path stays on its line.
-_ONE_LINE = 1_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -259,11 +252,6 @@ def render_ahead(realm: Realm, most: int = 50_000) -> Realm:
     return realm
 
 
-def write_moment(at: datetime) -> str:
-    """A moment as JSON carries it (RFC 3339, UTC)."""
-    return at.isoformat().replace("+00:00", "Z")
-
-
 def resolved(realm: Realm, dataset: Dataset, environment: str) -> Mapping[str, object]:
     """The definition in force with ``${globals:…}`` filled from the variables of domain and environment.
 
@@ -315,32 +303,5 @@ def _json(name: str, definition: Mapping[str, object]) -> bytes:
     return orjson.dumps(name) + b":" + orjson.dumps(definition)
 
 
-def dumped(entries: Mapping[str, object]) -> str:
-    """Entries of a catalog as YAML that every reader of it understands."""
-    return yaml.dump(entries, Dumper=Dumper, sort_keys=False, allow_unicode=True, width=_ONE_LINE)
-
-
 def _yaml(name: str, definition: Mapping[str, object]) -> bytes:
     return dumped({name: definition}).encode()
-
-
-class Dumper(yaml.CSafeDumper):
-    """PyYAML's safe dumper as every reader of YAML understands it.
-
-    Without anchors, which people do not expect in a catalog; and with quotes around every
-    text that is not plainly one: YAML 1.1, 1.2 and OmegaConf read ``1e3``, ``0o7``, ``y`` or
-    ``12:30`` each in their own way.
-    """
-
-    def ignore_aliases(self, _data: object) -> bool:
-        """Write a value out each time that it occurs."""
-        return True
-
-
-def written(dumper: yaml.CSafeDumper, text: str) -> yaml.ScalarNode:
-    """A text on one line, in quotes unless every reader of YAML takes it for a text without."""
-    plain = _PLAIN.match(text) and text.lower() not in _NOT_TEXT
-    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=None if plain else '"')
-
-
-Dumper.add_representer(str, written)

@@ -19,9 +19,9 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Self
 
-from muniment.core.catalog import write_moment
 from muniment.core.ledger import Place
 from muniment.core.merkle import WIDTH
+from muniment.core.moments import write_moment
 from muniment.core.problems import Invalid
 
 #: What the note before the first one hashes to.

@@ -15,7 +15,6 @@ from enum import StrEnum
 from typing import Any, Final, NoReturn, cast
 
 from muniment.core.bodies import DEFAULTS, from_fields
-from muniment.core.catalog import dumped
 from muniment.core.comparing import ABSENT
 from muniment.core.dataset_types import Accepts, DatasetType, KnownTypes, Parameter
 from muniment.core.datasets import Column, Dataset, Lifecycle
@@ -27,6 +26,7 @@ from muniment.core.groups import parse_group
 from muniment.core.problems import Fault, Invalid, InvalidDefinition
 from muniment.core.projects import texts as projects_yaml
 from muniment.core.visibility import LONGEST_ASKED
+from muniment.core.yaml_texts import dumped
 
 #: A dataset as JSON puts it (:mod:`muniment.core.bodies`), whole; an owner that nobody named is an empty text.
 Body = Mapping[str, Any]

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import orjson
 
 from muniment.core.bodies import body_of
-from muniment.core.catalog import dumped, resolved, unfilled
+from muniment.core.catalog import resolved, unfilled
 from muniment.core.datasets import Dataset, Definition
 from muniment.core.file_texts import entries_text, entry_of
 from muniment.core.provenance import layer_of, values_of
 from muniment.core.realm import Realm
+from muniment.core.yaml_texts import dumped
 
 
 @dataclass(frozen=True, slots=True)

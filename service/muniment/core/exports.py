@@ -22,8 +22,8 @@ from typing import Any, Final, Self
 
 import orjson
 
-from muniment.core.catalog import write_moment
 from muniment.core.merkle import WIDTH
+from muniment.core.moments import write_moment
 from muniment.core.seals import Stored, leaf, microseconds, moment, written
 
 #: The version of the shape of these files.

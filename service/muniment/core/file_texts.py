@@ -13,13 +13,13 @@ from typing import Any, Final
 import yaml
 
 from muniment.core.bodies import DEFAULTS, KINDS, from_fields
-from muniment.core.catalog import Dumper
-from muniment.core.catalog import written as in_one_line
 from muniment.core.comparing import same
 from muniment.core.environments import BASE
 from muniment.core.files import ABOUT, BLOCK
 from muniment.core.kept import Address
 from muniment.core.names import domain_of
+from muniment.core.yaml_texts import Dumper
+from muniment.core.yaml_texts import written as in_one_line
 
 #: How many datasets stand in one file.
 MOST_IN_FILE: Final = 200

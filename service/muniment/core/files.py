@@ -24,13 +24,13 @@ from typing import Any, Final, NoReturn
 import cedarpy
 
 from muniment.core.bodies import DEFAULTS, fields_of
-from muniment.core.catalog import write_moment
 from muniment.core.dataset_types import KnownTypes
 from muniment.core.definitions import secrets_in
 from muniment.core.environments import BASE
 from muniment.core.groups import is_builtin, parse_group, write_group
 from muniment.core.kept import Address
 from muniment.core.masks import read_mask, write_mask
+from muniment.core.moments import write_moment
 from muniment.core.names import checked_dataset, checked_domain, checked_environment, checked_id
 from muniment.core.policies import PolicyKind
 from muniment.core.problems import Fault, Invalid

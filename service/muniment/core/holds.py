@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
 
-from muniment.core.catalog import write_moment
 from muniment.core.ledger import Event, Row
+from muniment.core.moments import write_moment
 from muniment.core.problems import Fault, Invalid
 from muniment.core.subjects import Subject
 

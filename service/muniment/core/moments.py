@@ -1,4 +1,4 @@
-"""Moments as Cedar writes them, and how finely they are told apart.
+"""Moments as Cedar writes them, how finely they are told apart, and how answers tell them.
 
 Source: RFC 80 of Cedar (https://github.com/cedar-policy/rfcs), the extension type ``datetime``.
 """
@@ -62,6 +62,11 @@ def earlier(moment: datetime, by: timedelta) -> datetime | None:
 def write_datetime(at: datetime) -> str:
     """A moment as a Cedar literal's text, in UTC, to the millisecond (cut off, never rounded up)."""
     return at.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="milliseconds") + "Z"
+
+
+def write_moment(at: datetime) -> str:
+    """A moment as JSON carries it (RFC 3339, UTC)."""
+    return at.isoformat().replace("+00:00", "Z")
 
 
 def ticked(at: datetime) -> datetime:

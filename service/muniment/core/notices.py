@@ -19,11 +19,11 @@ from typing import Final
 from uuid import UUID
 
 from muniment.core.approvers import deciders
-from muniment.core.catalog import write_moment
 from muniment.core.deputies import Deputyship
 from muniment.core.grants import Grant
 from muniment.core.groups import write_group
 from muniment.core.ledger import Event, Row
+from muniment.core.moments import write_moment
 from muniment.core.oversight import may_read_row
 from muniment.core.problems import Fault, Invalid
 from muniment.core.realm import Realm

@@ -14,10 +14,10 @@ from enum import StrEnum
 from typing import Final
 from uuid import UUID
 
-from muniment.core.catalog import write_moment
 from muniment.core.decisions import Wanted
 from muniment.core.identifiers import derived
 from muniment.core.ledger import Event, Outcome, Row, row
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.sign_ins import Bounds
 

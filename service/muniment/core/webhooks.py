@@ -24,8 +24,8 @@ from uuid import UUID
 
 import orjson
 
-from muniment.core.catalog import write_moment
 from muniment.core.ledger import Place, Row
+from muniment.core.moments import write_moment
 from muniment.core.problems import Fault, Invalid
 from muniment.core.selections import Selection
 from muniment.core.subjects import Subject

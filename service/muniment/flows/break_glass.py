@@ -11,10 +11,10 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from muniment.core.break_glass import HELPER, Emergency, emergency_key, grant_in, grant_to
-from muniment.core.catalog import write_moment
 from muniment.core.grants import Grant
 from muniment.core.keys import ISSUER, credential, written
 from muniment.core.ledger import Event
+from muniment.core.moments import write_moment
 from muniment.core.names import ROOT
 from muniment.core.occasions import Occasion
 from muniment.core.realm import Change, Realm

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from uuid import UUID
 
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.problems import StaleEdit
 from muniment.core.requests import EXPIRES_AFTER, AccessRequest, Ending, State, id_floor

@@ -13,10 +13,10 @@ from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
-from muniment.core.catalog import write_moment
 from muniment.core.exports import Format, Head, Line
 from muniment.core.identifiers import derived
 from muniment.core.ledger import Event, Outcome, Place, Question, row
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import Reader
 from muniment.core.problems import Conflict

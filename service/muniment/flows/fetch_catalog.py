@@ -31,6 +31,7 @@ from muniment.core.judgements import digest_of_lease
 from muniment.core.keys import check_speaks_for_itself
 from muniment.core.leases import Length, Statement, ends, own_ends_hold_until
 from muniment.core.ledger import Event, Outcome, Row, row
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.past import Standpoint, catalog_from, catalog_of_names, told
 from muniment.core.problems import Fault, Invalid, NotAllowed
@@ -102,7 +103,7 @@ class _Lease:
 
     def ends(self, at: datetime) -> str:
         """What the ledger keeps of its end, as the first of a row's details."""
-        return f'"until":"{catalogs.write_moment(self.length.end(at))}",'
+        return f'"until":"{write_moment(self.length.end(at))}",'
 
     def signed(self, signer: Signer, at: datetime, receipt: str, revision: int) -> bytes:
         return signer.sealed(self.statement.claims(at, self.length.end(at), receipt, revision), at)
@@ -292,7 +293,7 @@ def _written_down(lease: _Lease, at: datetime, prepared: _Prepared) -> Mapping[s
     """What the ledger keeps of a lease: until when it holds, and what proves later which body it was."""
     return {
         "patterns": len(prepared.patterns),
-        _END: catalogs.write_moment(lease.length.end(at)),
+        _END: write_moment(lease.length.end(at)),
         "body_sha256": lease.statement.body_sha256,
     }
 

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 
-from muniment.core.catalog import write_moment
 from muniment.core.environments import checked_known
 from muniment.core.figures import EARLIEST
 from muniment.core.ledger import Event, Outcome, row
+from muniment.core.moments import write_moment
 from muniment.core.names import domain_of
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import Reader, reader_of, refusal

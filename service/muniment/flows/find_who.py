@@ -13,13 +13,13 @@ from datetime import datetime
 from itertools import islice
 from uuid import UUID
 
-from muniment.core.catalog import write_moment
 from muniment.core.datasets import Dataset
 from muniment.core.decisions import EVALUATOR, Wanted
 from muniment.core.environments import checked_known
 from muniment.core.findings import found_of
 from muniment.core.judgements import Judged, digest_of_answers
 from muniment.core.ledger import Event, Outcome, row
+from muniment.core.moments import write_moment
 from muniment.core.names import domain_of, is_domain
 from muniment.core.occasions import Occasion
 from muniment.core.oversight import oversight, refusal

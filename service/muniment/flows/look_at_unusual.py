@@ -7,10 +7,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from muniment.core import unusual as core
-from muniment.core.catalog import write_moment
 from muniment.core.figures import EARLIEST
 from muniment.core.grants import Grant
 from muniment.core.ledger import Event, Outcome, row
+from muniment.core.moments import write_moment
 from muniment.core.names import ROOT
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid, NotAllowed

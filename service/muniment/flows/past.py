@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
-from muniment.core.catalog import write_moment
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.past import Standpoint
 from muniment.core.problems import Conflict, Fault, Invalid, NotFound

@@ -14,10 +14,10 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Protocol
 
-from muniment.core.catalog import write_moment
 from muniment.core.holds import Hold
 from muniment.core.identifiers import derived
 from muniment.core.ledger import Event, Outcome, Place, Row, row
+from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Conflict
 from muniment.identity.seal_keys import SealKeys

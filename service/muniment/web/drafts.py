@@ -11,7 +11,6 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, Final
 
-from muniment.core.catalog import write_moment
 from muniment.core.drafts import unsaid
 from muniment.core.file_texts import yaml_of
 from muniment.core.forms import Comparison, Demand, Form
@@ -19,6 +18,7 @@ from muniment.core.grant_readings import grant_in, grant_said
 from muniment.core.grants import Grant
 from muniment.core.groups import is_builtin, parse_group, write_group
 from muniment.core.masks import Mask, MaskAction, read_mask, write_mask
+from muniment.core.moments import write_moment
 from muniment.core.names import ROOT, checked_dataset, checked_domain, checked_id
 from muniment.core.policies import Policy, PolicyKind
 from muniment.core.problems import Fault, Invalid

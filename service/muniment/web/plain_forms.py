@@ -15,11 +15,11 @@ from urllib.parse import quote
 from fastapi import APIRouter, Request, Response
 
 from muniment.core.bodies import body_of
-from muniment.core.catalog import dumped
 from muniment.core.domains import Domain
 from muniment.core.environments import Environment
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Fault, Invalid, NotAllowed, NotFound, Problem, StaleEdit, Unavailable
+from muniment.core.yaml_texts import dumped
 from muniment.flows.change_together import Put, Together
 from muniment.flows.house import House
 from muniment.flows.sign_in import Visit

@@ -14,7 +14,6 @@ from functools import cached_property
 
 import yaml
 
-from muniment.core.catalog import dumped
 from muniment.core.dataset_types import EXPERIMENTAL, KnownTypes, runs_code
 from muniment.core.definitions import variables_of
 from muniment.core.locations import PROJECT
@@ -22,6 +21,7 @@ from muniment.core.problems import Invalid
 from muniment.core.projects import texts as projects_yaml
 from muniment.core.projects.conf import BASE, is_catalog
 from muniment.core.projects.governed import Imported, texts_in, type_names
+from muniment.core.yaml_texts import dumped
 
 #: The file that an export writes in each environment, beside the project's own.
 CATALOG = "catalog_governed.yml"

@@ -11,9 +11,9 @@ from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from muniment.core.catalog import dumped
 from muniment.core.problems import Fault, Invalid
 from muniment.core.starters.offers import MANIFEST, Offer, Package, read_package
+from muniment.core.yaml_texts import dumped
 
 #: What a copy of the folder is called, in which a version is made.
 _COPY: Final = "new-starters"

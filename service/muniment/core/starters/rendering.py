@@ -22,10 +22,10 @@ import yaml
 from jinja2 import DictLoader, StrictUndefined, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
-from muniment.core.catalog import dumped
 from muniment.core.problems import Fault, Invalid, TooLarge
 from muniment.core.starters.answers import USUAL_TOOLS, Answers, Wish, Words, answered, local_names
 from muniment.core.starters.offers import Offer
+from muniment.core.yaml_texts import dumped
 
 #: How much a project may hold, in characters.
 LONGEST_PROJECT: Final = 2 * 1024 * 1024
