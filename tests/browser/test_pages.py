@@ -225,6 +225,54 @@ async def test_an_auditor_learns_who_read_customers_emails_under_which_rule_and_
     await audrey.end()
 
 
+async def test_a_steward_brings_a_projects_catalog_over_and_sees_what_came_of_it(
+    signed_in: Signed, town: Town, pictures: Path
+):
+    """The page of what came over is behind the walk alone, so that it keeps nobody out is looked at here."""
+    sam = await Walk.of(signed_in, town, "sam", "importing", pictures)
+    await sam.follow("Datasets")
+    await sam.follow("Declare a dataset")
+    await sam.follow("Paste a catalog.yml")
+    await sam.page.get_by_label("Domain").select_option("sales")
+    await sam.page.get_by_label("conf/base/catalog.yml").fill(_CATALOG)
+    await sam.stop("Each entry of a Kedro project")
+    await sam.press("Read it")
+    await sam.stop("sales.returns", "to be mended", "It holds a secret")
+    assert await sam.window.barriers() == []
+    await sam.press("See what it would do")
+    await sam.stop("sales.returns")
+    assert await sam.window.barriers() == []
+    await sam.press("Declare them")
+    await sam.stop("They are declared", "What came over", "What did not come over", "It was to be mended first.")
+    assert await sam.window.barriers() == []
+    await sam.page.emulate_media(color_scheme="dark")
+    assert await sam.window.barriers(only=["color-contrast"]) == []
+    await sam.page.emulate_media(color_scheme="light")
+    await sam.page.set_viewport_size(NARROW)
+    assert await sam.window.is_wide() == 0
+    await sam.stop()
+    await sam.page.set_viewport_size(WIDE)
+    assert await sam.window.unreached() == []
+    await sam.follow("sales.returns", exact=True)
+    await sam.stop("s3://lake/sales/returns.csv")
+    await sam.end()
+
+
+_CATALOG = """returns:
+  type: pandas.CSVDataset
+  filepath: s3://lake/sales/returns.csv
+
+elsewhere:
+  type: pandas.CSVDataset
+  filepath: s3://somewhere/else.csv
+
+with_a_password:
+  type: pandas.CSVDataset
+  filepath: s3://lake/sales/other.csv
+  credentials: {password: hush-4713}
+"""
+
+
 async def test_a_platform_engineer_adds_a_package_to_the_project_page(signed_in: Signed, town: Town, pictures: Path):
     await a_package_is_added(signed_in, town, pictures)
     await a_package_is_taken(signed_in, town, pictures)

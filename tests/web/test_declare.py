@@ -14,6 +14,7 @@ import httpx
 import pytest
 
 from demo.issuer import RunningIssuer
+from muniment.flows import change_together
 from tests.api.running import Running, csv, dataset, grant, running
 from tests.api.test_no_record_no_answer import no_ledger
 from tests.web.letting_in import Visitor, let_in, said
@@ -388,6 +389,22 @@ async def test_a_pasted_catalog_is_seen_entry_by_entry_and_declared_together(ser
     assert stands["version"] == (await standing(service, "sales.orders"))["version"] == 1
     rows = await service.audrey.read("/v1/ledger?limit=1000")
     assert "hush-4712" not in str(rows)
+
+
+async def test_what_is_pasted_is_judged_once_when_it_is_saved(
+    service: Running, sam: Visitor, monkeypatch: pytest.MonkeyPatch
+):
+    """Of a whole catalog that takes seconds. Seen to fail with `apply_changes` for `apply_as_tried`."""
+    judged, check = [], change_together.check_gains
+    monkeypatch.setattr(change_together, "check_gains", lambda *said: (judged.append(1), check(*said)))
+    text = "once: {type: pandas.CSVDataset, filepath: s3://lake/sales/once.csv}"
+    fields = {"domain": "sales", "catalog.base": text, "catalog.prod": "", "globals": "", "take": ["sales.once"]}
+    review = await sam.post("/declare/import", {**fields, "do": "check"})
+    judged.clear()
+    saved = await sam.post("/declare/import/save", form_of(review, "/declare/import/save"))
+    assert saved.status_code == 303, said(saved)
+    assert (await standing(service, "sales.once"))["version"] == 1
+    assert judged == [1]
 
 
 async def test_a_long_catalog_of_several_files_comes_over_and_what_stands_so_already_is_counted(
