@@ -239,7 +239,7 @@ async def test_a_steward_brings_a_projects_catalog_over_and_sees_what_came_of_it
     await sam.press("Read it")
     await sam.stop("sales.returns", "to be mended", "It holds a secret")
     assert await sam.window.barriers() == []
-    await sam.press("See what it would do")
+    await sam.press("See what this changes")
     await sam.stop("sales.returns")
     assert await sam.window.barriers() == []
     await sam.press("Declare them")
