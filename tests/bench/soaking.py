@@ -11,6 +11,7 @@ import asyncio
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from statistics import median
 from typing import TYPE_CHECKING
 
 from tests.bench.caller import Question, Timed, ask, load, request
@@ -49,6 +50,8 @@ class Soaked:
     p50: float = 0.0
     p99: float = 0.0
     slowest: float = 0.0
+    #: p99 of each slice: whether what is slow is slow always, or now and then.
+    slices: list[float] = field(default_factory=list)
     memory: list[int] = field(default_factory=list)
     cpu_us: float = 0.0
 
@@ -92,7 +95,9 @@ def text(found: Soaked) -> str:
         f"{found.requests:,} requests in {found.seconds:,.0f} s at {found.rate:,.0f} a second "
         f"({SHARE:.0%} of {found.capacity:,.0f}), while a policy changed {found.policy_changes:,} times: no error.\n"
         f"p50 {found.p50:.2f} ms, p99 {found.p99:.2f} ms ({found.p99 / found.p50:.1f} ×), slowest {found.slowest:.0f}, "
-        f"counted from when each was due. CPU of the worker {found.cpu_us:.0f} µs a request.\n"
+        f"counted from when each was due.\n"
+        f"Slices of {_SLICE_SECONDS:.0f} s: p99 {median(found.slices):.2f} ms in the middle one, "
+        f"{max(found.slices):.2f} in the worst. CPU of the worker {found.cpu_us:.0f} µs a request.\n"
         f"Memory of the worker: {found.memory[0] / 2**20:.0f} MB at the beginning, "
         f"{found.memory[-1] / 2**20:.0f} MB at the end; {found.growth:+.1%} since what it remembers was filled."
     )
@@ -114,13 +119,25 @@ async def _soak(server: Server, questions: Sequence[Question], found: Soaked, se
     used, end = server.cpu_seconds(), time.monotonic() + seconds
     found.memory.append(server.memory())
     while (left := end - time.monotonic()) > 0:
-        all_times.add(await load(server.port, questions, CALLERS, min(left, _SLICE_SECONDS), _MOST, found.rate))
+        timed = await load(server.port, questions, CALLERS, min(left, _SLICE_SECONDS), _MOST, found.rate)
+        all_times.add(timed)
+        p50, p99, _ = _parts(timed)
+        found.slices.append(p99)
         found.memory.append(server.memory())
-        tell(f"{len(all_times.nanoseconds):,} answered, {found.memory[-1] / 2**20:.0f} MB, {left:,.0f} s left")
-    times = sorted(all_times.nanoseconds)
-    found.requests, found.seconds = len(times), all_times.seconds
-    found.p50, found.p99, found.slowest = (times[int(len(times) * part)] / 1e6 for part in (0.5, 0.99, 1 - 1e-9))
-    found.cpu_us = (server.cpu_seconds() - used) / len(times) * 1e6
+        tell(
+            f"{len(all_times.nanoseconds):,} answered, p50 {p50:.2f}, p99 {p99:.2f} ms, "
+            f"{found.memory[-1] / 2**20:.0f} MB, {left:,.0f} s left"
+        )
+    found.requests, found.seconds = len(all_times.nanoseconds), all_times.seconds
+    found.p50, found.p99, found.slowest = _parts(all_times)
+    found.cpu_us = (server.cpu_seconds() - used) / found.requests * 1e6
+
+
+def _parts(timed: Timed) -> tuple[float, float, float]:
+    """The middle, p99 and slowest of some times, in milliseconds."""
+    times = sorted(timed.nanoseconds)
+    p50, p99, slowest = (times[int(len(times) * part)] / 1e6 for part in (0.5, 0.99, 1 - 1e-9))
+    return p50, p99, slowest
 
 
 async def _change(server: Server, steward: str, subject: str, stop: asyncio.Event) -> int:
