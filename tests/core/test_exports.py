@@ -20,7 +20,7 @@ from muniment.core.export_proofs import prove
 from muniment.core.exports import Broken, Head, Line, Tally
 from muniment.core.ledger import Event, Place
 from muniment.core.merkle import Tree, inclusion_spans
-from muniment.core.seals import Stored, leaf, statement, who_commitment, written
+from muniment.core.seals import ERASED, WHO, Stored, leaf, statement, who_commitment, written
 from muniment.core.verdicts import Kind
 from muniment.identity.seal_keys import SealKey, holds
 
@@ -332,7 +332,7 @@ def test_a_key_that_another_followed_proves_no_later_export():
 
 
 def test_an_erasure_that_a_key_signed_after_another_had_followed_was_none():
-    hidden = ROWS[3]._replace(subject="erased", salt=bytes(32), who_sha256=who_commitment(ROWS[3]))
+    hidden = ROWS[3]._replace(**dict.fromkeys(WHO, ERASED), salt=bytes(32), who_sha256=who_commitment(ROWS[3]))
     first = KEY.note(checkpoint([], key=KEY.public))
     told = checkpoint([], 2, key=OTHER.public)
     announcements = [first.text, Note(told, (KEY.signature(told), OTHER.signature(told))).text]
@@ -344,7 +344,7 @@ def test_an_erasure_that_a_key_signed_after_another_had_followed_was_none():
 
 
 def test_a_salt_that_was_put_back_to_what_was_erased_is_found():
-    guessable = ROWS[3]._replace(subject="erased", salt=b"x" * 32, who_sha256=who_commitment(ROWS[3]))
+    guessable = ROWS[3]._replace(**dict.fromkeys(WHO, ERASED), salt=b"x" * 32, who_sha256=who_commitment(ROWS[3]))
     told = export_of([*ROWS[:3], guessable, *ROWS[4:], saying(40, who=[guessable.id])])
     assert first_fault(told) == (Kind.CHANGED, 3, guessable.id)
 
@@ -430,7 +430,7 @@ def test_what_nobody_can_ask_was_not_asked(asked):
 
 
 def test_what_a_signed_row_erased_is_counted_and_what_stands_beside_a_commitment_is_found():
-    erased = ROWS[3]._replace(subject="", salt=bytes(32), who_sha256=bytes(32))
+    erased = ROWS[3]._replace(**dict.fromkeys(WHO, ERASED), salt=bytes(32), who_sha256=bytes(32))
     found = proven(export_of([*ROWS[:3], erased, *ROWS[4:], saying(40, who=[erased.id])]))
     assert (found.faults, found.erased) == ([], 1)
     beside = erased._replace(subject="user:eve")
@@ -443,7 +443,7 @@ def test_what_a_signed_row_erased_is_counted_and_what_stands_beside_a_commitment
     ids=["nobody", "of others", "another key"],
 )
 def test_what_no_signed_row_erased_was_hidden(said):
-    hidden = ROWS[3]._replace(subject="erased", who_sha256=who_commitment(ROWS[3]))
+    hidden = ROWS[3]._replace(**dict.fromkeys(WHO, ERASED), who_sha256=who_commitment(ROWS[3]))
     assert first_fault(export_of([*ROWS[:3], hidden, *ROWS[4:], said])) == (Kind.ERASED, 3, ROWS[3].id)
     of_some = proven(export_of([*ROWS[:3], hidden, *ROWS[4:]], only={3}, complete=False))
     assert (of_some.faults, of_some.erased) == ([], 1)

@@ -75,9 +75,9 @@ def test_a_column_that_somebody_emptied_makes_another_leaf(field):
 
 
 def test_an_erased_row_has_the_leaf_that_it_had():
-    nobody = dict.fromkeys(seals.WHO, "")
+    nobody = dict.fromkeys(seals.WHO, seals.ERASED)
     commitments = {"who_sha256": seals.who_commitment(ROW), "details_sha256": seals.details_commitment(ROW)}
-    erased = ROW._replace(**nobody, details="{}", salt=bytes(32), **commitments)
+    erased = ROW._replace(**nobody, details=seals.ERASED_DETAILS, salt=bytes(32), **commitments)
     assert seals.leaf(erased) == seals.leaf(ROW)
     assert seals.is_erased(erased)
     assert not seals.still_there(erased)
@@ -86,8 +86,15 @@ def test_an_erased_row_has_the_leaf_that_it_had():
 @pytest.mark.parametrize("field", [*seals.WHO, "details"])
 def test_what_stands_beside_a_commitment_in_its_place_is_noticed(field):
     """Else anything could be written there, and the leaf would still be right."""
-    erased = ROW._replace(**dict.fromkeys(seals.WHO, ""), details="{}", who_sha256=bytes(32), details_sha256=bytes(32))
-    assert seals.still_there(erased._replace(**{field: "user:eve"}))
+    erased = ROW._replace(
+        **dict.fromkeys(seals.WHO, seals.ERASED),
+        details=seals.ERASED_DETAILS,
+        who_sha256=bytes(32),
+        details_sha256=bytes(32),
+    )
+    assert not seals.still_there(erased)
+    for said in ("user:eve", "", "{}"):
+        assert seals.still_there(erased._replace(**{field: said}))
 
 
 def test_each_commitment_has_its_own_half_of_the_salt():

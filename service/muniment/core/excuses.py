@@ -7,7 +7,7 @@ anybody's word.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Final
@@ -41,6 +41,8 @@ class Excuses:
     def __init__(self) -> None:
         """Nothing lacks yet."""
         self._absent: dict[int, _Gone] = {}
+        #: Where rows are absent one after the other: the first of them, and how many.
+        self._runs: list[_Gone] = []
         self._out_of_turn: _Gone | None = None
         self._who: dict[str, int] = {}
         self._told: dict[str, int] = {}
@@ -52,6 +54,10 @@ class Excuses:
         end = _end_of_month(line.id)
         gone = self._absent.setdefault(end, _Gone(line.position, line.id))
         gone.rows += 1
+        if self._runs and self._runs[-1].position + self._runs[-1].rows == line.position:
+            self._runs[-1].rows += 1
+        else:
+            self._runs.append(_Gone(line.position, line.id, 1))
         if self._latest > end + _TOLERATED and self._out_of_turn is None:
             self._out_of_turn = _Gone(line.position, line.id, 1)
 
@@ -72,6 +78,8 @@ class Excuses:
         gone = [each for end, each in self._absent.items() if end > before]
         if self._out_of_turn is not None:
             gone.append(self._out_of_turn)
+        if not gone and (surplus := self._surplus(signed)) is not None:
+            gone.append(surplus)
         if gone:
             first = min(gone, key=lambda each: each.position)
             words = f"of this row there is the leaf alone, and no signed row says that it was retired; {_MEANWHILE}"
@@ -83,6 +91,21 @@ class Excuses:
             position, id_ = taken[0]
             words = f"something was erased of this row, and no signed row says so; {_MEANWHILE}"
             yield Fault(Kind.ERASED, words, position, id_, rows=len(taken))
+
+    def _surplus(self, signed: Sequence[Statement]) -> _Gone | None:
+        """The first row that is absent beyond as many as were said to be retired; each month is counted once."""
+        counts: dict[int, int] = {}
+        for each in signed:
+            if each.before is not None:
+                if each.count is None:
+                    return None
+                counts[each.before] = max(each.count, counts.get(each.before, 0))
+        left = sum(counts.values())
+        for run in self._runs:
+            if left < run.rows:
+                return _Gone(run.position + left, run.id if not left else "", run.rows - left)
+            left -= run.rows
+        return None
 
 
 def _end_of_month(id_: str) -> int:

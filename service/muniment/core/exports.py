@@ -17,6 +17,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -363,7 +364,7 @@ def _position(told: Any) -> int:
 
 def _read(text: str | bytes) -> dict[str, Any]:
     """The object that a text of JSON is, with each of its names once: programs differ in which of two they take."""
-    told = json.loads(text, object_pairs_hook=_once)
+    told = json.loads(text, object_pairs_hook=_once, parse_float=Decimal)
     if type(told) is not dict:
         raise ValueError(text)
     return told

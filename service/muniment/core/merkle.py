@@ -49,6 +49,11 @@ class Tile:
     index: int
     root: bytes
 
+    @property
+    def end(self) -> int:
+        """Behind its last leaf."""
+        return self.index + 1 << TILE_HEIGHT * self.level if self.level >= 0 else 0
+
 
 class Tree:
     """A tree that grows, by its right edge alone: the roots of its full subtrees, the largest first.

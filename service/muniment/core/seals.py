@@ -170,8 +170,8 @@ def is_erased(stored: Stored) -> bool:
 
 def still_there(stored: Stored) -> bool:
     """Whether something stands beside the commitment that is said to stand in its place, which proves nothing of it."""
-    left = stored.who_sha256 is not None and any(getattr(stored, name) not in {"", ERASED} for name in WHO)
-    return left or (stored.details_sha256 is not None and stored.details not in {"{}", ERASED_DETAILS})
+    left = stored.who_sha256 is not None and any(getattr(stored, name) != ERASED for name in WHO)
+    return left or (stored.details_sha256 is not None and stored.details != ERASED_DETAILS)
 
 
 def can_be_guessed(stored: Stored) -> bool:
@@ -195,6 +195,8 @@ def written(value: object) -> str:
             return "[" + ", ".join(map(written, value)) + "]"
         case float():
             return _number(value)
+        case Decimal():
+            return f"{value:f}"
         case _:
             return _quoted(value)
 

@@ -23,11 +23,13 @@ EVENTS: Final = (Event.LEDGER_RETIRED, Event.LEDGER_ERASED)
 class Statement:
     """Before which moment rows were retired, of which rows who was erased, and of which the details.
 
+    ``count`` is how many rows the month held that went, where that was said.
     ``at`` is when it was said, in microseconds since 1970: a key that another one has followed says nothing any more.
     """
 
     at: int
     before: int | None
+    count: int | None
     who: frozenset[str]
     told: frozenset[str]
     message: bytes
@@ -41,6 +43,7 @@ class Statement:
             return cls(
                 at=row.at,
                 before=microseconds(datetime.fromisoformat(details["before"])) if "before" in details else None,
+                count=int(details["count"]) if "count" in details else None,
                 who=frozenset(map(str, details.get("who", ()))),
                 told=frozenset(map(str, details.get("details", ()))),
                 message=statement(details),

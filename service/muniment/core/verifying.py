@@ -159,6 +159,8 @@ class Verifier:
         self._erasing: dict[str, list[_Said]] = {}
         self._bent: set[str] = set()
         self._excused: dict[tuple[str, ...], _Excused] = {}
+        self._present: set[int] = set()
+        self._absent: dict[int, tuple[int, UUID, int, tuple[int, datetime | None]]] = {}
         # The chain, as far as it has come.
         self._number = self._size = self._seals = 0
         self._last: Checkpoint | None = None
@@ -172,12 +174,17 @@ class Verifier:
         self._floors: deque[tuple[int, int]] = deque()
         self._floor: int | None = None
         self._cluster = 0
-        self._retired = self._erased = self._unsealed = 0
+        self._retired = self._erased = self._unsealed = self._ahead = 0
         self._oldest: int | None = None
         self._proven: tuple[int, datetime | None] = (0, None)
         self._beside = [_Beside(Agreement(name), iter(notes)) for name, notes in self.witnesses.items()]
         for beside in self._beside:
             beside.read_on()
+
+    @property
+    def size(self) -> int:
+        """How many rows the seals hold that came."""
+        return self._size
 
     # What comes in --------------------------------------------------------------------------------------------------
 
@@ -220,6 +227,9 @@ class Verifier:
                     self._take(seal, seal.first + offset, row)
         else:
             self._compare(seal, leaves, rows, computed)
+        if rows and any(said.statement.before is not None for said in self._saying.values()):
+            # Of both the month must be the same: what came at midnight is of neither.
+            self._present |= {_month(row.at) for row in rows if _month(row.at) == _month_of_id(row.id)}
         self._date(seal, checkpoint, rows)
         self._hold_beside(seal)
         self._number, self._size = seal.number, checkpoint.size if checkpoint is not None else seal.size
@@ -244,8 +254,15 @@ class Verifier:
             if row.xact >= next_xact:
                 words = "A row says that a transaction committed it that there has not been yet: somebody wrote it."
                 self._blame_row(Kind.INSERTED, words, row, self._size)
+                self._ahead += 1
             else:
                 self._date_row(row, self._size, None, None)
+
+    def ahead(self, rows: int) -> None:
+        """How many rows say that a transaction committed them that there has not been yet, by no index."""
+        if rows > self._ahead:
+            words = "Rows of transactions that there have not been yet are hidden from an index: somebody wrote them."
+            self._faults.append(Fault(Kind.INSERTED, words, self._size, rows=rows - self._ahead))
 
     def without_place(self, rows: int) -> None:
         """How many rows the ledger holds that stand at no place at all."""
@@ -373,6 +390,8 @@ class Verifier:
             self._strange = True
             return
         self._strange = False
+        if len(note.signatures) != sum(note.is_signed_by(key, self.check) for key in {signer, announced or signer}):
+            self._blame_seal(seal, "Below a seal's checkpoint stands what no key of the ledger signed: it was added.")
         if signer not in self._keys:
             self._follow_on(signer, note.checkpoint)
         if announced is not None and announced != signer:
@@ -459,6 +478,7 @@ class Verifier:
         for row, leaf in zip(rows, computed, strict=True):
             at_hand.setdefault(row.id, []).append((row, leaf))
         order: list[Stored] = []
+        stands: dict[int, int] = {}
         for position in range(seal.first, seal.size):
             id_ = seal.id_at(position)
             begin = (position - seal.first) * WIDTH
@@ -468,10 +488,12 @@ class Verifier:
             if fitting is not None:
                 candidates.remove(fitting)
                 order.append(fitting[0])
+                stands[id(fitting[0])] = position
                 self._take(seal, position, fitting[0])
             elif candidates:
                 there, _ = candidates.pop(0)
                 order.append(there)
+                stands[id(there)] = position
                 self._note_unfit(_Unfit(seal.number, position, id_, wanted, there))
             else:
                 self._lack(seal, position, id_, wanted)
@@ -481,7 +503,7 @@ class Verifier:
             if id(row) in left:
                 self._note_extra(_Extra(seal.number, position, row))
             else:
-                position += 1
+                position = stands[id(row)] + 1
         if not left and order != [row for row in rows if id(row) not in left] and not self._unfit:
             self._blame_seal(seal, "The identifiers that a seal holds stand in another order than its rows.")
 
@@ -493,6 +515,7 @@ class Verifier:
         ]
         if saying:
             self._retired += 1
+            self._absent.setdefault(_month(told), (position, id_, seal.number, self._proven))
             self._excuse(Kind.RETIRED, seal, position, id_, saying)
         else:
             self._note_unfit(_Unfit(seal.number, position, id_, leaf))
@@ -686,6 +709,19 @@ class Verifier:
             if each.position < self._proven[0]:
                 self._proven = each.proven
 
+        befores = [
+            said.statement.before
+            for said in self._saying.values()
+            if said.statement.before is not None and said.known and self._is_signed(said)
+        ]
+        whole = {_month(before - 1) for before in befores if _month(before - 1) != _month(before)}
+        for month in sorted(self._absent.keys() & self._present & whole)[:1]:
+            position, id_, seal, proven = self._absent[month]
+            words = "Rows of a month are gone that was to be retired, and others of it are there: a month goes whole."
+            self._faults.append(Fault(Kind.REMOVED, words, position, str(id_), seals.moment_of_id(id_), seal))
+            if position < self._proven[0]:
+                self._proven = proven
+
     def _is_signed(self, said: _Said) -> bool:
         said_by = said.statement
         return any(
@@ -780,6 +816,16 @@ def _exchanged(unfit: Sequence[_Unfit], extra: Sequence[_Extra]) -> set[int]:
                 if seals.leaf(moved) == each.leaf:
                     found.add(each.position)
     return found
+
+
+def _month(at: int) -> int:
+    """The month of a moment, counted; of one that no calendar reaches, none that there is."""
+    found = seals.moment(at)
+    return -1 if found is None else found.year * 12 + found.month
+
+
+def _month_of_id(id_: str) -> int:
+    return _month((UUID(id_).int >> 80) * 1000)
 
 
 def _same_signer(one: str, other: str) -> bool:

@@ -16,7 +16,7 @@ import orjson
 
 from muniment.core.erasures import MOST_IN_ONE, Erasure, Names, copies, erasure_of, record
 from muniment.core.holds import reason_checked
-from muniment.core.identifiers import derived
+from muniment.core.identifiers import at_moment, derived
 from muniment.core.ledger import Event, Outcome, Row, row
 from muniment.core.occasions import Occasion
 from muniment.core.problems import Conflict, Fault, Invalid
@@ -135,6 +135,7 @@ async def _erase(
         found = [each for each in (erasure_of(one, orjson.loads(one.details), names) for one in stored) if each]
         if found and not dry_run:
             erased.records += 1
+            occasion = await _now(tx, occasion)
             told = [_record(keys, occasion, request, erased.records, record(found))]
             if copied := copies(found):
                 erased.records += 1
@@ -159,7 +160,14 @@ async def _forget(
         if erased.beside:
             erased.records += 1
             details = {"who": [], "details": [], "beside": dict(erased.beside)}
+            occasion = await _now(tx, occasion)
             await ledger.append(tx, [_record(keys, occasion, request, erased.records, details)])
+
+
+async def _now(tx: Transaction, occasion: Occasion) -> Occasion:
+    """The occasion as of now: to look through a ledger takes its time, and a row tells when it was written."""
+    at = (await seals.snapshot(tx)).at
+    return replace(occasion, at=at, request_id=at_moment(occasion.request_id, at))
 
 
 def _record(keys: SealKeys, occasion: Occasion, request: Request, number: int, details: Mapping[str, object]) -> Row:

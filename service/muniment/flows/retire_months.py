@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Protocol
 
 from muniment.core.holds import Hold
-from muniment.core.identifiers import derived
+from muniment.core.identifiers import at_moment, derived
 from muniment.core.ledger import Event, Outcome, Place, Row, row
 from muniment.core.moments import write_moment
 from muniment.core.occasions import Occasion
@@ -130,8 +130,10 @@ async def _record(
         **({} if kept is None else {"file_sha256": kept}),
     }
     made = row(occasion, Event.LEDGER_RETIRED, Outcome.DONE, details=keys.signed(told))
-    made = replace(made, id=derived(occasion.request_id, f"retired {each.month.name}"))
     async with db.begin() as tx:
+        # Proving and keeping what goes takes its time: the row tells when it was said, not when the work began.
+        at = (await seals.snapshot(tx)).at
+        made = replace(made, id=derived(at_moment(occasion.request_id, at), f"retired {each.month.name}"), at=at)
         await ledger.append(tx, [made])
     return made
 

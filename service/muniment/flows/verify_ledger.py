@@ -33,14 +33,12 @@ _PIECE: Final = 8192
 _MOST: Final = 16 * _PIECE
 #: How far a sort of PostgreSQL's reads ahead, at most.
 _AHEAD: Final = 64
+#: How often it is begun anew because something was said meanwhile.
+_ATTEMPTS: Final = 3
 #: How many tiles are compared at once.
 _TILES: Final = 4096
 
 _BEGINNING: Final = Place(0, 0, 0)
-
-#: Before every number that a database knows, of a seal and of a tile's level: Muniment itself begins at 1 and 0.
-_FIRST_NUMBER: Final = -(2**63)
-_FIRST_LEVEL: Final = -(2**31)
 
 #: Where nobody says in which clusters the ledger lived, it is read as that of one.
 _ONE: Final = Cluster(1, 0, None, datetime.min.replace(tzinfo=UTC))
@@ -58,7 +56,29 @@ class Auditing:
 
 
 async def verify_ledger(db: Database, auditing: Auditing, tell: Tell = lambda _rows, _all: None) -> Verdict:
-    """What is proven of the ledger, up to which moment, and what speaks against more."""
+    """What is proven of the ledger, up to which moment, and what speaks against more.
+
+    Where rows were retired or erased meanwhile, what lacks was said after it was asked: then it is verified anew.
+    """
+    for left in reversed(range(_ATTEMPTS)):
+        said = await _said(db)
+        verdict = await _verified(db, auditing, tell)
+        if verdict.holds or not left or await _said(db) == said:
+            return verdict
+    raise AssertionError
+
+
+async def _said(db: Database) -> frozenset[str]:
+    try:
+        async with _reading(db) as tx:
+            if await ledger_shape.unreadable(tx):
+                return frozenset()
+            return frozenset(row.id for row in await seals.rows_of_events(tx, statements.EVENTS))
+    except Unreadable:
+        return frozenset()
+
+
+async def _verified(db: Database, auditing: Auditing, tell: Tell) -> Verdict:
     async with db.begin() as tx:
         unreadable = await ledger_shape.unreadable(tx)
         noted = [] if unreadable else await ledger_order.clusters(tx)
@@ -130,7 +150,8 @@ async def _hold_seals(
 
 async def _pieces(db: Database, clusters: Sequence[Cluster]) -> AsyncIterator[tuple[list[Seal], list[Stored]]]:
     """Seals in their order, some at a time, with the rows that stand in their places."""
-    number, place = _FIRST_NUMBER, _BEGINNING
+    number: int | None = None
+    place = _BEGINNING
     while True:
         async with _reading(db) as tx:
             held = await seals.following(tx, number, _PIECE)
@@ -208,15 +229,19 @@ def _place_of(row: Stored, clusters: Sequence[Cluster]) -> Place:
 async def _hold_tiles(db: Database, verifier: Verifier, tiles: Sequence[Tile]) -> None:
     """Compare the tiles that are kept with those that the leaves make."""
     made = {(tile.level, tile.index): tile.root for tile in tiles}
-    level, index = _FIRST_LEVEL, -1
+    after: tuple[int, int] | None = None
     while True:
         async with _reading(db) as tx:
-            kept = await seals.tiles_after(tx, level, index, _TILES)
-        verifier.tiles((tile for tile in kept if made.pop((tile.level, tile.index), None) != tile.root), missing=0)
+            kept = await seals.tiles_after(tx, after, _TILES)
+            head = await seals.head(tx)
+        # What was sealed meanwhile filled tiles of its own.
+        newest = head.size if head is not None else 0
+        strange = (tile for tile in kept if made.pop((tile.level, tile.index), None) != tile.root)
+        verifier.tiles((tile for tile in strange if not verifier.size < tile.end <= newest), missing=0)
         if len(kept) < _TILES:
             verifier.tiles((), missing=len(made))
             return
-        level, index = kept[-1].level, kept[-1].index
+        after = kept[-1].level, kept[-1].index
 
 
 async def _finish(db: Database, verifier: Verifier, clusters: Sequence[Cluster], place: Place, there: int) -> Verdict:
@@ -238,5 +263,7 @@ async def _finish(db: Database, verifier: Verifier, clusters: Sequence[Cluster],
             where = await seals.snapshot(tx)
         verifier.unsealed(rows, where.next_xact)
         if len(rows) < _PIECE:
+            async with _reading(db) as tx:
+                verifier.ahead(await seals.count_ahead(tx, clusters[-1]))
             return verifier.finish(where.next_xact, clusters[-1].number, where.at)
         behind = _place_of(rows[-1], clusters)

@@ -229,6 +229,7 @@ def _options(address: URL, statement_seconds: float) -> str:
     brought = address.query.get("options", "")
     ours = {
         "synchronous_commit": "on",
+        "client_encoding": "UTF8",
         "statement_timeout": f"{int(statement_seconds * 1000)}",
         "idle_in_transaction_session_timeout": "60000",
         "timezone": "UTC",

@@ -17,6 +17,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 
 #: Tables that only grow, beside the months of the ledger.
 _GUARDED: Final = ("ledger", "ledger_seals", "ledger_tiles", "ledger_clusters")
+#: One that changes, and by nobody's rule or trigger.
+_TOLD: Final = "ledger_witnesses"
 
 _TABLES: Final = text(
     """
@@ -34,7 +36,10 @@ _TRIGGERS: Final = text(
     r"""
     SELECT t.tgrelid::integer AS oid, t.tgname AS name, t.tgtype::integer AS type, t.tgenabled::text AS enabled,
       t.tgqual IS NOT NULL OR t.tgattr::text <> '' AS sometimes, p.proname AS function,
-      encode(sha256(convert_to(regexp_replace(p.prosrc, '\s+', ' ', 'g'), 'UTF8')), 'hex') AS body
+      p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('ledger'))
+        AND p.proconfig IS NULL AND NOT p.prosecdef AS own,
+      encode(sha256(convert_to(regexp_replace(
+        regexp_replace(p.prosrc, '\s*\n\s*', E'\n', 'g'), '[ \t\r\f]+', ' ', 'g'), 'UTF8')), 'hex') AS body
     FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
     WHERE t.tgrelid = ANY(CAST(:oids AS oid[])) AND NOT t.tgisinternal
     """
@@ -65,16 +70,51 @@ _CLUSTERS: Final = text(
     SELECT 'Database clusters are noted that the ledger never lived in (ledger_clusters): somebody wrote them.'
     FROM (
       SELECT cluster <> row_number() OVER w OR after_seq < lag(after_seq, 1, 0::bigint) OVER w
-        OR after_seq > coalesce(pg_sequence_last_value(to_regclass('ledger_seq')), 0) AS strange
-      FROM ledger_clusters WINDOW w AS (ORDER BY cluster)
+        OR after_seq > coalesce(pg_sequence_last_value(to_regclass('ledger_seq')), 0)
+        OR system = lag(system) OVER w
+        -- A dump that was restored lies elsewhere until it is served there; what has lived here lives here now.
+        OR lead(cluster) OVER w IS NULL AND system <> here AND here IN (SELECT system FROM ledger_clusters) AS strange
+      FROM ledger_clusters, (SELECT system_identifier::text AS here FROM pg_control_system()) AS control
+      WINDOW w AS (ORDER BY cluster)
     ) AS noted
     WHERE strange LIMIT 1
     """
 )
+#: The whole ledger is looked through, as for much else. A number is drawn before its row is there.
+_NUMBERS: Final = text(
+    """
+    SELECT 'ledger_seq gives numbers again that rows have: somebody set it back.'
+    WHERE (SELECT max(seq) FROM ledger WHERE seq < 4611686018427387904)
+      > coalesce(pg_sequence_last_value(to_regclass('ledger_seq')), 0)
+    """
+)
+#: Functions and operators of PostgreSQL's own types by which its own are passed over, since they fit what is asked
+#: better: not those of just the same types, where its own come first. Asked with nobody's but its own in the way.
+_BETTER: Final = text(
+    """
+    SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p
+    WHERE p.oid >= 16384::oid AND p.pronamespace::regnamespace::text = ANY(CAST(:schemas AS text[]))
+      AND NOT (p.proargtypes::oid[] && ARRAY(SELECT oid FROM pg_type WHERE oid >= 16384::oid))
+      AND EXISTS (SELECT FROM pg_catalog.pg_proc AS own WHERE own.oid < 16384::oid AND own.proname = p.proname)
+      AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS own
+        WHERE own.oid < 16384::oid AND own.proname = p.proname AND own.proargtypes::oid[] = p.proargtypes::oid[])
+    UNION ALL
+    SELECT o.oid::regoperator::text FROM pg_catalog.pg_operator AS o
+    WHERE o.oid >= 16384::oid AND o.oprnamespace::regnamespace::text = ANY(CAST(:schemas AS text[]))
+      AND o.oprleft < 16384::oid AND o.oprright < 16384::oid
+    ORDER BY 1
+    """
+)
+_PATH: Final = text("SELECT set_config('search_path', :path, true)")
+_PATH_NOW: Final = text("SELECT current_setting('search_path') AS path, current_schemas(true)::text[] AS schemas")
 _FUNCTIONS: Final = text(
     r"""
-    SELECT p.proname AS name,
-      encode(sha256(convert_to(regexp_replace(p.prosrc, '\s+', ' ', 'g'), 'UTF8')), 'hex') AS body
+    SELECT p.proname AS name, p.prosecdef AS as_owner, p.proconfig AS settings,
+      EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS given
+        WHERE given.grantee = 0::oid) AS everybodys,
+      quote_ident(p.pronamespace::regnamespace::text) AS schema,
+      encode(sha256(convert_to(regexp_replace(
+        regexp_replace(p.prosrc, '\s*\n\s*', E'\n', 'g'), '[ \t\r\f]+', ' ', 'g'), 'UTF8')), 'hex') AS body
     FROM pg_proc AS p
     WHERE p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('ledger'))
       AND p.proname = ANY(CAST(:names AS text[]))
@@ -97,16 +137,20 @@ _DEFAULTS_WANTED: Final = {
     "xact": "pg_current_xact_id()",
 }
 #: What ``refuse_to_forget`` does, by the SHA-256 of its words, spaces told as one: as the migrations made it.
-_REFUSES: Final = frozenset({"dc9daa128231e76c1830da6b307265ced9da07d8c4547c4216d98435c78011a8"})
+_REFUSES: Final = frozenset({"fccfbfaea5a205348b3af1bddd6011775fcf148f55c439571cc8d0f33f49f8bf"})
 #: The functions on which it stands what is let through and where rows are put and looked for, in the same way.
 _FUNCTIONS_WANTED: Final = {
-    "forget_person": "2d1bb958cf5488a4fe250917797835253875a968063639c22f6e111d8b7feb3d",
-    "ledger_cluster": "3eaf35cbee2b8e28b621078157a79ec76fdf4138ddaaa17c00c508ec3eccd78d",
-    "ledger_domains": "1b80da274117af70fd426cebfda14e9d3ad669ad5ddc85f14dcea8aafe9a2f0d",
-    "ledger_erase": "1eac84da89233bd339689843b4307ec500b84d70f4c10e14586ab9dd2f7e5c1f",
-    "ledger_partition": "8f5c583705c0c73ad6847aab6673f58ee99acca27b0240ca4db7c06f16faa58d",
-    "only_erases": "6a80aa313a588b2952393ae50c47cfb819eb975f5efba7a241a2c15f197efa15",
+    "forget_person": "9ba5a6bddac6762e13000ebacc198a742bcd29b8b3a251011450fbe3cc36fed9",
+    "ledger_cluster": "f72328e0bc0e0131598133ee1bc121d7cf47315a65e248113d11c98891502194",
+    "ledger_domains": "9fe8017ec487988817e1ac0b838f731c94b31ff54b76c73556db24b4e0dfab25",
+    "ledger_erase": "b5a91bf4fa4a0ab21ba7017c0ead9f2d56ad156797830e91fc8c89e02cab8c8d",
+    "ledger_partition": "2c5bd022894c4daa1f78492abc8c7749d2a48867239b1d433275c7b0a9ea9608",
+    "only_erases": "ce3c8aac2fe7b58e35baab7cf22188145299013cdc52e53957974c3e4a22cedc",
 }
+#: Those that are called as their owner, those that fix a search path, and those that nobody else may call.
+_AS_OWNER: Final = frozenset({"ledger_cluster", "ledger_partition"})
+_PATHS: Final = frozenset({*_AS_OWNER, "forget_person", "ledger_erase"})
+_OWNERS_ALONE: Final = frozenset({"forget_person", "ledger_erase"})
 #: What could give other values to whoever reads rows in order to verify them than to everybody else: casts between
 #: types of PostgreSQL's own that are not PostgreSQL's own, and functions that stand before its own.
 _READING: Final = text(
@@ -131,7 +175,7 @@ _DELETE, _UPDATE, _TRUNCATE = 8, 16, 32
 
 async def faults(tx: AsyncConnection) -> list[str]:
     """Each guard that does not stand, in words."""
-    tables = {each.oid: each for each in await tx.execute(_TABLES, {"names": list(_GUARDED)})}
+    tables = {each.oid: each for each in await tx.execute(_TABLES, {"names": [*_GUARDED, _TOLD]})}
     oids = {"oids": list(tables)}
     triggers = list(await tx.execute(_TRIGGERS, oids))
     found = []
@@ -150,6 +194,14 @@ async def faults(tx: AsyncConnection) -> list[str]:
         found.append(words)
     found += (await tx.execute(_READING)).scalars()
     found += (await tx.execute(_CLUSTERS)).scalars()
+    found += (await tx.execute(_NUMBERS)).scalars()
+    now = (await tx.execute(_PATH_NOW)).one()
+    await tx.execute(_PATH, {"path": "pg_catalog"})
+    found += [
+        f"{name} can be taken for PostgreSQL's own: what is read can be other than what is there."
+        for name in (await tx.execute(_BETTER, {"schemas": now.schemas})).scalars()
+    ]
+    await tx.execute(_PATH, {"path": now.path})
     for each in await tx.execute(_ROLES):
         found.append(f"{each.name} connects with {each.setting}, under which no trigger guards anything.")
     async for words in _of_months(tx, [table for table in tables.values() if table.month]):
@@ -159,18 +211,22 @@ async def faults(tx: AsyncConnection) -> list[str]:
 
 def _of_triggers(table: DatabaseRow[*tuple[Any, ...]], triggers: list[DatabaseRow[*tuple[Any, ...]]]) -> list[str]:
     """What guards a table: one trigger for each statement, and on the ledger one for each row."""
-    found, guarding = [], 0
+    found, guarding, guarding_rows = [], 0, 0
     for each in triggers:
         if each.function != "refuse_to_forget":
             found.append(f"The trigger {each.name} on {table.name} is none of Muniment's, and can bend rows.")
         elif each.enabled not in "OA":
             found.append(f"The guard {each.name} on {table.name} is switched off.")
-        elif each.body not in _REFUSES or each.sometimes or not each.type & _BEFORE:
+        elif each.body not in _REFUSES or not each.own or each.sometimes or not each.type & _BEFORE:
             found.append(f"The guard {each.name} on {table.name} refuses nothing any more: it was changed.")
-        elif not each.type & _EACH_ROW:
+        elif each.type & _EACH_ROW:
+            guarding_rows |= each.type
+        else:
             guarding |= each.type
-    wanted = _DELETE | _UPDATE | _TRUNCATE
-    if guarding & wanted != wanted and not found:
+    wanted = _DELETE | _UPDATE | _TRUNCATE if table.name in _GUARDED or table.month else 0
+    # Whoever says that they erase is let pass by the one, and held by the other to what an erasure may change.
+    wanted_rows = _DELETE | _UPDATE if table.name == "ledger" or table.month else 0
+    if (guarding & wanted != wanted or guarding_rows & wanted_rows != wanted_rows) and not found:
         found.append(f"No guard refuses to change or remove what stands in {table.name}.")
     return found
 
@@ -187,12 +243,18 @@ async def _of_defaults(tx: AsyncConnection, oids: list[int]) -> list[str]:
 
 async def _of_functions(tx: AsyncConnection) -> AsyncIterator[str]:
     """Functions that do something else than the migrations said."""
-    there = [(each.name, each.body) for each in await tx.execute(_FUNCTIONS, {"names": list(_FUNCTIONS_WANTED)})]
-    for name in sorted(_FUNCTIONS_WANTED.keys() - {name for name, _ in there}):
+    there = list(await tx.execute(_FUNCTIONS, {"names": list(_FUNCTIONS_WANTED)}))
+    for name in sorted(_FUNCTIONS_WANTED.keys() - {each.name for each in there}):
         yield f"There is no function {name}."
-    for name, body in there:
-        if body != _FUNCTIONS_WANTED[name]:
-            yield f"The function {name} does something else than Muniment's own: it was changed."
+    for each in there:
+        if each.body != _FUNCTIONS_WANTED[each.name]:
+            yield f"The function {each.name} does something else than Muniment's own: it was changed."
+        elif each.as_owner != (each.name in _AS_OWNER):
+            yield f"The function {each.name} does what it does by another's rights than it should."
+        elif each.name in _PATHS and (each.settings or [""])[0] != f"search_path={each.schema}, pg_temp":
+            yield f"The function {each.name} looks for its tables elsewhere: its search path was changed."
+        elif each.name in _OWNERS_ALONE and each.everybodys:
+            yield f"The function {each.name} may be called by everybody, and it erases: somebody gave that right."
 
 
 async def _of_months(tx: AsyncConnection, months: list[DatabaseRow[*tuple[Any, ...]]]) -> AsyncIterator[str]:

@@ -62,7 +62,11 @@ async def note_cluster(tx: AsyncConnection) -> int:
 async def clusters(tx: AsyncConnection) -> Sequence[Cluster]:
     """The database clusters of this ledger, the first one first."""
     columns = ledger_clusters.c
-    question = select(columns.cluster, columns.after_seq, in_calendar(columns.at).label("at")).order_by(columns.cluster)
+    question = select(
+        columns.cluster,
+        func.coalesce(columns.after_seq, 0).label("after_seq"),
+        func.coalesce(in_calendar(columns.at), _EARLIEST).label("at"),
+    ).order_by(columns.cluster)
     found = list(await tx.execute(question))
     ends = [*(each.after_seq for each in found[1:]), None]
     return [Cluster(each.cluster, each.after_seq, until, each.at) for each, until in zip(found, ends, strict=False)]

@@ -76,6 +76,9 @@ _STRANGE: Final = text(
     FROM below AS b JOIN pg_index AS x ON x.indrelid = b.oid
     WHERE NOT (x.indisvalid AND x.indisready AND x.indislive)
     UNION ALL
+    SELECT format('%s has no primary key any more: it was taken away.', b.relname)
+    FROM below AS b WHERE NOT EXISTS (SELECT FROM pg_index AS x WHERE x.indrelid = b.oid AND x.indisprimary)
+    UNION ALL
     SELECT format('PostgreSQL is told that %s has no %s, so it keeps none of them: somebody wrote that.', b.relname,
       CASE WHEN c.relhastriggers THEN 'indexes' ELSE 'triggers' END)
     FROM below AS b JOIN pg_class AS c ON c.oid = b.oid
@@ -154,6 +157,8 @@ async def faults(tx: AsyncConnection) -> list[str]:
         column = table.columns[each.name]
         if each.made and column.server_default is None:
             words.append(f"{name}.{each.name} is filled by the database, and not by who writes the row.")
+        if not each.nullable and column.nullable:
+            words.append(f"{name}.{each.name} is said to be never empty, and rows may have none there.")
         if each.nullable and not column.nullable:
             words.append(f"{name}.{each.name} may be empty: its NOT NULL was taken away.")
     values = {"names": list(_TABLES), "functions": list(_FUNCTIONS)}

@@ -18,7 +18,7 @@ import psycopg
 from psycopg.abc import Buffer
 from psycopg.adapt import Loader
 from psycopg.pq import Format
-from sqlalchemy import ColumnElement, cast, func, insert, literal, select, text, tuple_
+from sqlalchemy import ColumnElement, cast, func, insert, literal, select, text, true, tuple_
 from sqlalchemy import Row as DatabaseRow
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncConnection
@@ -26,7 +26,7 @@ from sqlalchemy.ext.asyncio import AsyncConnection
 from muniment.core.ledger import Place
 from muniment.core.merkle import TILE_HEIGHT, WIDTH, Subtree, Tile, Tree, subtrees
 from muniment.core.seals import Seal, Stored, moment
-from muniment.store.ledger_order import Cluster, in_calendar
+from muniment.store.ledger_order import _EARLIEST, Cluster, in_calendar
 from muniment.store.tables import TransactionId, ledger_seals, ledger_tiles, ledger_witnesses
 
 #: Held by whoever seals, until its transaction ends. A number of our own, like that of the migrations.
@@ -77,7 +77,8 @@ _DOUBLED: Final = f"""
 """  # noqa: S608
 
 _BENT: Final = f"""
-    SELECT {_STORED} FROM ledger WHERE array_lower(datasets, 1) <> 1 OR array_lower(policies, 1) <> 1
+    SELECT {_STORED} FROM ledger
+    WHERE pg_catalog.array_lower(datasets, 1) <> 1 OR pg_catalog.array_lower(policies, 1) <> 1
     ORDER BY at, id LIMIT 100
 """  # noqa: S608
 
@@ -212,14 +213,12 @@ async def of_number(tx: AsyncConnection, number: int) -> Seal | None:
     return _seal(found) if found else None
 
 
-async def following(tx: AsyncConnection, number: int, rows: int, most: int = 4096) -> list[Seal]:
-    """The seals after a number, in their order: as many as hold about so many rows, and one at least."""
+async def following(tx: AsyncConnection, number: int | None, rows: int, most: int = 4096) -> list[Seal]:
+    """The seals after a number, or all, in their order: as many as hold about so many rows, and one at least."""
     columns = ledger_seals.c
+    behind = columns.number > number if number is not None else true()
     sizes = await tx.execute(
-        select(columns.number, _READABLE["first"], _READABLE["size"])
-        .where(columns.number > number)
-        .order_by(columns.number)
-        .limit(most)
+        select(columns.number, _READABLE["first"], _READABLE["size"]).where(behind).order_by(columns.number).limit(most)
     )
     last, held = None, 0
     for each in sizes:
@@ -229,7 +228,7 @@ async def following(tx: AsyncConnection, number: int, rows: int, most: int = 409
         last = each.number
     if last is None:
         return []
-    question = select(*_SEAL).where(columns.number > number, columns.number <= last).order_by(columns.number)
+    question = select(*_SEAL).where(behind, columns.number <= last).order_by(columns.number)
     return [_seal(found) for found in await tx.execute(question)]
 
 
@@ -417,8 +416,7 @@ async def rows_of_bent_lists(tx: AsyncConnection) -> list[Stored]:
 async def count_up_to(tx: AsyncConnection, clusters: Sequence[Cluster], place: Place) -> int:
     """How many rows do not stand behind a place, counted row by row and by no index. It takes as long as it takes."""
     await _take_time(tx)
-    for way in ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"):
-        await tx.execute(text(f"SET LOCAL {way} = off"))
+    await _without_indexes(tx)
     here = next((each for each in clusters if each.number == place.cluster), None)
     values = {"xact": str(place.xact), "seq": place.seq, "low": 0, "high": 0}
     if here is not None:
@@ -427,12 +425,28 @@ async def count_up_to(tx: AsyncConnection, clusters: Sequence[Cluster], place: P
     return count
 
 
-async def tiles_after(tx: AsyncConnection, level: int, index: int, limit: int) -> list[Tile]:
-    """The tiles that are kept, behind one, by level and index."""
+async def count_ahead(tx: AsyncConnection, cluster: Cluster) -> int:
+    """How many rows name a transaction that there has not been yet, counted by no index. It takes its time."""
+    await _take_time(tx)
+    await _without_indexes(tx)
+    ahead = text("SELECT count(*) FROM ledger WHERE xact >= pg_snapshot_xmax(pg_current_snapshot()) AND seq > :low")
+    count: int = (await tx.execute(ahead, {"low": cluster.after_seq or -_LAST_SEQ})).scalar_one()
+    return count
+
+
+async def _without_indexes(tx: AsyncConnection) -> None:
+    await tx.execute(text("SET LOCAL enable_seqscan = on"))
+    for way in ("enable_indexscan", "enable_indexonlyscan", "enable_bitmapscan"):
+        await tx.execute(text(f"SET LOCAL {way} = off"))
+
+
+async def tiles_after(tx: AsyncConnection, after: tuple[int, int] | None, limit: int) -> list[Tile]:
+    """The tiles that are kept, behind one or all, by level and index; of one that is none, no bytes."""
     columns = ledger_tiles.c
+    behind = tuple_(columns.level, columns.index) > tuple_(*map(literal, after)) if after is not None else true()
     question = (
-        select(ledger_tiles)
-        .where(tuple_(columns.level, columns.index) > tuple_(literal(level), literal(index)))
+        select(columns.level, columns.index, func.coalesce(columns.hash, literal(b"")))
+        .where(behind)
         .order_by(columns.level, columns.index)
         .limit(limit)
     )
@@ -484,7 +498,14 @@ async def tell(tx: AsyncConnection, told: Told) -> None:
 
 async def witnesses(tx: AsyncConnection) -> list[Told]:
     """How far each witness has been told, by name."""
-    found = await tx.execute(select(ledger_witnesses).order_by(ledger_witnesses.c.name))
+    columns = ledger_witnesses.c
+    question = select(
+        columns.name,
+        func.coalesce(columns.number, 0).label("number"),
+        func.coalesce(in_calendar(columns.at), _EARLIEST).label("at"),
+        columns.fault,
+    )
+    found = await tx.execute(question.order_by(columns.name))
     return [Told(each.name, each.number, each.at, each.fault) for each in found]
 
 
