@@ -167,6 +167,7 @@ def test_what_was_committed_is_on_disk_and_nothing_listens_on_the_network(place)
         assert ask(server.url, "SHOW listen_addresses") == ""
         assert ask(server.url, "SHOW max_connections") == "100"
         assert ask(server.url, "SHOW wal_segment_size") == "1MB"
+        assert ask(server.url, "SHOW max_wal_size") == "64MB"
 
 
 def test_a_server_for_tests_opens_no_transaction_of_itself(postgres):

@@ -263,6 +263,17 @@ async def test_partitions_end_where_the_months_end_in_utc(db, owner_db):
     assert (in_march, in_april) == (1, 1)
 
 
+async def test_each_month_is_vacuumed_gently(db, owner_db):
+    """In its usual pace that holds up everybody's commits."""
+    await write(db, row(1), row(2, at=datetime(2031, 1, 1, tzinfo=UTC)))
+    months = "SELECT inhrelid FROM pg_inherits WHERE inhparent = 'ledger'::regclass"
+    async with owner_db.begin() as tx:
+        found = await tx.execute(text(f"SELECT reloptions FROM pg_class WHERE oid IN ({months})"))
+        paces = list(found.scalars())
+    assert paces
+    assert all(pace == ["autovacuum_vacuum_cost_delay=20"] for pace in paces)
+
+
 async def test_room_is_made_ahead_across_the_years_end(db):
     async with db.begin() as tx:
         await ledger.ensure_partitions(tx, date(2026, 11, 30), months=3)

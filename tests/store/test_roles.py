@@ -196,6 +196,20 @@ def test_whoever_might_name_each_column_before_names_none_of_the_databases_own_s
             assert found == [True, True, *[may] * len(NOT_TOLD)]
 
 
+def test_months_that_are_there_are_vacuumed_gently_since_and_new_ones_with_them(empty_database):
+    config = migrations.configured(empty_database)
+    command.upgrade(config, "0012")
+    asked = "SELECT reloptions FROM pg_class WHERE relname IN ('ledger_2031_01', 'ledger_2031_02') ORDER BY relname"
+    gently = ["autovacuum_vacuum_cost_delay=20"]
+    with psycopg.connect(libpq(empty_database), autocommit=True) as owner:
+        owner.execute("SELECT ledger_partition('2031-01-01')")
+        command.upgrade(config, "0013")
+        owner.execute("SELECT ledger_partition('2031-02-01')")
+        assert owner.execute(asked).fetchall() == [(gently,), (gently,)]
+        command.downgrade(config, "0012")
+        assert owner.execute(asked).fetchall() == [(None,), (None,)]
+
+
 def test_a_directory_that_an_earlier_release_set_up_gets_the_second_role(postgres):
     """As it was: one role that owned everything; the start's upgrade gives the other its rights."""
     name, maintenance = "from_before", libpq(postgres.owner_database_url("postgres"))

@@ -615,6 +615,8 @@ def _settings(home: _Home, host: str, *, durable: bool) -> Iterator[str]:
         "fsync": safe,
         "synchronous_commit": safe,
         "full_page_writes": safe,
+        # Under load a checkpoint each few seconds, which brings little to disk: commits wait behind it (decision 0062).
+        "max_wal_size": "64MB",
         # Of itself it opens transactions, and what began after one of them is read only when that one has ended.
         "autovacuum": safe,
         "logging_collector": "off",

@@ -144,7 +144,7 @@ _FUNCTIONS_WANTED: Final = {
     "ledger_cluster": "f72328e0bc0e0131598133ee1bc121d7cf47315a65e248113d11c98891502194",
     "ledger_domains": "9fe8017ec487988817e1ac0b838f731c94b31ff54b76c73556db24b4e0dfab25",
     "ledger_erase": "b5a91bf4fa4a0ab21ba7017c0ead9f2d56ad156797830e91fc8c89e02cab8c8d",
-    "ledger_partition": "2c5bd022894c4daa1f78492abc8c7749d2a48867239b1d433275c7b0a9ea9608",
+    "ledger_partition": "c270dc2f5bef3fdf85d5d497441652e07a9453e5cd33d3f70f8d3f9a7d399c4e",
     "only_erases": "ce3c8aac2fe7b58e35baab7cf22188145299013cdc52e53957974c3e4a22cedc",
 }
 #: Those that are called as their owner, those that fix a search path, and those that nobody else may call.
