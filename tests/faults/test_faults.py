@@ -53,7 +53,7 @@ async def started(issuer: RunningIssuer, folder: Path, own_postgres: EmbeddedPos
 async def test_whatever_is_killed_or_cut_every_answer_has_its_row_and_keeps_to_the_rules(
     issuer: RunningIssuer, folder: Path, started: Machines
 ) -> None:
-    plan = faults.Plan((*QUICK, *SEALING), requests=50, between=0.2, pause=0.3, changes=2)
+    plan = faults.Plan((*QUICK, *SEALING), requests=50, between=0.2, pause=0.3, changes=5)
     told = await faults.run(plan, started, issuer, folder / "history.jsonl", lambda _: None)
 
     assert told.violations == []
