@@ -407,7 +407,12 @@ def _verdict_as_json(verdict: Verdict) -> dict[str, Any]:
 
 
 def _verdict_as_told(verdict: Verdict) -> str:
-    """The verdict for people: what is proven, by which keys and witnesses, and each fault with its row."""
+    """The verdict for people: what is proven, by which keys and witnesses, and each fault with its row.
+
+    What the database says of itself is shown as a terminal may show it: who changed it could write there, too.
+    """
+    from muniment.steward.refusals import plain
+
     until = verdict.proven_until
     proven = f"{verdict.rows:,} rows, all up to {until.isoformat()}" if until is not None else "nothing"
     lines = [
@@ -419,24 +424,24 @@ def _verdict_as_told(verdict: Verdict) -> str:
         lines.append(
             f"As recorded  {verdict.retired:,} rows were retired, and of {verdict.erased:,} fields were erased"
         )
-    lines += [f"Key          {key.text}" for key in verdict.keys]
+    lines += [f"Key          {plain(key.text)}" for key in verdict.keys]
     for each in verdict.witnesses:
         upto = f", the newest {each.number} of {each.at.isoformat()}" if each.at is not None else ""
         lines.append(f"Witness      {each.name} keeps the same {each.checkpoints:,} checkpoints{upto}")
     for number, lost in verdict.restorations:
         which = f"checkpoints {lost.first_lost} to {lost.last_lost}"
-        lines.append(f"Restored     {which} were lost, as seal {number} says: {lost.because}")
+        lines.append(f"Restored     {which} were lost, as seal {number} says: {plain(lost.because)}")
     if not verdict.pinned:
         lines.append("             Nobody vouches for the key: compare it with one that you noted, or name that: --key")
     if not any(each.checkpoints for each in verdict.witnesses):
         lines.append("             No witness keeps checkpoints, so whether the end was cut off nobody can tell.")
     for fault in verdict.faults:
         where = [] if fault.position is None else [f"position {fault.position:,}"]
-        where += [] if fault.id is None else [f"row {fault.id}"]
+        where += [] if fault.id is None else [f"row {plain(fault.id)}"]
         where += [] if fault.at is None else [f"of {fault.at.isoformat()}"]
         where += [] if fault.seal is None else [f"seal {fault.seal}"]
         where += [f"{fault.rows:,} rows"] if fault.rows > 1 else []
-        lines += ["", f"{fault.kind.value.upper()}  {', '.join(where)}".rstrip(), f"    {fault.words}"]
+        lines += ["", f"{fault.kind.value.upper()}  {', '.join(where)}".rstrip(), f"    {plain(fault.words)}"]
     if verdict.untold:
         lines += ["", f"And {verdict.untold:,} more."]
     return "\n".join([*lines, "", "The ledger holds." if verdict.holds else "The ledger does not hold."])

@@ -19,6 +19,7 @@ from muniment.core.problems import CannotStart
 from muniment.identity.seal_keys import SealKeys
 from muniment.sealing import sealed_beside
 from muniment.settings import Settings
+from tests.core.test_exports import as_json_lines, export_of, stored
 from tests.owning import libpq, owned
 
 BECAUSE = ("--because", "case 4711")
@@ -175,6 +176,20 @@ def test_of_a_file_that_cannot_be_looked_at_nothing_is_found_out(keeper: Keeper,
         done = keeper.run("audit", "verify", *map(str, arguments))
         assert (done.exit_code, done.stdout) == (2, "")
         assert words in done.stderr
+
+
+@pytest.mark.parametrize("name", ["\ud800", "\x1b[2J\x1b[HThe ledger holds.\x1b[8m", "\u202eevil"])
+def test_what_stands_in_a_file_is_shown_as_a_terminal_may_show_it(tmp_path: Path, name: str) -> None:
+    told = export_of([stored(0), stored(1)])
+    lines = as_json_lines(told)
+    absent = {"id": name, "leaf": told[2].leaf.hex()}
+    lines[2] = json.dumps({"position": 1, "absent": absent, "path": json.loads(lines[2])["path"]}).encode() + b"\n"
+    file = tmp_path / "file.jsonl"
+    file.write_bytes(b"".join(lines))
+    for arguments in ((), ("--json",)):
+        done = CliRunner().invoke(main, ["audit", "verify", str(file), *arguments], color=True)
+        assert done.exit_code == 1, done.exception
+        assert all(character.isprintable() for character in done.stdout.replace("\n", ""))
 
 
 def test_the_first_start_of_what_seals_makes_the_key_where_the_settings_name_it_and_says_so(

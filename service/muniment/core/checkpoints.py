@@ -181,7 +181,7 @@ class Checkpoint:
                 after_seq=int(found["after_seq"]),
                 previous=bytes.fromhex(found["previous"]),
                 key=VerifierKey.parse(found["key"]) if found["key"] else None,
-                restored=Restored(**json.loads(found["restored"])) if found["restored"] else None,
+                restored=_restored(found["restored"]) if found["restored"] else None,
             )
         except (ValueError, TypeError, RecursionError, Invalid) as error:
             raise Invalid(_NO_CHECKPOINT) from error
@@ -246,6 +246,15 @@ class Note:
 
 
 _NO_CHECKPOINT: Final = "This is no signed checkpoint of a ledger."
+
+
+def _restored(text: str) -> Restored:
+    """What was lost, in numbers and texts: nobody may have signed it, and it is compared with numbers."""
+    told = Restored(**json.loads(text))
+    numbers, texts = (told.first_lost, told.last_lost, told.size), (told.note_sha256, told.because)
+    if {*map(type, numbers)} != {int} or {*map(type, texts)} != {str}:
+        raise ValueError(text)
+    return told
 
 
 def _signatures(lines: str) -> Iterable[Signature]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from muniment.core.checkpoints import Check, Checkpoint, Note, VerifierKey
@@ -22,6 +23,8 @@ from muniment.core.seals import can_be_guessed, is_erased, microseconds, still_t
 from muniment.core.statements import Statement
 from muniment.core.verdicts import Fault, Kind
 from muniment.core.verifying import TOLERANCE
+
+_MICROSECOND: Final = timedelta(microseconds=1)
 
 #: The most faults that are told of one file; the first is the one that matters.
 MOST_FAULTS: Final = 100
@@ -131,7 +134,7 @@ class _Proving:
             self._ended.pop(named, None)
             if named != signer and announcement.checkpoint.number <= note.checkpoint.number:
                 # Another followed on it, so that what it signs from now on counts for nothing.
-                self._ended[signer] = microseconds(announcement.checkpoint.at + TOLERANCE)
+                self._ended[signer] = microseconds(announcement.checkpoint.at) + TOLERANCE // _MICROSECOND
         self._trusted = trusted
         signing = [key for key in trusted[::-1] if key not in self._ended]
         proven.checkpoint, proven.key = note.checkpoint, note.signer(signing, self._check)

@@ -364,10 +364,15 @@ def _position(told: Any) -> int:
 
 def _read(text: str | bytes) -> dict[str, Any]:
     """The object that a text of JSON is, with each of its names once: programs differ in which of two they take."""
-    told = json.loads(text, object_pairs_hook=_once, parse_float=Decimal)
+    told = json.loads(text, object_pairs_hook=_once, parse_float=Decimal, parse_constant=_refuse)
     if type(told) is not dict:
         raise ValueError(text)
     return told
+
+
+def _refuse(constant: str) -> None:
+    """NaN and the infinities are no JSON, and would be written again as nothing."""
+    raise ValueError(constant)
 
 
 def _once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

@@ -26,8 +26,12 @@ from muniment.core.merkle import WIDTH, leaf_hash
 #: The bytes of one identifier.
 ID_WIDTH: Final = 16
 
-#: How many bytes of a row's salt belong to who, before those that belong to the details.
+#: The bytes of a row's salt, and how many of them belong to who, before those that belong to the details.
+SALT: Final = 32
 WHO_SALT: Final = 16
+
+#: What no JSON begins with, and none holds.
+_NO_SALT: Final = b"\0"
 
 #: The fields of which who consists.
 WHO: Final = ("address", "client", "credential", "subject", "subject_state")
@@ -153,14 +157,24 @@ def who_commitment(stored: Stored) -> bytes:
         "subject": stored.subject,
         "subject_state": stored.subject_state,
     })  # fmt: skip
-    return hashlib.sha256((stored.salt or b"")[:WHO_SALT] + who).digest()
+    return hashlib.sha256(_salt(stored)[:WHO_SALT] + who).digest()
 
 
 def details_commitment(stored: Stored) -> bytes:
     """What stands for the details: the salt's second half and their text, hashed; or what stands there instead."""
     if stored.details_sha256 is not None:
         return stored.details_sha256
-    return hashlib.sha256((stored.salt or b"")[WHO_SALT:] + stored.details.encode()).digest()
+    return hashlib.sha256(_salt(stored)[WHO_SALT:] + stored.details.encode()).digest()
+
+
+def _salt(stored: Stored) -> bytes:
+    """A row's salt, and none of a row from before there were any.
+
+    One of another length is none: its end could be the beginning of what it hides, and that would say something else.
+    """
+    if stored.salt is None:
+        return b""
+    return stored.salt if len(stored.salt) == SALT else stored.salt.ljust(SALT, _NO_SALT) + _NO_SALT
 
 
 def is_erased(stored: Stored) -> bool:

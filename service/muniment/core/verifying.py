@@ -157,6 +157,7 @@ class Verifier:
         self._more = 0
         self._saying: dict[str, _Said] = {}
         self._erasing: dict[str, list[_Said]] = {}
+        self._releases: list[Stored] = []
         self._bent: set[str] = set()
         self._excused: dict[tuple[str, ...], _Excused] = {}
         self._present: set[int] = set()
@@ -197,6 +198,10 @@ class Verifier:
         for id_ in statement.who | statement.told:
             self._erasing.setdefault(id_, []).append(said)
 
+    def released(self, row: Stored) -> None:
+        """Take note, before the seals come, of a row that says that a legal hold was released."""
+        self._releases.append(row)
+
     def bent(self, rows: Iterable[Stored]) -> None:
         """Take note, before the seals come, of rows whose lists are numbered as no service numbers them.
 
@@ -212,7 +217,8 @@ class Verifier:
         checkpoint = self._follow(seal)
         # What is blamed already is not believed, least of all a size.
         held = len(seal.ids) // seals.ID_WIDTH
-        begin = max(checkpoint.size - held, 0) if checkpoint is not None else self._size
+        believed = checkpoint if checkpoint is not None and not self._strange else None
+        begin = max(believed.size - held, 0) if believed is not None else self._size
         seal = replace(seal, first=begin, size=begin + held)
         if len(rows) == held + begin - self._size:
             # Rows of seals that are missing are not blamed, too.
@@ -232,11 +238,17 @@ class Verifier:
             self._present |= {_month(row.at) for row in rows if _month(row.at) == _month_of_id(row.id)}
         self._date(seal, checkpoint, rows)
         self._hold_beside(seal)
-        self._number, self._size = seal.number, checkpoint.size if checkpoint is not None else seal.size
+        self._number, self._size = seal.number, believed.size if believed is not None else seal.size
         self._seals += 1
         if not self._faults and not self._unfit and not self._extra:
             self._proven = (seal.size, seal.at)
         return tiles
+
+    def hidden(self, seals: int) -> None:
+        """How many seals there are that did not come, since they have no number or stand in no index."""
+        if seals > 0:
+            words = f"{seals} seals have no number, or are hidden from an index: somebody wrote them."
+            self._faults.append(Fault(Kind.SEAL_CHANGED, words, rows=0))
 
     def tiles(self, changed: Iterable[Tile], missing: int) -> None:
         """Tiles that are kept and not what the leaves make, and how many are not there."""
@@ -310,6 +322,7 @@ class Verifier:
             self._judge_unsealed(self._oldest, now)
         if not self._stopped:
             self._judge_end(next_xact, cluster)
+            self._judge_releases()
         self._judge_said()
         self._judge_rows()
         rows, until = self._proven
@@ -721,6 +734,14 @@ class Verifier:
             self._faults.append(Fault(Kind.REMOVED, words, position, str(id_), seals.moment_of_id(id_), seal))
             if position < self._proven[0]:
                 self._proven = proven
+
+    def _judge_releases(self) -> None:
+        """Whether whoever keeps the ledger released what was held: anybody who may add rows can say so."""
+        for row in self._releases if self._keys else ():
+            statement = Statement.of(row)
+            if row.details_sha256 is None and (statement is None or not self._is_signed(_Said(row, statement))):
+                words = "A row says that a legal hold was released, and no key that seals the ledger signed that."
+                self._blame_row(Kind.INSERTED, words, row, None)
 
     def _is_signed(self, said: _Said) -> bool:
         said_by = said.statement

@@ -14,7 +14,7 @@ from typing import Final
 
 from muniment.core import statements
 from muniment.core.checkpoints import Note, VerifierKey
-from muniment.core.ledger import Place
+from muniment.core.ledger import Event, Place
 from muniment.core.merkle import Tile
 from muniment.core.problems import Invalid
 from muniment.core.seals import ID_WIDTH, Seal, Stored
@@ -79,10 +79,16 @@ async def _said(db: Database) -> frozenset[str]:
 
 
 async def _verified(db: Database, auditing: Auditing, tell: Tell) -> Verdict:
-    async with db.begin() as tx:
-        unreadable = await ledger_shape.unreadable(tx)
-        noted = [] if unreadable else await ledger_order.clusters(tx)
-        told = [] if unreadable else await seals.witnesses(tx)
+    try:
+        async with _reading(db) as tx:
+            unreadable = await ledger_shape.unreadable(tx)
+            noted = [] if unreadable else await ledger_order.clusters(tx)
+            told = [] if unreadable else await seals.witnesses(tx)
+            head = None if unreadable else await seals.head(tx)
+    except Unreadable as damaged:
+        verifier = Verifier(check=holds, pinned=auditing.pinned)
+        verifier.damaged(str(damaged))
+        return verifier.finish()
     if unreadable:
         verifier = Verifier(check=holds, pinned=auditing.pinned)
         verifier.unguarded(unreadable)
@@ -96,8 +102,6 @@ async def _verified(db: Database, auditing: Auditing, tell: Tell) -> Verdict:
         clusters={each.number: each.after_seq for each in noted},
     )
     clusters = noted or [_ONE]
-    async with db.begin() as tx:
-        head = await seals.head(tx)
     try:
         place, there = await _hold_seals(db, verifier, clusters, lambda rows: tell(rows, head.size if head else 0))
         return await _finish(db, verifier, clusters, place, there)
@@ -133,17 +137,23 @@ async def _hold_seals(
         async with _reading(db) as tx:
             for row in await seals.rows_of_events(tx, statements.EVENTS):
                 verifier.say(row)
+            for row in await seals.rows_of_events(tx, [Event.LEDGER_RELEASED]):
+                verifier.released(row)
             verifier.bent(await seals.rows_of_bent_lists(tx))
     tiles: list[Tile] = []
-    place, there = _BEGINNING, 0
+    place, there, came = _BEGINNING, 0, 0
+    async with _reading(db) as tx:
+        # Before they come: what is sealed meanwhile comes beside.
+        counted = await seals.count_seals(tx)
     async for held, rows in _pieces(db, clusters):
-        begin = 0
+        begin, came = 0, came + len(held)
         for seal in held:
             end = _end_of(rows, begin, _through(seal), clusters)
             tiles += verifier.seal(seal, rows[begin:end])
             begin, place = end, max(place, _through(seal))
         there += len(rows)
         tell(there)
+    verifier.hidden(counted - came)
     await _hold_tiles(db, verifier, tiles)
     return place, there
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterable, Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,6 +20,9 @@ _OCSF: Final = b'{"activity_id":'
 _FIELDS: Final = Stored._fields
 #: The columns of a Parquet file, in their order.
 _COLUMNS: Final = ("position", *_FIELDS, "path", "leaf")
+
+_TYPES: Final = frozenset({type(None), int, str, bytes, list})
+_UTC: Final = timedelta(0)
 
 #: The longest cell of a table that is read.
 _LONGEST: Final = 1 << 30
@@ -63,11 +67,15 @@ def _parquet(path: Path) -> Iterator[Head | Line | End]:
             yield Head.parse(said.get(b"muniment.head", b"").decode())
             if tuple(file.schema_arrow.names) != _COLUMNS:
                 raise Broken("The file has other columns than an export; it was changed.")
+            rows = 0
             for batch in file.iter_batches(batch_size=1024):
                 yield from _lines(batch)
+                rows += len(batch)
+            if file.metadata.num_rows != rows:
+                raise Broken("The file says that it has another number of rows than it has; it was changed.")
             if b"muniment.end" in said:
                 yield End.parse(said[b"muniment.end"].decode())
-    except (pa.ArrowException, OSError, ValueError) as error:
+    except (pa.ArrowException, OSError, ValueError, OverflowError) as error:
         raise Broken("The file cannot be read as Parquet; it was cut off, or changed.") from error
 
 
@@ -89,5 +97,9 @@ def _line(values: dict[str, Any]) -> Line:
             raise ValueError(position)
         return Line(position, str(values["id"]), None, leaf, path)
     told = {name: values[name] for name in _FIELDS}
-    told["at"] = microseconds(told["at"])
+    at = told.pop("at")
+    # What is shown otherwise than it was written was changed, though it be read as the same.
+    if type(at) is not datetime or at.utcoffset() != _UTC or {*map(type, told.values())} - _TYPES:
+        raise ValueError(position)
+    told["at"] = microseconds(at)
     return Line.of(position, Stored(**told), path)

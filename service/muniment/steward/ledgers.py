@@ -166,6 +166,8 @@ def verify_file(path: Path, pinned: Iterable[str], check: Check) -> Proven:
 
 def verdict_in_words(proven: Proven) -> str:
     """What came of verifying a file, for people: the first fault first."""
+    from muniment.steward.refusals import plain
+
     lines = [_fault_in_words(fault) for fault in proven.faults]
     if not proven.holds or proven.checkpoint is None:
         return "\n".join(["This export is not what was sealed.", *lines])
@@ -185,8 +187,8 @@ def verdict_in_words(proven: Proven) -> str:
     )
     if not proven.pinned and proven.key is not None:
         lines.append(
-            f"The key is the one that the file names, {proven.key.text}: whoever made the file may have made that too. "
-            "Compare it with one that you have kept, or say --key."
+            f"The key is the one that the file names, {plain(proven.key.text)}: whoever made the file may have made "
+            "that too. Compare it with one that you have kept, or say --key."
         )
     return "\n".join(lines)
 
@@ -215,9 +217,12 @@ def verdict_as_json(proven: Proven) -> dict[str, Any]:
 
 
 def _fault_in_words(fault: Any) -> str:
+    """A fault in one line that a terminal may show: what stands in a file is anybody's."""
+    from muniment.steward.refusals import plain
+
     where = "" if fault.position is None else f" at position {fault.position:,}"
     which = "" if fault.id is None else f", row {fault.id}"
-    return f"{fault.kind}{where}{which}: {fault.words}"
+    return plain(f"{fault.kind}{where}{which}: {fault.words}")
 
 
 def _given(filters: Mapping[str, Any]) -> dict[str, Any]:

@@ -233,6 +233,10 @@ def _options(address: URL, statement_seconds: float) -> str:
         "statement_timeout": f"{int(statement_seconds * 1000)}",
         "idle_in_transaction_session_timeout": "60000",
         "timezone": "UTC",
+        # What PostgreSQL writes, and how it reads what it is asked, is the same wherever a database was set otherwise.
+        "datestyle": "ISO",
+        "quote_all_identifiers": "off",
+        "standard_conforming_strings": "on",
     }
     given = brought if isinstance(brought, str) else " ".join(brought)
     return " ".join([given, *(f"-c {name}={value}" for name, value in ours.items())]).strip()

@@ -37,10 +37,10 @@ _TRIGGERS: Final = text(
     SELECT t.tgrelid::integer AS oid, t.tgname AS name, t.tgtype::integer AS type, t.tgenabled::text AS enabled,
       t.tgqual IS NOT NULL OR t.tgattr::text <> '' AS sometimes, p.proname AS function,
       p.pronamespace = (SELECT relnamespace FROM pg_class WHERE oid = to_regclass('ledger'))
-        AND p.proconfig IS NULL AND NOT p.prosecdef AS own,
+        AND p.proconfig IS NULL AND NOT p.prosecdef AND l.lanname = 'plpgsql' AS own,
       encode(sha256(convert_to(regexp_replace(
         regexp_replace(p.prosrc, '\s*\n\s*', E'\n', 'g'), '[ \t\r\f]+', ' ', 'g'), 'UTF8')), 'hex') AS body
-    FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid
+    FROM pg_trigger AS t JOIN pg_proc AS p ON p.oid = t.tgfoid JOIN pg_language AS l ON l.oid = p.prolang
     WHERE t.tgrelid = ANY(CAST(:oids AS oid[])) AND NOT t.tgisinternal
     """
 )
@@ -93,16 +93,53 @@ _NUMBERS: Final = text(
 _BETTER: Final = text(
     """
     SELECT p.oid::regprocedure::text FROM pg_catalog.pg_proc AS p
-    WHERE p.oid >= 16384::oid AND p.pronamespace::regnamespace::text = ANY(CAST(:schemas AS text[]))
+    WHERE (p.oid >= 16384::oid OR p.pronamespace <> 'pg_catalog'::regnamespace)
+      AND p.pronamespace::regnamespace::text = ANY(CAST(:schemas AS text[]))
       AND NOT (p.proargtypes::oid[] && ARRAY(SELECT oid FROM pg_type WHERE oid >= 16384::oid))
-      AND EXISTS (SELECT FROM pg_catalog.pg_proc AS own WHERE own.oid < 16384::oid AND own.proname = p.proname)
+      AND EXISTS (SELECT FROM pg_catalog.pg_proc AS own WHERE own.oid < 16384::oid AND own.proname = p.proname
+        AND own.pronamespace = 'pg_catalog'::regnamespace)
       AND NOT EXISTS (SELECT FROM pg_catalog.pg_proc AS own
-        WHERE own.oid < 16384::oid AND own.proname = p.proname AND own.proargtypes::oid[] = p.proargtypes::oid[])
+        WHERE own.oid < 16384::oid AND own.pronamespace = 'pg_catalog'::regnamespace AND own.proname = p.proname
+          AND own.proargtypes::oid[] = p.proargtypes::oid[])
     UNION ALL
     SELECT o.oid::regoperator::text FROM pg_catalog.pg_operator AS o
-    WHERE o.oid >= 16384::oid AND o.oprnamespace::regnamespace::text = ANY(CAST(:schemas AS text[]))
+    WHERE (o.oid >= 16384::oid OR o.oprnamespace <> 'pg_catalog'::regnamespace)
+      AND o.oprnamespace::regnamespace::text = ANY(CAST(:schemas AS text[]))
       AND o.oprleft < 16384::oid AND o.oprright < 16384::oid
+      -- Others are those of extensions (pg_trgm, btree_gist), which take what no operator of its own does.
+      AND EXISTS (SELECT FROM pg_catalog.pg_operator AS own
+        WHERE own.oid < 16384::oid AND own.oprnamespace = 'pg_catalog'::regnamespace AND own.oprname = o.oprname
+          AND (SELECT bool_and(of_own = mine OR accepts.typtype = 'p' AND (takes.typcategory <> 'A'
+              OR mine = 'text[]'::regtype) OR EXISTS (SELECT FROM pg_catalog.pg_cast
+                WHERE castcontext = 'i' AND (castsource, casttarget) IN ((mine, of_own), (of_own, mine))))
+            FROM (VALUES (own.oprleft, o.oprleft), (own.oprright, o.oprright)) AS operands (of_own, mine)
+              LEFT JOIN pg_catalog.pg_type AS accepts ON accepts.oid = of_own
+              LEFT JOIN pg_catalog.pg_type AS takes ON takes.oid = mine))
     ORDER BY 1
+    """
+)
+#: What is PostgreSQL's own and does not do what PostgreSQL does, since somebody wrote that into its catalogs. Its own
+#: functions are numbered below those of everybody else, lie in its own schema, and are of three languages.
+_BENT: Final = text(
+    """
+    WITH strange AS (
+      SELECT p.oid FROM pg_proc AS p JOIN pg_language AS l ON l.oid = p.prolang
+      WHERE p.oid >= 16384::oid OR p.pronamespace <> 'pg_catalog'::regnamespace
+        OR l.lanname NOT IN ('internal', 'c', 'sql')
+    )
+    SELECT format('The type %s', t.oid::regtype) AS name
+    FROM pg_type AS t WHERE t.oid < 16384::oid
+      AND EXISTS (SELECT FROM strange WHERE oid IN (t.typinput, t.typoutput, t.typreceive, t.typsend))
+    UNION ALL
+    SELECT format('The operator %s', o.oid::regoperator)
+    FROM pg_operator AS o JOIN strange ON strange.oid = o.oprcode WHERE o.oid < 16384::oid
+    UNION ALL
+    SELECT format('The order of %s', a.amproclefttype::regtype)
+    FROM pg_amproc AS a JOIN strange ON strange.oid = a.amproc WHERE a.amprocfamily < 16384::oid
+    UNION ALL
+    SELECT format('The cast from %s to %s', c.castsource::regtype, c.casttarget::regtype)
+    FROM pg_cast AS c JOIN strange ON strange.oid = c.castfunc WHERE c.oid < 16384::oid
+    ORDER BY name
     """
 )
 _PATH: Final = text("SELECT set_config('search_path', :path, true)")
@@ -110,6 +147,8 @@ _PATH_NOW: Final = text("SELECT current_setting('search_path') AS path, current_
 _FUNCTIONS: Final = text(
     r"""
     SELECT p.proname AS name, p.prosecdef AS as_owner, p.proconfig AS settings,
+      -- In another language its words may be told, and others followed.
+      EXISTS (SELECT FROM pg_language WHERE oid = p.prolang AND lanname = 'plpgsql') AS as_told,
       EXISTS (SELECT FROM aclexplode(coalesce(p.proacl, acldefault('f', p.proowner))) AS given
         WHERE given.grantee = 0::oid) AS everybodys,
       quote_ident(p.pronamespace::regnamespace::text) AS schema,
@@ -201,6 +240,10 @@ async def faults(tx: AsyncConnection) -> list[str]:
         f"{name} can be taken for PostgreSQL's own: what is read can be other than what is there."
         for name in (await tx.execute(_BETTER, {"schemas": now.schemas})).scalars()
     ]
+    found += [
+        f"{name} is not as PostgreSQL made it: what is read can be other than what is there."
+        for name in (await tx.execute(_BENT)).scalars()
+    ]
     await tx.execute(_PATH, {"path": now.path})
     for each in await tx.execute(_ROLES):
         found.append(f"{each.name} connects with {each.setting}, under which no trigger guards anything.")
@@ -247,7 +290,7 @@ async def _of_functions(tx: AsyncConnection) -> AsyncIterator[str]:
     for name in sorted(_FUNCTIONS_WANTED.keys() - {each.name for each in there}):
         yield f"There is no function {name}."
     for each in there:
-        if each.body != _FUNCTIONS_WANTED[each.name]:
+        if each.body != _FUNCTIONS_WANTED[each.name] or not each.as_told:
             yield f"The function {each.name} does something else than Muniment's own: it was changed."
         elif each.as_owner != (each.name in _AS_OWNER):
             yield f"The function {each.name} does what it does by another's rights than it should."

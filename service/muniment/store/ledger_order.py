@@ -63,7 +63,7 @@ async def clusters(tx: AsyncConnection) -> Sequence[Cluster]:
     """The database clusters of this ledger, the first one first."""
     columns = ledger_clusters.c
     question = select(
-        columns.cluster,
+        func.coalesce(columns.cluster, 0).label("cluster"),
         func.coalesce(columns.after_seq, 0).label("after_seq"),
         func.coalesce(in_calendar(columns.at), _EARLIEST).label("at"),
     ).order_by(columns.cluster)

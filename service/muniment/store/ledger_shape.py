@@ -38,7 +38,8 @@ _FOUND: Final = text(
 _COLUMNS: Final = text(
     """
     SELECT attrelid::integer AS oid, attname AS name, format_type(atttypid, atttypmod) AS type,
-      NOT attnotnull AS nullable, atthasdef OR attgenerated <> '' OR attidentity <> '' AS made
+      NOT attnotnull AS nullable, atthasdef OR attgenerated <> '' OR attidentity <> '' AS made,
+      attcollation <> (SELECT typcollation FROM pg_type WHERE oid = atttypid) AS collated
     FROM pg_attribute WHERE attrelid = ANY(CAST(:oids AS oid[])) AND attnum > 0 AND NOT attisdropped
     ORDER BY attrelid, attnum
     """
@@ -157,6 +158,8 @@ async def faults(tx: AsyncConnection) -> list[str]:
         column = table.columns[each.name]
         if each.made and column.server_default is None:
             words.append(f"{name}.{each.name} is filled by the database, and not by who writes the row.")
+        if each.collated:
+            words.append(f"{name}.{each.name} has a collation of its own, by which other texts can be the same.")
         if not each.nullable and column.nullable:
             words.append(f"{name}.{each.name} is said to be never empty, and rows may have none there.")
         if each.nullable and not column.nullable:

@@ -166,17 +166,21 @@ class Told:
 
 
 class Unreadable(Exception):
-    """PostgreSQL cannot read what it keeps, and says this of it."""
+    """PostgreSQL cannot read what it keeps, or answer what is asked of it, and says this of it."""
 
 
 @contextmanager
 def reading() -> Iterator[None]:
-    """Whatever is read in this block is there: :class:`Unreadable` where a page, or a whole file, is damaged."""
+    """Whatever is read in this block is there: :class:`Unreadable` where a page, or a whole file, is damaged.
+
+    So where something stands in the place of what is asked for. A server that is away says nothing of what it keeps.
+    """
     try:
         yield
     except (DBAPIError, psycopg.Error) as error:
         said = error.orig if isinstance(error, DBAPIError) else error
-        if not (getattr(said, "sqlstate", None) or "").startswith(_DAMAGED):
+        damaged = (getattr(said, "sqlstate", None) or "").startswith(_DAMAGED)
+        if not damaged and isinstance(said, (psycopg.OperationalError, psycopg.InterfaceError)):
             raise
         raise Unreadable(str(said).partition("\n")[0]) from error
 
@@ -195,16 +199,14 @@ async def snapshot(tx: AsyncConnection) -> Snapshot:
 
 async def head(tx: AsyncConnection) -> Head | None:
     """The newest seal, by what the next one goes on from."""
-    columns = ledger_seals.c
-    question = (
-        select(columns.number, columns.size, columns.checkpoint, columns.cluster, columns.xact, columns.seq)
-        .order_by(columns.number.desc())
-        .limit(1)
-    )
+    number = ledger_seals.c.number
+    read = (_READABLE[name] for name in ("size", "checkpoint", "cluster", "xact", "seq"))
+    question = select(number, *read).where(number.isnot(None)).order_by(number.desc()).limit(1)
     found = (await tx.execute(question)).one_or_none()
     if found is None:
         return None
-    return Head(found.number, found.size, found.checkpoint, Place(found.cluster, int(found.xact), found.seq))
+    place = Place(found.cluster, int(found.xact), found.seq)
+    return Head(found.number, found.size, _note(found.checkpoint), place)
 
 
 async def of_number(tx: AsyncConnection, number: int) -> Seal | None:
@@ -216,7 +218,8 @@ async def of_number(tx: AsyncConnection, number: int) -> Seal | None:
 async def following(tx: AsyncConnection, number: int | None, rows: int, most: int = 4096) -> list[Seal]:
     """The seals after a number, or all, in their order: as many as hold about so many rows, and one at least."""
     columns = ledger_seals.c
-    behind = columns.number > number if number is not None else true()
+    # One of no number is passed over, and counted (:func:`count_seals`).
+    behind = columns.number > number if number is not None else columns.number.isnot(None)
     sizes = await tx.execute(
         select(columns.number, _READABLE["first"], _READABLE["size"]).where(behind).order_by(columns.number).limit(most)
     )
@@ -425,6 +428,16 @@ async def count_up_to(tx: AsyncConnection, clusters: Sequence[Cluster], place: P
     return count
 
 
+async def count_seals(tx: AsyncConnection) -> int:
+    """How many seals there are, also of no number, counted by no index."""
+    # What is asked after this may use them.
+    async with tx.begin_nested() as alone:
+        await _without_indexes(tx)
+        count: int = (await tx.execute(select(func.count()).select_from(ledger_seals))).scalar_one()
+        await alone.rollback()
+    return count
+
+
 async def count_ahead(tx: AsyncConnection, cluster: Cluster) -> int:
     """How many rows name a transaction that there has not been yet, counted by no index. It takes its time."""
     await _take_time(tx)
@@ -445,7 +458,11 @@ async def tiles_after(tx: AsyncConnection, after: tuple[int, int] | None, limit:
     columns = ledger_tiles.c
     behind = tuple_(columns.level, columns.index) > tuple_(*map(literal, after)) if after is not None else true()
     question = (
-        select(columns.level, columns.index, func.coalesce(columns.hash, literal(b"")))
+        select(
+            func.coalesce(columns.level, -1),
+            func.coalesce(columns.index, -1),
+            func.coalesce(columns.hash, literal(b"")),
+        )
         .where(behind)
         .order_by(columns.level, columns.index)
         .limit(limit)
@@ -500,7 +517,7 @@ async def witnesses(tx: AsyncConnection) -> list[Told]:
     """How far each witness has been told, by name."""
     columns = ledger_witnesses.c
     question = select(
-        columns.name,
+        func.coalesce(columns.name, "").label("name"),
         func.coalesce(columns.number, 0).label("number"),
         func.coalesce(in_calendar(columns.at), _EARLIEST).label("at"),
         columns.fault,
@@ -556,6 +573,10 @@ def _row(found: tuple[Any, ...]) -> Stored:
     return Stored._make((found[0], at, *found[2:23], int(found[23]), *found[24:]))
 
 
+def _note(checkpoint: bytes) -> str:
+    return bytes(checkpoint).decode(errors="replace")
+
+
 def _seal(found: DatabaseRow[Any]) -> Seal:
     return Seal(
         number=found.number,
@@ -564,6 +585,6 @@ def _seal(found: DatabaseRow[Any]) -> Seal:
         size=found.size,
         ids=bytes(found.ids),
         leaves=bytes(found.leaves),
-        checkpoint=bytes(found.checkpoint).decode(errors="replace"),
+        checkpoint=_note(found.checkpoint),
         place=Place(found.cluster, int(found.xact), found.seq),
     )
